@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every error that sae_fast raises on purpose.
+
+Each derives from :class:`SaeFastError` and, where Python has a fitting type of its own, from that
+too, so that ``except ValueError`` and ``except OSError`` keep working. Each message names the
+argument, what came and what was expected.
+"""
+
+from __future__ import annotations
+
+
+class SaeFastError(Exception):
+    """Base of all errors of this package."""
+
+
+class DataError(SaeFastError, ValueError):
+    """An argument or a data file is not what it has to be."""
+
+
+class DatasetUnavailableError(SaeFastError, OSError):
+    """A data set is neither at hand nor to be had by download."""
+
+
+class DivergenceError(SaeFastError, ArithmeticError):
+    """A loss or a parameter became NaN or infinite during training."""
+
+
+class CheckpointError(SaeFastError, OSError):
+    """A checkpoint cannot be written, read or resumed from."""
+
+
+class ModelFileError(SaeFastError, ValueError):
+    """A model file is damaged, or not one of ours."""
+
+
+class OutputError(SaeFastError, OSError):
+    """The output folder cannot be used."""
