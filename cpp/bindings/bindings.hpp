@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the register_* files share: array types that never convert in silence, and the names of the
+// two precisions. Bindings turn arrays into pointers, release the GIL and call; they compute
+// nothing.
+#pragma once
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+
+#include "sae/input.hpp"
+#include "sae/network.hpp"
+
+namespace sae::bindings {
+
+namespace py = pybind11;
+
+// A C-contiguous array of just this type; another is an error, not a conversion.
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+using Indices = Array<std::int64_t>;
+
+template <class T>
+inline const char* const kSuffix = sizeof(T) == 4 ? "_float32" : "_float64";
+
+// An Input, and the arrays that it reads from.
+template <class T>
+struct BoundInput {
+    Input<T> input;
+    py::object source;
+};
+
+template <class T>
+void register_input(py::module_& m);
+template <class T>
+void register_network(py::module_& m);
+template <class T>
+void register_trainer(py::module_& m);
+void register_kernels(py::module_& m);
+
+}  // namespace sae::bindings

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bindings.hpp"
+
+namespace sae::bindings {
+
+namespace {
+
+Storage storage_of(const py::array& a) {
+    if (a.dtype().is(py::dtype::of<std::uint8_t>())) return Storage::uint8;
+    if (a.dtype().is(py::dtype::of<float>())) return Storage::float32;
+    if (a.dtype().is(py::dtype::of<double>())) return Storage::float64;
+    throw py::type_error("expected uint8, float32 or float64, got " +
+                         py::str(a.dtype()).cast<std::string>());
+}
+
+template <class T>
+BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_threads) {
+    if (x.ndim() != 2) throw py::value_error("expected two dimensions");
+    const DenseSource source{x.data(),
+                             storage_of(x),
+                             x.shape(0),
+                             x.shape(1),
+                             x.strides(0) / x.itemsize(),
+                             x.strides(1) / x.itemsize()};
+    py::gil_scoped_release release;
+    return {Input<T>(source, static_cast<T>(scale), layout, n_threads), x};
+}
+
+// indptr, indices and data as SciPy has them: int32 or int64, sorted; checked by the caller.
+template <class T, class I>
+BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py::array& data,
+                       Index n_features, double scale) {
+    const CsrSource<I> source{indptr.data(),    indices.data(),    data.data(),
+                              storage_of(data), indptr.size() - 1, n_features};
+    py::gil_scoped_release release;
+    return {Input<T>(source, static_cast<T>(scale)), py::none()};
+}
+
+}  // namespace
+
+template <class T>
+void register_input(py::module_& m) {
+    using Bound = BoundInput<T>;
+    py::class_<Bound>(m, ("Input" + std::string(kSuffix<T>)).c_str())
+        .def(py::init(&from_dense<T>), py::arg("x"), py::kw_only(), py::arg("scale"),
+             py::arg("layout"), py::arg("n_threads"))
+        .def_static("from_csr", &from_csr<T, std::int32_t>, py::arg("indptr").noconvert(),
+                    py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
+                    py::arg("scale"))
+        .def_static("from_csr", &from_csr<T, std::int64_t>, py::arg("indptr").noconvert(),
+                    py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
+                    py::arg("scale"))
+        .def_property_readonly("n_samples", [](const Bound& x) { return x.input.n_samples(); })
+        .def_property_readonly("n_features", [](const Bound& x) { return x.input.n_features(); })
+        .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })
+        .def_property_readonly("sparse", [](const Bound& x) { return x.input.sparse(); });
+}
+
+template void register_input<float>(py::module_&);
+template void register_input<double>(py::module_&);
+
+}  // namespace sae::bindings

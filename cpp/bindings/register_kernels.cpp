@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The kernels on plain arrays, any instruction set by name: for tests and benchmarks alone. Arrays
+// are padded on the way in and stripped on the way out.
+#include "bindings.hpp"
+#include "sae/blas.hpp"
+#include "sae/buffer.hpp"
+#include "sae/kernels/kernels.hpp"
+
+namespace sae::bindings {
+
+namespace {
+
+// A copy of a contiguous (rows, cols) or (cols,) array with padded rows.
+template <class T>
+struct Padded {
+    explicit Padded(const Array<T>& a)
+        : rows(a.ndim() == 2 ? a.shape(0) : 1),
+          cols(a.shape(a.ndim() - 1)),
+          ld(padded<T>(cols)),
+          memory(rows * ld) {
+        for (Index i = 0; i < rows; ++i) std::copy_n(a.data() + i * cols, cols, data() + i * ld);
+    }
+    Padded(Index n_rows, Index n_cols)
+        : rows(n_rows), cols(n_cols), ld(padded<T>(cols)), memory(rows * ld) {}
+
+    T* data() const { return memory.data(); }
+    Array<T> array() const {
+        Array<T> a({rows, cols});
+        for (Index i = 0; i < rows; ++i) {
+            std::copy_n(data() + i * ld, cols, a.mutable_data() + i * cols);
+        }
+        return a;
+    }
+
+    Index rows, cols, ld;
+    Buffer<T> memory;
+};
+
+template <class T>
+void register_kernels_of(py::module_& m) {
+    using A = const Array<T>&;
+    using Index32 = const Array<std::uint32_t>&;
+    const auto table = [](const std::string& isa) { return kernels<T>(find_isa(isa)); };
+    m.def("dense_forward", [=](const std::string& isa, A x, A w, A b, bool relu) {
+        Padded<T> pw(w), pb(b), out(x.shape(0), w.shape(1));
+        table(isa).dense_forward(out.rows, out.cols, x.shape(1), x.data(), x.shape(1), pw.data(),
+                                 pw.ld, pb.data(), relu, out.data(), out.ld);
+        return out.array();
+    });
+    m.def("dense_backward", [=](const std::string& isa, A delta, A w_t, A a) {
+        Padded<T> pw(w_t), pa(a), out(delta.shape(0), w_t.shape(1));
+        table(isa).dense_backward(out.rows, out.cols, delta.shape(1), delta.data(), delta.shape(1),
+                                  pw.data(), pw.ld, pa.data(), pa.ld, out.data(), out.ld);
+        return out.array();
+    });
+    const auto step = [](const std::vector<double>& c) {
+        const auto at = [&](std::size_t i) { return static_cast<T>(c.at(i)); };
+        return AdamStep<T>{at(0), at(1), at(2), at(3), at(4), at(5)};
+    };
+    // adam: beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay
+    m.def("dense_update", [=](const std::string& isa, A x, A delta, A w, A m0, A v0,
+                              const std::vector<double>& adam) {
+        Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
+        table(isa).dense_update(w.shape(0), w.shape(1), x.shape(0), x.data(), x.shape(1), 1,
+                                pd.data(), pd.ld, step(adam),
+                                {pw.data(), pm.data(), pv.data(), pw.ld});
+        return py::make_tuple(pw.array(), pm.array(), pv.array());
+    });
+    m.def("adam_update",
+          [=](const std::string& isa, A dw, A w, A m0, A v0, const std::vector<double>& adam) {
+              Padded<T> pd(dw), pw(w), pm(m0), pv(v0);
+              table(isa).adam_update(w.shape(0), w.shape(1), pd.data(), pd.ld, step(adam),
+                                     {pw.data(), pm.data(), pv.data(), pw.ld});
+              return py::make_tuple(pw.array(), pm.array(), pv.array());
+          });
+    m.def("sparse_forward",
+          [=](const std::string& isa, Index32 columns, A values, A w, A b, bool relu) {
+              Padded<T> pw(w), pb(b), out(1, w.shape(1));
+              table(isa).sparse_forward(columns.size(), out.cols, columns.data(), values.data(),
+                                        pw.data(), pw.ld, pb.data(), relu, out.data());
+              return out.array();
+          });
+    m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w, A m0,
+                               A v0, const std::vector<double>& adam) {
+        Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
+        table(isa).sparse_update(rows.size(), w.shape(1), rows.data(), values.data(), pd.data(),
+                                 pd.ld, step(adam), {pw.data(), pm.data(), pv.data(), pw.ld});
+        return py::make_tuple(pw.array(), pm.array(), pv.array());
+    });
+    m.def("bias_activation", [=](const std::string& isa, A z, A b, bool relu) {
+        Padded<T> pz(z), pb(b);
+        table(isa).bias_activation(pz.rows, pz.cols, pb.data(), relu, pz.data(), pz.ld);
+        return pz.array();
+    });
+    m.def("relu_mask", [=](const std::string& isa, A a, A delta) {
+        Padded<T> pa(a), pd(delta);
+        table(isa).relu_mask(pd.rows, pd.cols, pa.data(), pa.ld, pd.data(), pd.ld);
+        return pd.array();
+    });
+    m.def("transpose", [=](const std::string& isa, A w) {
+        Padded<T> out(w.shape(1), w.shape(0));
+        table(isa).transpose(w.shape(0), w.shape(1), w.data(), w.shape(1), out.data(), out.ld);
+        return out.array();
+    });
+    m.def("squared_error_delta", [=](const std::string& isa, A a, A x) {
+        Padded<T> pa(a), px(x), out(1, a.size());
+        table(isa).squared_error_delta(a.size(), pa.data(), px.data(), out.data());
+        return out.array();
+    });
+    m.def("squared_error", [=](const std::string& isa, A a, A x) {
+        return table(isa).squared_error(a.size(), a.data(), x.data());
+    });
+    m.def("gemm", [](bool transpose_a, bool transpose_b, A a, A b) {
+        const auto flag = [](bool yes) { return yes ? Transpose::yes : Transpose::no; };
+        const Index m_rows = a.shape(transpose_a ? 1 : 0), k = a.shape(transpose_a ? 0 : 1);
+        const Index n = b.shape(transpose_b ? 0 : 1);
+        Array<T> c({m_rows, n});
+        gemm(flag(transpose_a), flag(transpose_b), m_rows, n, k, a.data(), a.shape(1), b.data(),
+             b.shape(1), c.mutable_data(), n);
+        return c;
+    });
+}
+
+}  // namespace
+
+void register_kernels(py::module_& m) {
+    auto float32 = m.def_submodule("kernels_float32", "The kernels, for tests and benchmarks.");
+    register_kernels_of<float>(float32);
+    auto float64 = m.def_submodule("kernels_float64", "The kernels, for tests and benchmarks.");
+    register_kernels_of<double>(float64);
+}
+
+}  // namespace sae::bindings

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "bindings.hpp"
+
+namespace sae::bindings {
+
+template <class T>
+void register_network(py::module_& m) {
+    using Net = Network<T>;
+    using Bound = BoundInput<T>;
+    py::class_<Net>(m, ("Network" + std::string(kSuffix<T>)).c_str())
+        .def(py::init<const std::vector<Index>&, const std::vector<Activation>&>(),
+             py::arg("sizes"), py::arg("activations"))
+        .def(
+            "set_parameters",
+            [](Net& net, Index layer, const Array<T>& w, const Array<T>& b) {
+                const auto& to = net.layers().at(static_cast<std::size_t>(layer));
+                if (w.ndim() != 2 || w.shape(0) != to.n_in || w.shape(1) != to.n_out ||
+                    b.ndim() != 1 || b.shape(0) != to.n_out) {
+                    throw py::value_error("w or b has another shape than the layer");
+                }
+                net.set_parameters(layer, w.data(), b.data());
+            },
+            py::arg("layer"), py::arg("w").noconvert(), py::arg("b").noconvert())
+        .def(
+            "get_parameters",
+            [](const Net& net, Index layer) {
+                const auto& from = net.layers().at(static_cast<std::size_t>(layer));
+                Array<T> w({from.n_in, from.n_out});
+                Array<T> b(from.n_out);
+                net.get_parameters(layer, w.mutable_data(), b.mutable_data());
+                return py::make_tuple(w, b);
+            },
+            py::arg("layer"))
+        .def("finite", &Net::finite, py::call_guard<py::gil_scoped_release>())
+        .def(
+            "predict",
+            [](const Net& net, const Bound& x, Index first_layer, Index last_layer, bool softmax,
+               int n_threads) {
+                const auto& last = net.layers().at(static_cast<std::size_t>(last_layer - 1));
+                Array<T> out({x.input.n_samples(), last.n_out});
+                T* data = out.mutable_data();
+                py::gil_scoped_release release;
+                net.predict(x.input, first_layer, last_layer, softmax, n_threads, data);
+                return out;
+            },
+            py::arg("x"), py::kw_only(), py::arg("first_layer"), py::arg("last_layer"),
+            py::arg("softmax"), py::arg("n_threads"))
+        .def(
+            "classify",
+            [](const Net& net, const Bound& x, int n_threads) {
+                Indices out(x.input.n_samples());
+                std::int64_t* data = out.mutable_data();
+                py::gil_scoped_release release;
+                net.classify(x.input, n_threads, data);
+                return out;
+            },
+            py::arg("x"), py::kw_only(), py::arg("n_threads"))
+        .def(
+            "count_dead_units",
+            [](const Net& net, const Bound& x, int n_threads) {
+                return net.count_dead_units(x.input, n_threads);
+            },
+            py::arg("x"), py::kw_only(), py::arg("n_threads"),
+            py::call_guard<py::gil_scoped_release>());
+}
+
+template void register_network<float>(py::module_&);
+template void register_network<double>(py::module_&);
+
+}  // namespace sae::bindings

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/blas.hpp"
+
+// Declared here and not taken from a cblas.h: the vendored library puts a prefix before each name,
+// and a system's header may be another library's.
+#ifdef SAE_FAST_BLAS_VENDORED
+#define BLAS(name) scipy_##name
+#else
+#define BLAS(name) name
+#endif
+
+extern "C" {
+void BLAS(cblas_sgemm)(int order, int transpose_a, int transpose_b, int m, int n, int k,
+                       float alpha, const float* a, int lda, const float* b, int ldb, float beta,
+                       float* c, int ldc);
+void BLAS(cblas_dgemm)(int order, int transpose_a, int transpose_b, int m, int n, int k,
+                       double alpha, const double* a, int lda, const double* b, int ldb,
+                       double beta, double* c, int ldc);
+#ifdef SAE_FAST_BLAS_VENDORED
+void BLAS(openblas_set_num_threads)(int n);
+char* BLAS(openblas_get_config)();
+char* BLAS(openblas_get_corename)();
+#endif
+}
+
+namespace sae {
+
+namespace {
+
+constexpr int kRowMajor = 101;  // CblasRowMajor
+
+int flag(Transpose transpose) { return transpose == Transpose::yes ? 112 : 111; }
+
+}  // namespace
+
+template <>
+void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index k, const float* a,
+          Index lda, const float* b, Index ldb, float* c, Index ldc) {
+    BLAS(cblas_sgemm)(kRowMajor, flag(transpose_a), flag(transpose_b), static_cast<int>(m),
+                      static_cast<int>(n), static_cast<int>(k), 1.0f, a, static_cast<int>(lda), b,
+                      static_cast<int>(ldb), 0.0f, c, static_cast<int>(ldc));
+}
+
+template <>
+void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index k, const double* a,
+          Index lda, const double* b, Index ldb, double* c, Index ldc) {
+    BLAS(cblas_dgemm)(kRowMajor, flag(transpose_a), flag(transpose_b), static_cast<int>(m),
+                      static_cast<int>(n), static_cast<int>(k), 1.0, a, static_cast<int>(lda), b,
+                      static_cast<int>(ldb), 0.0, c, static_cast<int>(ldc));
+}
+
+#ifdef SAE_FAST_BLAS_VENDORED
+std::string blas_description() {
+    return std::string(BLAS(openblas_get_config)()) +
+           " (kernels: " + BLAS(openblas_get_corename)() + ")";
+}
+
+void blas_init() { BLAS(openblas_set_num_threads)(1); }
+#else
+std::string blas_description() { return "system: " SAE_FAST_BLAS_LIBRARIES; }
+
+void blas_init() {}
+#endif
+
+}  // namespace sae

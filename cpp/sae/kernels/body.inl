@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The one body of all kernels, in the compiler's vector types. Each file beside this one compiles
+// it for one instruction set: it defines SAE_ISA (a namespace) and SAE_VECTOR_BYTES.
+// A product is a source (dense tile, sparse rows, memory) that ends in an epilogue (activation,
+// mask, Adam) while its sums are still in registers.
+#include <cmath>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "sae/kernels/kernels.hpp"
+
+#define SAE_INLINE inline __attribute__((always_inline))
+
+namespace sae::SAE_ISA {
+namespace {
+
+template <class T>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(SAE_VECTOR_BYTES)));
+};
+template <class T>
+using Vector = typename VectorOf<T>::type;
+
+template <class T>
+inline constexpr Index kLanes = SAE_VECTOR_BYTES / static_cast<Index>(sizeof(T));
+
+template <class T>
+SAE_INLINE Vector<T> load(const T* p) {
+    Vector<T> x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return x;
+}
+
+template <class T>
+SAE_INLINE void store(T* p, const Vector<T>& x) {
+    __builtin_memcpy(p, &x, sizeof x);
+}
+
+// Lane by lane, unless the instruction set names the vector instruction.
+template <class V>
+SAE_INLINE V square_root(V x) {
+#if SAE_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    // the zero-masked forms: the plain ones trip GCC's warning about uninitialized values
+    if constexpr (sizeof(x[0]) == 4)
+        return V(_mm512_maskz_sqrt_ps(__mmask16(-1), __m512(x)));
+    else
+        return V(_mm512_maskz_sqrt_pd(__mmask8(-1), __m512d(x)));
+#elif SAE_VECTOR_BYTES == 32 && defined(__AVX__)
+    if constexpr (sizeof(x[0]) == 4)
+        return V(_mm256_sqrt_ps(__m256(x)));
+    else
+        return V(_mm256_sqrt_pd(__m256d(x)));
+#elif SAE_VECTOR_BYTES == 16 && defined(__SSE2__)
+    if constexpr (sizeof(x[0]) == 4)
+        return V(_mm_sqrt_ps(__m128(x)));
+    else
+        return V(_mm_sqrt_pd(__m128d(x)));
+#else
+    for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i) x[i] = std::sqrt(x[i]);
+    return x;
+#endif
+}
+
+// ---- epilogues: what becomes of the sums of row r, columns c … c + lanes ----
+
+template <class T>
+struct Activate {
+    const T* b;
+    bool relu;
+    T* out;
+    Index ldo;
+
+    SAE_INLINE void operator()(Index r, Index c, Vector<T> z) const {
+        z += load(b + c);
+        // NaN stays NaN, so that divergence is seen
+        if (relu) z = z < T(0) ? Vector<T>{} : z;
+        store(out + r * ldo + c, z);
+    }
+};
+
+template <class T>
+struct Mask {
+    const T* a;  // the activations whose ReLU this goes back through, or null
+    Index lda;
+    T* out;
+    Index ldo;
+
+    SAE_INLINE void operator()(Index r, Index c, Vector<T> sum) const {
+        if (a) sum = load(a + r * lda + c) > T(0) ? sum : Vector<T>{};
+        store(out + r * ldo + c, sum);
+    }
+};
+
+template <class T>
+struct Adam {
+    const AdamStep<T>& step;
+    const AdamRows<T>& rows;
+
+    SAE_INLINE void operator()(Index r, Index c, Vector<T> dw) const {
+        const Index at = r * rows.ld + c;
+        Vector<T> w = load(rows.w + at);
+        Vector<T> m = load(rows.m + at);
+        Vector<T> v = load(rows.v + at);
+        dw += step.weight_decay * w;
+        m += (T(1) - step.beta1) * (dw - m);
+        v += (T(1) - step.beta2) * (dw * dw - v);
+        w -= step.step_size * m / (square_root(v) * step.sqrt_v_scale + step.epsilon);
+        store(rows.w + at, w);
+        store(rows.m + at, m);
+        store(rows.v + at, v);
+    }
+};
+
+// ---- sources ----
+
+// R rows and N vectors of a b, a's element (r, p) being a[r * rs + p * cs].
+template <int R, int N, class T, class Epilogue>
+SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, Index ldb, Index r0,
+                           Index c0, const Epilogue& epilogue) {
+    Vector<T> sum[R][N] = {};
+    for (Index p = 0; p < k; ++p) {
+        Vector<T> bv[N];
+#pragma GCC unroll 16
+        for (int j = 0; j < N; ++j) bv[j] = load(b + p * ldb + j * kLanes<T>);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) {
+            const T s = a[r * rs + p * cs];
+#pragma GCC unroll 16
+            for (int j = 0; j < N; ++j) sum[r][j] += s * bv[j];
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
+        for (int j = 0; j < N; ++j) epilogue(r0 + r, c0 + j * kLanes<T>, sum[r][j]);
+    }
+}
+
+// All rows of one panel of N vectors: R at a time, then the rest with one smaller tile.
+template <int R, int N, class T, class Epilogue>
+void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, const T* b, Index ldb,
+                 Index c0, const Epilogue& epilogue) {
+    for (; m - r0 >= R; r0 += R) {
+        dense_tile<R, N>(k, a + r0 * rs, rs, cs, b, ldb, r0, c0, epilogue);
+    }
+    if constexpr (R > 1) {
+        if (r0 < m) dense_panel<R - 1, N>(r0, m, k, a, rs, cs, b, ldb, c0, epilogue);
+    }
+}
+
+// (m, n) = a (m, k) b (k, n). Twelve sums in flight hide the latency of a multiply-add and leave
+// room for the operands in 16 registers.
+template <class T, class Epilogue>
+SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, Index cs, const T* b,
+                              Index ldb, const Epilogue& epilogue) {
+    Index left = (n + kLanes<T> - 1) / kLanes<T>;
+    for (Index c = 0; left > 0;) {
+        const Index take = left >= 3 && left != 4 ? 3 : left >= 2 ? 2 : 1;
+        if (take == 3) dense_panel<4, 3>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
+        if (take == 2) dense_panel<6, 2>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
+        if (take == 1) dense_panel<8, 1>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
+        c += take * kLanes<T>;
+        left -= take;
+    }
+}
+
+// N vectors of sum over t of values[t] b[index[t]].
+template <int N, class T, class Epilogue>
+void sparse_tile(Index count, const std::uint32_t* index, const T* values, const T* b, Index ldb,
+                 Index c0, const Epilogue& epilogue) {
+    Vector<T> sum[N] = {};
+    for (Index t = 0; t < count; ++t) {
+        const T* row = b + static_cast<Index>(index[t]) * ldb;
+        const T s = values[t];
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
+    }
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) epilogue(0, c0 + j * kLanes<T>, sum[j]);
+}
+
+// As many vectors at once as the registers hold beside the operands: 13 of 16.
+inline constexpr int kSparseVectors = 13;
+
+template <int N, class T, class Epilogue>
+SAE_INLINE void sparse_rest(Index left, Index count, const std::uint32_t* index, const T* values,
+                            const T* b, Index ldb, Index c0, const Epilogue& epilogue) {
+    if (left == N) {
+        sparse_tile<N>(count, index, values, b, ldb, c0, epilogue);
+    } else if constexpr (N > 1) {
+        sparse_rest<N - 1>(left, count, index, values, b, ldb, c0, epilogue);
+    }
+}
+
+template <class T, class Epilogue>
+SAE_INLINE void sparse_product(Index count, Index n, const std::uint32_t* index, const T* values,
+                               const T* b, Index ldb, const Epilogue& epilogue) {
+    Index left = (n + kLanes<T> - 1) / kLanes<T>;
+    Index c = 0;
+    for (; left > kSparseVectors; left -= kSparseVectors, c += kSparseVectors * kLanes<T>) {
+        sparse_tile<kSparseVectors>(count, index, values, b + c, ldb, c, epilogue);
+    }
+    sparse_rest<kSparseVectors>(left, count, index, values, b + c, ldb, c, epilogue);
+}
+
+template <class T, class Epilogue>
+SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, const Epilogue& epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        for (Index c = 0; c < n; c += kLanes<T>) epilogue(r, c, load(in + r * ldi + c));
+    }
+}
+
+// ---- the table ----
+
+template <class T>
+void dense_forward(Index m, Index n, Index k, const T* x, Index ldx, const T* w, Index ldw,
+                   const T* b, bool relu, T* out, Index ldo) {
+    dense_product(m, n, k, x, ldx, 1, w, ldw, Activate<T>{b, relu, out, ldo});
+}
+
+template <class T>
+void dense_backward(Index m, Index k, Index n, const T* delta, Index ldd, const T* w_t, Index ldw,
+                    const T* a, Index lda, T* delta_in, Index ldi) {
+    dense_product(m, k, n, delta, ldd, 1, w_t, ldw, Mask<T>{a, lda, delta_in, ldi});
+}
+
+template <class T>
+void dense_update(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs, const T* delta,
+                  Index ldd, const AdamStep<T>& adam, const AdamRows<T>& parameters) {
+    dense_product(rows, n, batch, x, xs, ldx, delta, ldd, Adam<T>{adam, parameters});
+}
+
+template <class T>
+void sparse_forward(Index count, Index n, const std::uint32_t* columns, const T* values, const T* w,
+                    Index ldw, const T* b, bool relu, T* out) {
+    sparse_product(count, n, columns, values, w, ldw, Activate<T>{b, relu, out, 0});
+}
+
+template <class T>
+void sparse_update(Index count, Index n, const std::uint32_t* rows, const T* values, const T* delta,
+                   Index ldd, const AdamStep<T>& adam, const AdamRows<T>& parameters) {
+    sparse_product(count, n, rows, values, delta, ldd, Adam<T>{adam, parameters});
+}
+
+template <class T>
+void bias_activation(Index m, Index n, const T* b, bool relu, T* out, Index ldo) {
+    from_memory(m, n, out, ldo, Activate<T>{b, relu, out, ldo});
+}
+
+template <class T>
+void relu_mask(Index m, Index k, const T* a, Index lda, T* delta_in, Index ldi) {
+    from_memory(m, k, delta_in, ldi, Mask<T>{a, lda, delta_in, ldi});
+}
+
+template <class T>
+void adam_update(Index rows, Index n, const T* dw, Index lddw, const AdamStep<T>& adam,
+                 const AdamRows<T>& parameters) {
+    from_memory(rows, n, dw, lddw, Adam<T>{adam, parameters});
+}
+
+template <class T>
+void transpose(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo) {
+    constexpr Index block = 8;  // rows at once: their columns land side by side in one line
+    Index r = 0;
+    for (; r + block <= rows; r += block) {
+        for (Index c = 0; c < cols; ++c) {
+#pragma GCC unroll 8
+            for (Index i = 0; i < block; ++i) out[c * ldo + r + i] = in[(r + i) * ldi + c];
+        }
+    }
+    for (; r < rows; ++r) {
+        for (Index c = 0; c < cols; ++c) out[c * ldo + r] = in[r * ldi + c];
+    }
+}
+
+template <class T>
+void squared_error_delta(Index n, const T* a, const T* x, T* delta) {
+    for (Index c = 0; c < n; c += kLanes<T>) {
+        const Vector<T> difference = x ? load(a + c) - load(x + c) : load(a + c);
+        store(delta + c, T(2) * difference);
+    }
+}
+
+template <class T>
+double squared_error(Index n, const T* a, const T* x) {
+    constexpr Index lanes = 8;  // the same sums on every instruction set
+    typedef double Lanes __attribute__((vector_size(8 * lanes)));
+    typedef T Row __attribute__((vector_size(sizeof(T) * lanes)));
+    Lanes sum = {};
+    Index c = 0;
+    for (; c + lanes <= n; c += lanes) {
+        Row av, xv;
+        __builtin_memcpy(&av, a + c, sizeof av);
+        __builtin_memcpy(&xv, x + c, sizeof xv);
+        const Lanes d = __builtin_convertvector(av, Lanes) - __builtin_convertvector(xv, Lanes);
+        sum += d * d;
+    }
+    for (Index i = 0; c < n; ++c, ++i) {
+        const double d = static_cast<double>(a[c]) - static_cast<double>(x[c]);
+        sum[i] += d * d;
+    }
+    double total = 0;
+    for (Index i = 0; i < lanes; ++i) total += sum[i];
+    return total;
+}
+
+template <class T>
+inline constexpr Kernels<T> kTable = {
+    dense_forward<T>, dense_backward<T>,      dense_update<T>,  sparse_forward<T>,
+    sparse_update<T>, bias_activation<T>,     relu_mask<T>,     adam_update<T>,
+    transpose<T>,     squared_error_delta<T>, squared_error<T>,
+};
+
+}  // namespace
+
+template <class T>
+const Kernels<T>& table() {
+    return kTable<T>;
+}
+template const Kernels<float>& table<float>();
+template const Kernels<double>& table<double>();
+
+}  // namespace sae::SAE_ISA

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/parallel.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace sae {
+
+namespace {
+
+// Flushes denormals to zero on this thread for as long as it lives.
+class FlushDenormals {
+   public:
+#if defined(__x86_64__)
+    FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }  // FTZ and DAZ
+    ~FlushDenormals() { _mm_setcsr(saved_); }
+#elif defined(__aarch64__)
+    FlushDenormals() {
+        __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
+        __asm__ volatile("msr fpcr, %0" ::"r"(saved_ | (1ull << 24)));  // FZ
+    }
+    ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" ::"r"(saved_)); }
+#endif
+    FlushDenormals(const FlushDenormals&) = delete;
+    FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+   private:
+#if defined(__x86_64__)
+    unsigned saved_;
+#elif defined(__aarch64__)
+    unsigned long long saved_;
+#endif
+};
+
+// Whether another process, this one's parent, started the threads. Records this process as their
+// owner if nobody has yet.
+bool forked_after_threads() {
+#if defined(__unix__) || defined(__APPLE__)
+    static std::atomic<pid_t> owner{0};
+    pid_t none = 0;
+    const pid_t self = getpid();
+    return !owner.compare_exchange_strong(none, self) && none != self;
+#else
+    return false;
+#endif
+}
+
+}  // namespace
+
+void Member::barrier() const {
+    if (size > 1) {
+#pragma omp barrier
+    }
+}
+
+Range Member::share(Index n, Index grain) const {
+    const Index grains = (n + grain - 1) / grain;
+    const Index begin = grains * rank / size * grain;
+    const Index end = grains * (rank + 1) / size * grain;
+    return {std::min(begin, n), std::min(end, n)};
+}
+
+void run_team(int n_threads, const std::function<void(Member)>& f) {
+    if (n_threads <= 1 || forked_after_threads()) {
+        FlushDenormals flush;
+        f({0, 1});
+        return;
+    }
+#pragma omp parallel num_threads(n_threads)
+    {
+        FlushDenormals flush;
+        f({omp_get_thread_num(), omp_get_num_threads()});
+    }
+}
+
+std::string openmp_description() {
+    return "OpenMP " + std::to_string(_OPENMP) +
+#if defined(__clang__)
+           " (clang)";
+#elif defined(__GNUC__)
+           " (GCC libgomp)";
+#else
+           "";
+#endif
+}
+
+}  // namespace sae

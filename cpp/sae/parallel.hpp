@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The only threads of this library: a team runs one function on every member at once. Work is cut
+// by item numbers that do not depend on the team's size, and never summed in order of arrival.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "sae/view.hpp"
+
+namespace sae {
+
+struct Range {
+    Index begin, end;
+};
+
+// One thread's place in its team.
+struct Member {
+    int rank;
+    int size;
+
+    // Waits until all members are here; they all see what any wrote before.
+    void barrier() const;
+
+    // This member's contiguous share of n items, cut at multiples of `grain`.
+    Range share(Index n, Index grain = 1) const;
+};
+
+// Runs f on n_threads threads, the caller's own among them, and returns when all have returned. f
+// must not throw. Denormal numbers are flushed to zero meanwhile, and each thread's setting
+// restored. In a process forked from one whose threads had started, f runs on the caller alone (the
+// OpenMP run-time would wait for threads that the fork did not copy).
+void run_team(int n_threads, const std::function<void(Member)>& f);
+
+// Name and version of the OpenMP run-time that this library was compiled for.
+std::string openmp_description();
+
+}  // namespace sae

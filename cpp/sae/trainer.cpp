@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/trainer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace sae {
+
+namespace {
+
+// Rows of w that one task updates: whole tiles of the kernels, small enough to share out evenly.
+constexpr Index kTaskRows = 24;
+constexpr Index kWideTaskRows = 128;
+
+// Rows of the batch are shared out in whole tiles.
+constexpr Index kRowGrain = 4;
+
+// Cost of a vector through Adam, in multiply-adds (benchmarks/test_kernels.py).
+constexpr double kAdamCost = 12;
+
+// Multiply-adds of a step, in vectors, that make another thread worth its two barriers.
+constexpr double kCostPerThread = 10000;
+
+}  // namespace
+
+template <class T>
+Trainer<T>::Trainer(Network<T>& network, const Input<T>& input, const std::int64_t* labels,
+                    const TrainerOptions& options)
+    : network_(network),
+      input_(input),
+      labels_(labels),
+      options_(options),
+      work_(network.layers(), 0, network.n_layers(), options.batch_size),
+      deltas_(network.layers(), 0, network.n_layers(), options.batch_size),
+      m_(network.parameters().size()),
+      v_(network.parameters().size()) {
+    plan();
+}
+
+// Whether a layer goes through BLAS, by columns; a sparse input never does.
+template <class T>
+bool Trainer<T>::wide(Index l) const {
+    return network_.layers()[static_cast<std::size_t>(l)].wide() && !(l == 0 && input_.sparse());
+}
+
+// Cuts the parameters into tasks, with what each costs.
+template <class T>
+void Trainer<T>::plan() {
+    const auto batch = static_cast<double>(options_.batch_size);
+    constexpr double lanes = 32.0 / sizeof(T);
+    for (Index l = 0; l < network_.n_layers(); ++l) {
+        const Dense<T>& layer = network_.layers()[static_cast<std::size_t>(l)];
+        const bool sparse = l == 0 && input_.sparse();
+        const double vectors = std::ceil(static_cast<double>(layer.n_out) / lanes);
+        const Index step = sparse ? input_.block_columns() : wide(l) ? kWideTaskRows : kTaskRows;
+        for (Index r = 0; r < layer.n_in; r += step) {
+            const Index end = std::min(r + step, layer.n_in);
+            const auto rows = static_cast<double>(end - r);
+            const double products =
+                sparse ? batch * static_cast<double>(input_.block_nonzeros(r / step)) /
+                             static_cast<double>(input_.n_samples())
+                       : batch * rows;
+            tasks_.push_back({l, r, end, vectors * (products + rows * kAdamCost)});
+        }
+        tasks_.push_back({l, layer.n_in, layer.n_in + 1, vectors * (batch + kAdamCost)});
+    }
+    for (const Task& task : tasks_) total_cost_ += task.cost;
+}
+
+// Threads that a step keeps busy, at most n_threads: never so many that it gets slower.
+template <class T>
+int Trainer<T>::team_size(int n_threads) const {
+    const double useful = total_cost_ / kCostPerThread;
+    return std::max(1, static_cast<int>(std::min<double>(n_threads, useful)));
+}
+
+template <class T>
+void Trainer<T>::reserve_scratch(int n_threads) {
+    Index dw = 0;
+    for (Index l = 0; l < network_.n_layers(); ++l) {
+        const Dense<T>& layer = network_.layers()[static_cast<std::size_t>(l)];
+        if (wide(l)) dw = std::max(dw, kWideTaskRows * layer.w.ld);
+    }
+    const Index columns = input_.sparse() ? input_.block_columns() : 0;
+    while (static_cast<int>(scratch_.size()) < n_threads) {
+        scratch_.push_back({Buffer<std::uint32_t>(columns),
+                            Buffer<std::uint32_t>(columns * options_.batch_size),
+                            Buffer<T>(columns * options_.batch_size), Buffer<T>(dw)});
+    }
+}
+
+// The consecutive tasks of one member: the same share of the cost for each, and the same tasks at
+// every step, so that their parameters and moments stay in that core's cache.
+template <class T>
+Range Trainer<T>::task_share(Member member) const {
+    const auto first_from = [&](double cost) {
+        Index t = 0;
+        for (double sum = 0; t < static_cast<Index>(tasks_.size()); ++t) {
+            sum += tasks_[static_cast<std::size_t>(t)].cost;
+            if (sum > cost) break;
+        }
+        return t;
+    };
+    const auto size = static_cast<double>(member.size);
+    const Index begin = member.rank == 0 ? 0 : first_from(total_cost_ * member.rank / size);
+    const Index end = member.rank + 1 == member.size
+                          ? static_cast<Index>(tasks_.size())
+                          : first_from(total_cost_ * (member.rank + 1) / size);
+    return {begin, end};
+}
+
+// The coefficients of the step that is `step` (from 1) after those done; see AdamStep for the
+// forms.
+template <class T>
+AdamStep<T> Trainer<T>::adam_step(Index step) const {
+    const auto t = static_cast<double>(steps_done_ + step);
+    const double correction1 = 1 - std::pow(options_.beta1, t);
+    const double correction2 = std::sqrt(1 - std::pow(options_.beta2, t));
+    const bool tf1 = options_.adam == AdamForm::tf1;
+    return {static_cast<T>(options_.beta1),
+            static_cast<T>(options_.beta2),
+            static_cast<T>(options_.learning_rate * (tf1 ? correction2 : 1) / correction1),
+            static_cast<T>(tf1 ? 1 : 1 / correction2),
+            static_cast<T>(options_.epsilon),
+            static_cast<T>(options_.weight_decay)};
+}
+
+template <class T>
+Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_seconds,
+                      int n_threads) {
+    using Clock = std::chrono::steady_clock;
+    const auto deadline = Clock::now() + std::chrono::duration<double>(max_seconds);
+    const int team = team_size(n_threads);
+    reserve_scratch(team);
+    Index done = 0;  // written by the first member, after the last step
+    bool stop = false;
+    run_team(team, [&](Member member) {
+        Scratch& scratch = scratch_[static_cast<std::size_t>(member.rank)];
+        const Range rows = member.share(options_.batch_size, kRowGrain);
+        const Range tasks = task_share(member);
+        Index step = 0;
+        while (step < n_steps && !stop) {
+            const std::int64_t* index = batches + step * options_.batch_size;
+            const AdamStep<T> adam = adam_step(++step);
+            forward(member, index, rows);
+            if (wide(network_.n_layers() - 1)) member.barrier();
+            loss_delta(index, rows);
+            backward(member, rows);
+            member.barrier();
+            update(index, adam, tasks, scratch);
+            // read by all after this barrier, written again only after the next step's first one
+            if (member.rank == 0) stop = Clock::now() >= deadline;
+            member.barrier();
+        }
+        if (member.rank == 0) done = step;
+    });
+    steps_done_ += done;
+    return done;
+}
+
+template <class T>
+void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range rows) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const Index batch = options_.batch_size;
+    if (!input_.sparse()) {
+        const Index n = rows.end - rows.begin;
+        input_.gather(index + rows.begin, 0, n,
+                      {work_.x.row(rows.begin), n, work_.x.cols, work_.x.ld});
+    }
+    for (Index l = 0; l < network_.n_layers(); ++l) {
+        const auto at = static_cast<std::size_t>(l);
+        if (wide(l) || (l > 0 && wide(l - 1))) member.barrier();
+        if (wide(l)) {
+            const Dense<T>& layer = network_.layers()[at];
+            const Range columns = member.share(layer.n_out, kWideTile);
+            const View<T> x = l == 0 ? work_.x : work_.a[at - 1];
+            dense_forward_columns<T>(k, layer, {x.data, batch, layer.n_in, x.ld}, work_.a[at],
+                                     columns.begin, columns.end);
+        } else {
+            network_.forward_rows(l, input_, index, 0, rows, work_);
+        }
+    }
+}
+
+// The gradient with respect to the last layer's output.
+template <class T>
+void Trainer<T>::loss_delta(const std::int64_t* index, Range rows) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const View<T> a = work_.a.back();
+    const View<T> delta = deltas_.a.back();
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        if (options_.loss != Loss::squared_error) {
+            classification_delta(options_.loss, a.cols, a.row(i), labels_[index[i]], delta.row(i));
+        } else if (input_.sparse()) {
+            k.squared_error_delta(a.cols, a.row(i), nullptr, delta.row(i));
+            const auto nonzeros = input_.row(index[i]);
+            for (Index t = 0; t < nonzeros.count; ++t) {
+                delta(i, nonzeros.columns[t]) -= 2 * nonzeros.values[t];
+            }
+        } else {
+            k.squared_error_delta(a.cols, a.row(i), work_.x.row(i), delta.row(i));
+        }
+    }
+}
+
+template <class T>
+void Trainer<T>::backward(const Member& member, Range rows) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const Index n = rows.end - rows.begin;
+    for (Index l = network_.n_layers() - 1; l > 0; --l) {
+        const auto at = static_cast<std::size_t>(l);
+        const Dense<T>& layer = network_.layers()[at];
+        const bool relu = network_.layers()[at - 1].activation == Activation::relu;
+        const View<T> delta = deltas_.a[at];
+        const View<T> delta_in = deltas_.a[at - 1];
+        const View<T> a_in = work_.a[at - 1];
+        if (wide(l) || (l + 1 < network_.n_layers() && wide(l + 1))) member.barrier();
+        if (wide(l)) {
+            const Range columns = member.share(layer.n_in, kWideTile);
+            dense_backward_columns<T>(k, layer, delta, relu ? a_in : View<T>{}, delta_in,
+                                      columns.begin, columns.end);
+        } else {
+            const auto part = [&](View<T> all) {
+                return View<const T>{all.row(rows.begin), n, all.cols, all.ld};
+            };
+            dense_backward<T>(k, layer, part(delta), relu ? part(a_in) : View<const T>{},
+                              {delta_in.row(rows.begin), n, delta_in.cols, delta_in.ld});
+        }
+    }
+}
+
+template <class T>
+void Trainer<T>::update(const std::int64_t* index, const AdamStep<T>& adam, Range tasks,
+                        Scratch& scratch) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    for (Index t = tasks.begin; t < tasks.end; ++t) {
+        const Task& task = tasks_[static_cast<std::size_t>(t)];
+        const auto at = static_cast<std::size_t>(task.layer);
+        const Dense<T>& layer = network_.layers()[at];
+        const View<T> delta = deltas_.a[at];
+        const Index offset = layer.w.data - network_.parameters().data();
+        if (task.begin == layer.n_in) {
+            const Index bias = offset + layer.n_in * layer.w.ld;
+            dense_update_bias<T>(k, layer, delta, adam, m_.data() + bias, v_.data() + bias);
+        } else if (task.layer == 0 && input_.sparse()) {
+            update_sparse(index, adam, task, scratch);
+        } else {
+            const View<T> x = task.layer == 0 ? work_.x : work_.a[at - 1];
+            dense_update<T>(k, layer, x, delta, adam, m_.data() + offset, v_.data() + offset,
+                            task.begin, task.end,
+                            {scratch.dw.data(), task.end - task.begin, layer.n_out, layer.w.ld});
+            network_.update_transposed(task.layer, task.begin, task.end);
+        }
+    }
+}
+
+// The rows of the first w that belong to one block of the input's columns. The block's non-zeros
+// are sorted into columns, each with room for the whole batch: one pass, nothing to count first.
+template <class T>
+void Trainer<T>::update_sparse(const std::int64_t* index, const AdamStep<T>& adam, const Task& task,
+                               Scratch& scratch) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const Dense<T>& layer = network_.layers().front();
+    const View<T> delta = deltas_.a.front();
+    const Index batch = options_.batch_size;
+    const Index block = task.begin / input_.block_columns();
+    std::uint32_t* counts = scratch.counts.data();
+    std::fill_n(counts, input_.block_columns(), 0u);
+    for (Index i = 0; i < batch; ++i) {
+        const auto nonzeros = input_.block(index[i], block);
+        for (Index t = 0; t < nonzeros.count; ++t) {
+            const Index column = nonzeros.columns[t] - task.begin;
+            const Index at = column * batch + counts[column]++;
+            scratch.rows.data()[at] = static_cast<std::uint32_t>(i);
+            scratch.values.data()[at] = nonzeros.values[t];
+        }
+    }
+    for (Index r = task.begin; r < task.end; ++r) {
+        const Index column = r - task.begin;
+        const Index at = r * layer.w.ld;  // the first layer's w opens the arena
+        k.sparse_update(counts[column], layer.n_out, scratch.rows.data() + column * batch,
+                        scratch.values.data() + column * batch, delta.data, delta.ld, adam,
+                        {layer.w.data + at, m_.data() + at, v_.data() + at, layer.w.ld});
+    }
+}
+
+template <class T>
+Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std::int64_t* labels,
+                    Loss loss, double weight_decay, int n_threads) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const Index n_chunks = (input.n_samples() + Network<T>::kChunk - 1) / Network<T>::kChunk;
+    std::vector<Evaluation> chunks(static_cast<std::size_t>(n_chunks));
+    network.for_each_chunk(input, 0, network.n_layers(), n_threads,
+                           [&](Index first, Index rows, const Activations<T>& work) {
+                               const View<T> a = work.a.back();
+                               Evaluation sum{0, 0};
+                               if (loss == Loss::squared_error) {
+                                   if (input.sparse()) input.gather(nullptr, first, rows, work.x);
+                                   for (Index i = 0; i < rows; ++i) {
+                                       sum.loss += k.squared_error(a.cols, a.row(i), work.x.row(i));
+                                   }
+                               } else {
+                                   for (Index i = 0; i < rows; ++i) {
+                                       const T* z = a.row(i);
+                                       const std::int64_t label = labels[first + i];
+                                       sum.loss += classification_loss(loss, a.cols, z, label);
+                                       sum.n_correct +=
+                                           std::max_element(z, z + a.cols) - z == label;
+                                   }
+                               }
+                               chunks[static_cast<std::size_t>(first / Network<T>::kChunk)] = sum;
+                           });
+    Evaluation total{0, 0};
+    for (const Evaluation& chunk : chunks) {
+        total.loss += chunk.loss;
+        total.n_correct += chunk.n_correct;
+    }
+    double squares = 0;
+    for (const Dense<T>& layer : network.layers()) {
+        for (Index i = 0; weight_decay != 0 && i < layer.n_in; ++i) {
+            for (Index j = 0; j < layer.n_out; ++j) {
+                const auto w = static_cast<double>(layer.w(i, j));
+                squares += w * w;
+            }
+        }
+    }
+    total.loss += weight_decay * squares / 2;
+    return total;
+}
+
+template class Trainer<float>;
+template class Trainer<double>;
+template Evaluation evaluate(const Network<float>&, const Input<float>&, const std::int64_t*, Loss,
+                             double, int);
+template Evaluation evaluate(const Network<double>&, const Input<double>&, const std::int64_t*,
+                             Loss, double, int);
+
+}  // namespace sae

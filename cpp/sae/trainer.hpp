@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Minibatch training of a network with Adam: an autoencoder towards its own input, a classifier
+// towards labels. All memory is taken when the trainer is made; run() only computes.
+//
+// A step has two phases. By rows: each thread takes some samples of the batch forward through all
+// layers, to the loss, and back. By parameters: each takes some rows of the weight matrices, sums
+// their gradients over the whole batch in order and applies Adam at once. Neither cut enters any
+// sum, so the result is the same, to the bit, for every number of threads. One barrier after each
+// phase is all that narrow layers need; wide ones are cut by columns, with a barrier between.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sae/loss.hpp"
+#include "sae/network.hpp"
+
+namespace sae {
+
+enum class AdamForm { tf1, torch };
+
+struct TrainerOptions {
+    Loss loss;
+    Index batch_size;
+    AdamForm adam;
+    double learning_rate;
+    double beta1, beta2, epsilon;
+    double weight_decay;  // on the weights, not on the biases
+};
+
+template <class T>
+class Trainer {
+   public:
+    // Keeps references: network and input must outlive the trainer. labels: (n_samples) classes,
+    // null for squared error.
+    Trainer(Network<T>& network, const Input<T>& input, const std::int64_t* labels,
+            const TrainerOptions& options);
+
+    // Steps on the batches (n_steps, batch_size) of sample numbers, until all are done or
+    // max_seconds have passed; returns how many were done, at least one if there is any.
+    Index run(const std::int64_t* batches, Index n_steps, double max_seconds, int n_threads);
+
+    Index steps_done() const { return steps_done_; }
+
+   private:
+    // A part of the parameters that one thread updates on its own: rows of a layer's w, or its b.
+    struct Task {
+        Index layer;
+        Index begin, end;  // rows of w; n_in … n_in + 1 is the bias
+        double cost;       // vector operations, roughly
+    };
+    // What a thread works with in update(): the non-zeros of some columns of the batch, or a dw.
+    struct Scratch {
+        Buffer<std::uint32_t> counts;  // (block_columns)
+        Buffer<std::uint32_t> rows;    // (block_columns, batch_size)
+        Buffer<T> values;              // (block_columns, batch_size)
+        Buffer<T> dw;                  // (rows of a task, padded n_out of the widest layer)
+    };
+
+    bool wide(Index layer) const;
+    void plan();
+    void reserve_scratch(int n_threads);
+    int team_size(int n_threads) const;
+    Range task_share(Member member) const;
+    AdamStep<T> adam_step(Index step) const;
+
+    void forward(const Member& member, const std::int64_t* index, Range rows);
+    void loss_delta(const std::int64_t* index, Range rows);
+    void backward(const Member& member, Range rows);
+    void update(const std::int64_t* index, const AdamStep<T>& adam, Range tasks, Scratch& scratch);
+    void update_sparse(const std::int64_t* index, const AdamStep<T>& adam, const Task& task,
+                       Scratch& scratch);
+
+    Network<T>& network_;
+    const Input<T>& input_;
+    const std::int64_t* labels_;
+    TrainerOptions options_;
+    Index steps_done_ = 0;
+    Activations<T> work_;    // of the batch
+    Activations<T> deltas_;  // their gradients; its x is not used
+    Buffer<T> m_, v_;        // moments, laid out as the network's parameters
+    std::vector<Task> tasks_;
+    double total_cost_ = 0;
+    std::vector<Scratch> scratch_;  // one per thread
+};
+
+// Loss summed over a set, and how many samples are classified right (0 without labels).
+struct Evaluation {
+    double loss;
+    Index n_correct;
+};
+
+template <class T>
+Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std::int64_t* labels,
+                    Loss loss, double weight_decay, int n_threads);
+
+}  // namespace sae
