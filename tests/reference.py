@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The oracle: the article's formulas in float64 NumPy, one line of mathematics per line of code.
+
+Nothing here is fast, and nothing is taken from the product. Parameters are plain dicts of arrays,
+``W_enc, b_enc, W_dec, b_dec`` or ``W1, b1, ..., WL, bL``; inputs are never written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Parameters = dict[str, Array]
+LossAndGradients = tuple[float, Parameters]
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+CLIP = 1e-10  # lower end of the article's clip range for probabilities; the upper end is 1
+
+
+def as_float64(parameters: Mapping[str, ArrayLike]) -> Parameters:
+    """Copy of the parameters in float64."""
+    return {name: np.array(value, dtype=np.float64) for name, value in parameters.items()}
+
+
+def relu(z: Array) -> Array:
+    return np.maximum(z, 0.0)
+
+
+# Autoencoder: code = relu(x W_enc + b_enc), reconstruction = code W_dec + b_dec.
+
+
+def encode(parameters: Mapping[str, ArrayLike], x: ArrayLike) -> Array:
+    p = as_float64(parameters)
+    return relu(np.asarray(x, np.float64) @ p["W_enc"] + p["b_enc"])
+
+
+def reconstruct(parameters: Mapping[str, ArrayLike], x: ArrayLike) -> Array:
+    p = as_float64(parameters)
+    return encode(p, x) @ p["W_dec"] + p["b_dec"]
+
+
+def autoencoder_loss(
+    parameters: Mapping[str, ArrayLike], x: ArrayLike, weight_decay: float = 0.0
+) -> float:
+    """Sum of the squared errors over all of `x`, plus the decay term (once, not per sample)."""
+    p = as_float64(parameters)
+    decay = 0.5 * np.sum(p["W_enc"] ** 2) + 0.5 * np.sum(p["W_dec"] ** 2)
+    error = np.asarray(x, np.float64) - reconstruct(p, x)
+    return float(np.sum(error**2) + weight_decay * decay)
+
+
+def autoencoder_gradients(
+    parameters: Mapping[str, ArrayLike], x: ArrayLike, weight_decay: float = 0.0
+) -> LossAndGradients:
+    """Loss on `x` and its gradient with respect to every parameter."""
+    p = as_float64(parameters)
+    x = np.asarray(x, np.float64)
+    z = x @ p["W_enc"] + p["b_enc"]
+    code = relu(z)
+    delta_out = 2.0 * (code @ p["W_dec"] + p["b_dec"] - x)
+    delta = (delta_out @ p["W_dec"].T) * (z > 0.0)
+    gradients = {
+        "W_enc": x.T @ delta + weight_decay * p["W_enc"],
+        "b_enc": delta.sum(axis=0),
+        "W_dec": code.T @ delta_out + weight_decay * p["W_dec"],
+        "b_dec": delta_out.sum(axis=0),
+    }
+    return autoencoder_loss(p, x, weight_decay), gradients
+
+
+# Network: ReLU hidden layers, softmax on top.
+
+
+def forward(parameters: Mapping[str, ArrayLike], x: ArrayLike) -> tuple[list[Array], Array]:
+    """Activations ``[x, a_1, ..., a_{L-1}]`` and the logits of layer L."""
+    p = as_float64(parameters)
+    n_layers = len(p) // 2
+    activations = [np.asarray(x, np.float64)]
+    for k in range(1, n_layers):
+        activations.append(relu(activations[-1] @ p[f"W{k}"] + p[f"b{k}"]))
+    return activations, activations[-1] @ p[f"W{n_layers}"] + p[f"b{n_layers}"]
+
+
+def log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+
+
+def predict_proba(parameters: Mapping[str, ArrayLike], x: ArrayLike) -> Array:
+    return np.exp(log_softmax(forward(parameters, x)[1]))
+
+
+def classification_loss(
+    logits: Array, y: NDArray[np.integer], loss: str = "article"
+) -> tuple[float, Array]:
+    """Loss summed over the samples and its gradient with respect to the logits.
+
+    "article" is ``-sum(t log(clip(p, 1e-10, 1)))``, whose gradient is zero where p of the right
+    class is strictly below the clip range; "cross_entropy" is ``-sum(t log p)``.
+    """
+    rows = np.arange(len(y))
+    log_p = log_softmax(logits)
+    delta = np.exp(log_p)  # p - t
+    delta[rows, y] -= 1.0
+    if loss == "cross_entropy":
+        return float(-np.sum(log_p[rows, y])), delta
+    if loss != "article":
+        raise ValueError(loss)
+    p_right = np.exp(log_p[rows, y])
+    delta[p_right < CLIP] = 0.0
+    return float(-np.sum(np.log(np.clip(p_right, CLIP, 1.0)))), delta
+
+
+def network_gradients(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    y: NDArray[np.integer],
+    loss: str = "article",
+) -> LossAndGradients:
+    """Loss on ``(x, y)`` and its gradient with respect to every parameter."""
+    p = as_float64(parameters)
+    activations, logits = forward(p, x)
+    value, delta = classification_loss(logits, np.asarray(y), loss)
+    gradients: Parameters = {}
+    for k in range(len(activations), 0, -1):
+        gradients[f"W{k}"] = activations[k - 1].T @ delta
+        gradients[f"b{k}"] = delta.sum(axis=0)
+        delta = (delta @ p[f"W{k}"].T) * (activations[k - 1] > 0.0)
+    return value, gradients
+
+
+def evaluate_network(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    y: NDArray[np.integer],
+    loss: str = "article",
+) -> tuple[float, float]:
+    """Loss summed over the set, and the share of samples whose largest logit is the right one."""
+    _, logits = forward(parameters, x)
+    value, _ = classification_loss(logits, np.asarray(y), loss)
+    return value, float(np.mean(logits.argmax(axis=1) == y))
+
+
+# Adam, and training with it on given batches.
+
+
+def adam_update(m: Array, v: Array, t: int, learning_rate: float, adam: str) -> Array:
+    """What to subtract from a parameter at step `t`, counted from 1."""
+    correction1, correction2 = 1.0 - BETA1**t, 1.0 - BETA2**t
+    if adam == "tf1":
+        return learning_rate * np.sqrt(correction2) / correction1 * m / (np.sqrt(v) + EPSILON)
+    if adam == "torch":
+        return learning_rate / correction1 * m / (np.sqrt(v) / np.sqrt(correction2) + EPSILON)
+    raise ValueError(adam)
+
+
+def adam_steps(
+    parameters: Mapping[str, ArrayLike],
+    gradients_of: Callable[[Parameters, NDArray[np.integer]], LossAndGradients],
+    batches: NDArray[np.integer],
+    learning_rate: float = 0.001,
+    adam: str = "tf1",
+) -> Iterator[tuple[float, Parameters]]:
+    """Yield the batch loss before, and a copy of the parameters after, each step."""
+    p = as_float64(parameters)
+    m = {name: np.zeros_like(value) for name, value in p.items()}
+    v = {name: np.zeros_like(value) for name, value in p.items()}
+    for t, batch in enumerate(np.asarray(batches), start=1):
+        value, gradients = gradients_of(p, batch)
+        for name, g in gradients.items():
+            m[name] = BETA1 * m[name] + (1.0 - BETA1) * g
+            v[name] = BETA2 * v[name] + (1.0 - BETA2) * g**2
+            p[name] = p[name] - adam_update(m[name], v[name], t, learning_rate, adam)
+        yield value, dict(p)
+
+
+def autoencoder_steps(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    batches: NDArray[np.integer],
+    learning_rate: float = 0.001,
+    weight_decay: float = 0.0,
+    adam: str = "tf1",
+) -> Iterator[tuple[float, Parameters]]:
+    """Yield (batch loss before, parameters after) each step of an autoencoder's training."""
+    x = np.asarray(x)
+
+    def gradients_of(p: Parameters, batch: NDArray[np.integer]) -> LossAndGradients:
+        return autoencoder_gradients(p, x[batch], weight_decay)
+
+    return adam_steps(parameters, gradients_of, batches, learning_rate, adam)
+
+
+def network_steps(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    y: NDArray[np.integer],
+    batches: NDArray[np.integer],
+    learning_rate: float = 0.001,
+    loss: str = "article",
+    adam: str = "tf1",
+) -> Iterator[tuple[float, Parameters]]:
+    """Yield (batch loss before, parameters after) each step of a network's training."""
+    x, y = np.asarray(x), np.asarray(y)
+
+    def gradients_of(p: Parameters, batch: NDArray[np.integer]) -> LossAndGradients:
+        return network_gradients(p, x[batch], y[batch], loss)
+
+    return adam_steps(parameters, gradients_of, batches, learning_rate, adam)
+
+
+def run(steps: Iterator[tuple[float, Parameters]]) -> tuple[Parameters, Array]:
+    """Parameters after the last step, and all batch losses."""
+    losses = []
+    parameters: Parameters = {}
+    for value, parameters in steps:  # noqa: B007
+        losses.append(value)
+    return parameters, np.array(losses)
+
+
+def train_autoencoder(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    batches: NDArray[np.integer],
+    learning_rate: float = 0.001,
+    weight_decay: float = 0.0,
+    adam: str = "tf1",
+) -> tuple[Parameters, Array]:
+    """Train on the given batches: (parameters after the last step, batch losses)."""
+    return run(autoencoder_steps(parameters, x, batches, learning_rate, weight_decay, adam))
+
+
+def train_network(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    y: NDArray[np.integer],
+    batches: NDArray[np.integer],
+    learning_rate: float = 0.001,
+    loss: str = "article",
+    adam: str = "tf1",
+) -> tuple[Parameters, Array]:
+    """Train on the given batches: (parameters after the last step, batch losses)."""
+    return run(network_steps(parameters, x, y, batches, learning_rate, loss, adam))
