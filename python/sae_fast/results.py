@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a run produced: plain records, their JSON form and their summary as text.
+"""What a run produced: plain records, their JSON form, their tables, and the files they go into.
 
-Nothing here trains, draws or touches the extension, so results can be built, tested and read back
-on their own.
+Nothing here trains or touches the extension, so results can be built, tested and read back on
+their own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sae_fast.errors import OutputError, SaeFastError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +27,17 @@ if TYPE_CHECKING:
 SCHEMA = 1
 #: Below this final accuracy a run counts as collapsed: all digits, or most, fall into one class.
 COLLAPSE_ACCURACY = 0.90
+#: Every name that `ExperimentResult.save` may write; what a run leaves out, it removes.
+OUTPUT_NAMES = (
+    "result.json",
+    "accuracy.png",
+    "pretraining.png",
+    "reconstructions.png",
+    "weights.png",
+    "report.html",
+    "model.safetensors",
+    *(f"model-{arm}.safetensors" for arm in ("pretrained", "normal", "he")),
+)
 
 
 @dataclasses.dataclass
@@ -62,7 +77,14 @@ class LayerResult:
 
 @dataclasses.dataclass
 class ArmResult:
-    """Fine-tuning of one arm."""
+    """Fine-tuning of one arm.
+
+    Examples
+    --------
+    >>> arm = ArmResult([100, 200], [900.0, 300.0], [0.55, 0.91], dead_units=[3, 0], seconds=0.2)
+    >>> arm.first_step_at_90, arm.final_accuracy, arm.collapsed
+    (200, 0.91, False)
+    """
 
     steps: list[int]
     test_loss: list[float]  # sum over the test set
@@ -72,8 +94,8 @@ class ArmResult:
 
     @property
     def final_accuracy(self) -> float:
-        """Accuracy on the test set after the last step."""
-        return self.test_accuracy[-1]
+        """Accuracy on the test set after the last step; NaN if none was measured."""
+        return self.test_accuracy[-1] if self.test_accuracy else math.nan
 
     @property
     def first_step_at_90(self) -> int | None:
@@ -106,6 +128,39 @@ class Reconstructions:
     image_shape: tuple[int, int] | None
 
 
+LAYER_COLUMNS = ("layer", "inputs", "units", "first loss", "last loss", "dead units", "seconds")
+ARM_COLUMNS = ("arm", "accuracy", "step at 90 %", "top units dead", "all units dead", "seconds")
+RECONSTRUCTION_COLUMNS = ("method", "mean squared error")
+
+
+class Table(NamedTuple):
+    """A table of a summary, its cells ready to print; the first column names the rows."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def text(self) -> str:
+        """Lay the table out in plain text, numbers flush right.
+
+        Examples
+        --------
+        >>> table = Table("Fine-tuning", ("arm", "seconds"), [("he", "9.5"), ("normal", "12.1")])
+        >>> print(table.text())
+        Fine-tuning
+          arm     seconds
+          he          9.5
+          normal     12.1
+        """
+        lines = [self.header, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        layout = [
+            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
+            for line in lines
+        ]
+        return "\n".join([self.title, *("  " + line for line in layout)])
+
+
 @dataclasses.dataclass
 class ExperimentResult:
     """Everything that `sae-fast run` or `sae-fast reconstruct` found out.
@@ -125,3 +180,257 @@ class ExperimentResult:
     reconstructions: Reconstructions | None = None
     first_weights: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
     models: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def hidden(self) -> list[int]:
+        """Units of each hidden layer, from the input up."""
+        pretrained = [layer.n_hidden for layer in self.pretraining]
+        return [int(units) for units in self.config.get("hidden", pretrained)]
+
+    @property
+    def heading(self) -> str:
+        """One line: the command, the data set and its size."""
+        return (
+            f"sae-fast {self.command} on {self.dataset.get('name')}: "
+            f"{self.dataset.get('n_train', 0):,} training samples, "
+            f"{self.dataset.get('n_test', 0):,} test samples"
+        )
+
+    def collapse(self, arm: str) -> str | None:
+        """Say how an arm collapsed.
+
+        Parameters
+        ----------
+        arm : str
+            Name of the arm.
+
+        Returns
+        -------
+        str or None
+            Its final accuracy, and the dead units of the first layer that is dead altogether, else
+            of the top layer: ``"11.35 %, all 5 units of hidden layer 6 are dead"``. None if it did
+            not collapse.
+        """
+        run = self.arms[arm]
+        if not run.collapsed:
+            return None
+        layers = list(zip(run.dead_units, self.hidden, strict=True))
+        layer, (dead, units) = next(
+            ((at, counts) for at, counts in enumerate(layers, 1) if counts[0] == counts[1]),
+            (len(layers), layers[-1]),
+        )
+        how_many = f"all {units}" if dead == units else f"{dead} of {units}"
+        return f"{percent(run.final_accuracy)}, {how_many} units of hidden layer {layer} are dead"
+
+    def tables(self) -> list[Table]:
+        """Tables of a summary: autoencoders, arms, reconstructions, as far as there are any."""
+        tables = []
+        if self.pretraining:
+            title = "Pretraining" if self.arms else "Autoencoder"
+            tables.append(Table(title, LAYER_COLUMNS, [_layer_row(la) for la in self.pretraining]))
+        if self.arms:
+            rows = [_arm_row(name, arm, self.hidden) for name, arm in self.arms.items()]
+            tables.append(Table("Fine-tuning", ARM_COLUMNS, rows))
+        if self.reconstructions:
+            errors = [(label, f"{mse:.4g}") for label, _, mse in self.reconstructions.rows]
+            tables.append(Table("Reconstruction", RECONSTRUCTION_COLUMNS, errors))
+        return tables
+
+    def summary(self) -> str:
+        """Sum the run up in plain text, at most 100 columns wide.
+
+        Returns
+        -------
+        str
+            The tables, every collapsed arm by name, and the wall time.
+        """
+        collapsed = [
+            f"{arm} collapsed: {how}"
+            for arm in self.arms
+            if (how := self.collapse(arm)) is not None
+        ]
+        blocks = [self.heading, *(table.text() for table in self.tables())]
+        if collapsed:
+            blocks.append("\n".join(collapsed))
+        return "\n\n".join([*blocks, f"{self.seconds:.1f} seconds in all"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what goes into ``result.json``, in plain Python types.
+
+        Returns
+        -------
+        dict
+            Strictly valid JSON: NumPy's scalars and arrays are converted, and a number that JSON
+            does not know (NaN, infinite) is None.
+        """
+        arms = {
+            name: {
+                "steps": arm.steps,
+                "test_loss": arm.test_loss,
+                "test_accuracy": arm.test_accuracy,
+                "final_accuracy": arm.final_accuracy,
+                "first_step_at_90": arm.first_step_at_90,
+                "seconds": arm.seconds,
+                "dead_units": arm.dead_units,
+                "collapsed": arm.collapsed,
+            }
+            for name, arm in self.arms.items()
+        }
+        document: dict[str, Any] = _plain(
+            {
+                "schema": SCHEMA,
+                "command": self.command,
+                "dataset": self.dataset,
+                "config": self.config,
+                "pretraining": [dataclasses.asdict(layer) for layer in self.pretraining],
+                "arms": arms,
+                "seconds": self.seconds,
+                "environment": self.environment,
+            }
+        )
+        return document
+
+    def plot_accuracy(self, ax: Axes | None = None) -> Axes:
+        """Draw the test accuracy of every arm; see :func:`sae_fast.plot.plot_accuracy`."""
+        from sae_fast import plot
+
+        return plot.plot_accuracy(self, ax)
+
+    def save(self, output: str | os.PathLike[str]) -> list[Path]:
+        """Write everything into a folder: numbers, models, pictures, report.
+
+        Each file appears whole, by an atomic rename. Numbers and models come first, so that
+        nothing that befalls the pictures can lose them. Files of an earlier run that this one does
+        not replace (`OUTPUT_NAMES`) are removed, all others stay. Without matplotlib there are no
+        pictures, and the report says so.
+
+        Parameters
+        ----------
+        output : path-like
+            Folder, created if need be.
+
+        Returns
+        -------
+        list of Path
+            The files written.
+
+        Raises
+        ------
+        OutputError
+            If the folder or a file in it cannot be written.
+        """
+        folder = check_output(output)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".sae-fast-", dir=folder) as stage:
+                files = self._write_numbers(Path(stage))
+                for stale in set(OUTPUT_NAMES).difference(file.name for file in files):
+                    (folder / stale).unlink(missing_ok=True)
+                saved = [file.replace(folder / file.name) for file in files]
+                files = self._write_pictures(Path(stage))
+                saved += [file.replace(folder / file.name) for file in files]
+        except SaeFastError:
+            raise
+        except OSError as error:
+            raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
+        return saved
+
+    def _write_numbers(self, folder: Path) -> list[Path]:
+        """Write ``result.json`` and the models."""
+        files = [folder / "result.json"]
+        files[0].write_text(json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n", "utf-8")
+        for arm, model in self.models.items():
+            name = f"model-{arm}.safetensors" if len(self.models) > 1 else "model.safetensors"
+            files.append(folder / name)
+            model.save(folder / name)
+        return files
+
+    def _write_pictures(self, folder: Path) -> list[Path]:
+        """Write the pictures, if matplotlib is there, and the report."""
+        from sae_fast import plot, report
+
+        try:
+            pictures = plot.save_pictures(self, folder)
+        except ImportError:
+            pictures = {}
+        page = folder / "report.html"
+        report.write_report(self, page, pictures)
+        return [*pictures.values(), page]
+
+
+def check_output(output: str | os.PathLike[str]) -> Path:
+    """Make sure, before any training, that a folder can be written.
+
+    Parameters
+    ----------
+    output : path-like
+        Folder, created with its parents if need be.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    OutputError
+        With the path and the reason, if it cannot be created or written.
+    """
+    folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".sae-fast-", dir=folder):
+            pass
+    except FileExistsError as error:
+        raise OutputError(f"output: {str(folder)!r} is a file, expected a folder") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
+    return folder
+
+
+def percent(accuracy: float) -> str:
+    """Write an accuracy in [0, 1] as a percentage."""
+    return f"{100 * accuracy:.2f} %"
+
+
+def number(value: float) -> str:
+    """Write a loss of any size legibly."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _layer_row(layer: LayerResult) -> tuple[str, ...]:
+    first, last = (number(layer.loss[0]), number(layer.loss[-1])) if layer.loss else ("-", "-")
+    return (
+        str(layer.layer),
+        str(layer.n_in),
+        str(layer.n_hidden),
+        first,
+        last,
+        str(layer.dead_units),
+        f"{layer.seconds:.1f}",
+    )
+
+
+def _arm_row(name: str, arm: ArmResult, hidden: list[int]) -> tuple[str, ...]:
+    first = arm.first_step_at_90
+    return (
+        name,
+        percent(arm.final_accuracy),
+        "never" if first is None else f"{first:,}",
+        f"{arm.dead_units[-1]} of {hidden[-1]}",
+        f"{sum(arm.dead_units)} of {sum(hidden)}",
+        f"{arm.seconds:.1f}",
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Turn a value into what JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

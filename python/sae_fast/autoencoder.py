@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One autoencoder: n_features -> n_hidden (ReLU) -> n_features (linear), trained with Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .errors import DataError
+from .inputs import as_input, core_class
+from .progress import Progress
+from .results import History
+from .streams import Purpose, SampleOrder, generator
+from .threads import resolve_threads
+from .training import Objective, Schedule, train
+from .validation import check_choice, check_float, check_int, check_parameter, check_seed
+
+#: Standard deviation of the article's initial weights.
+STDDEV = 0.01
+
+
+def draw_weights(
+    seed: int, purpose: Purpose, layer: int, n_in: int, n_out: int, stddev: float
+) -> NDArray[np.float64]:
+    """Return initial weights N(0, stddev²), shape (n_in, n_out); the draws do not depend on it."""
+    return stddev * generator(seed, purpose, layer).standard_normal((n_in, n_out))
+
+
+class Autoencoder:
+    """An autoencoder with one hidden layer of ReLU units and a linear, untied decoder.
+
+    ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``. The loss of a batch is
+    ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch, not
+    a mean; biases carry no decay. Weights start from N(0, 0.01²), biases from 0.
+
+    Parameters
+    ----------
+    n_features, n_hidden : int
+        Width of the input and of the code.
+    weight_decay : float, default 0
+        L2 penalty, part of the loss that Adam differentiates.
+    seed : int, default 0
+        For the initial weights and the order of the samples.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision to compute in.
+    n_threads : int or None
+        None: as many as the process may use. The result is the same, bit for bit, for every value.
+    layer : int, default 1
+        Which layer of a stack this is: each draws from random streams of its own.
+
+    Raises
+    ------
+    DataError
+        If an argument is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 16), dtype=np.float32)
+    >>> ae = sae_fast.Autoencoder(16, 4, seed=0)
+    >>> history = ae.fit(x, steps=50, batch_size=20, eval_every=25)
+    >>> history.steps
+    [25, 50]
+    >>> ae.encode(x).shape
+    (200, 4)
+
+    References
+    ----------
+    .. [1] G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural
+       networks", Science 313, 2006.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_hidden: int,
+        *,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        layer: int = 1,
+    ) -> None:
+        self.n_features = check_int("n_features", n_features, 1)
+        self.n_hidden = check_int("n_hidden", n_hidden, 1)
+        self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
+        self.seed = check_seed(seed)
+        self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
+        self.n_threads = resolve_threads(n_threads)
+        self.layer = check_int("layer", layer, 1)
+        self._network = core_class("Network", dtype)(
+            [self.n_features, self.n_hidden, self.n_features],
+            [_core.Activation.relu, _core.Activation.identity],
+        )
+        shape = (self.n_features, self.n_hidden)
+        self.parameters = {
+            "W_enc": draw_weights(self.seed, Purpose.WEIGHTS, layer, *shape, STDDEV),
+            "b_enc": np.zeros(self.n_hidden),
+            "W_dec": draw_weights(self.seed, Purpose.DECODER, layer, *shape[::-1], STDDEV),
+            "b_dec": np.zeros(self.n_features),
+        }
+
+    @property
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """Copies of ``W_enc`` (n_features, n_hidden), ``b_enc``, ``W_dec`` and ``b_dec``.
+
+        Assignable with all or some of these names; DataError if a name, a shape or a value is
+        wrong, and then nothing has changed.
+        """
+        w_enc, b_enc = self._network.get_parameters(0)
+        w_dec, b_dec = self._network.get_parameters(1)
+        return {"W_enc": w_enc, "b_enc": b_enc, "W_dec": w_dec, "b_dec": b_dec}
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        new = replaced_parameters(self.parameters, values)
+        self._network.set_parameters(0, new["W_enc"], new["b_enc"])
+        self._network.set_parameters(1, new["W_dec"], new["b_dec"])
+
+    def _input(self, name: str, x: Any, n_features: int, scale: float | None = None) -> Any:
+        return as_input(
+            name, x, n_features, dtype=self.dtype, n_threads=self.n_threads, scale=scale
+        )
+
+    def fit(
+        self,
+        x: Any,
+        *,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 1e-3,
+        eval_every: int = 100,
+        batches: Any = None,
+        scale: float | None = None,
+        adam: str = "tf1",
+        progress: bool = False,
+    ) -> History:
+        """Train from the current parameters, with fresh moments.
+
+        Parameters
+        ----------
+        x : array_like or SciPy sparse matrix, shape (n_samples, n_features)
+            float32, float64, or uint8 with `scale`.
+        steps : int, default 1000 (or the length of `batches`)
+        batch_size : int, default 100 (or the width of `batches`)
+            At most n_samples.
+        learning_rate : float
+        eval_every : int
+            Steps between two evaluations of the loss over all of `x`; 0: only at the end.
+        batches : array_like of int, shape (n_steps, batch_size), optional
+            Sample numbers of each step, instead of the shuffle.
+        scale : float, optional
+            Value of one step of uint8 data, such as 1/255.
+        adam : {"tf1", "torch"}
+            Where epsilon is added: to the uncorrected √v (TensorFlow 1) or the corrected (PyTorch).
+        progress : bool
+            Show a progress bar on stderr.
+
+        Returns
+        -------
+        History
+            Loss over all of `x`, weight decay included, at each evaluation.
+
+        Raises
+        ------
+        DataError
+            If an argument does not fit; nothing has changed then.
+        DivergenceError
+            If the loss or a parameter becomes NaN or infinite.
+        """
+        objective = Objective("squared_error", adam, learning_rate, self.weight_decay)
+        data = self._input("x", x, self.n_features, scale)
+        order = SampleOrder(data.n_samples, self.seed, Purpose.PRETRAIN_ORDER, self.layer)
+        schedule = Schedule.check(
+            n_samples=data.n_samples,
+            steps=steps,
+            default_steps=1000,
+            batch_size=batch_size,
+            eval_every=eval_every,
+            batches=batches,
+            order=order,
+        )
+        title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
+        with Progress(title, schedule.steps, shown=progress) as bar:
+            return train(
+                objective.trainer(self._network, data, None, schedule.batch_size, self.dtype),
+                schedule,
+                lambda: objective.evaluate(self._network, data, None, self.n_threads),
+                self._network,
+                phase=f"training of {title}",
+                n_threads=self.n_threads,
+                progress=bar,
+            )
+
+    def _predict(self, data: Any, first_layer: int, last_layer: int) -> NDArray[Any]:
+        out: NDArray[Any] = self._network.predict(
+            data,
+            first_layer=first_layer,
+            last_layer=last_layer,
+            softmax=False,
+            n_threads=self.n_threads,
+        )
+        return out
+
+    def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
+        return self._predict(self._input("x", x, self.n_features, scale), 0, 1)
+
+    def decode(self, code: Any) -> NDArray[Any]:
+        """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features)."""
+        return self._predict(self._input("code", code, self.n_hidden), 1, 2)
+
+    def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+        """Return ``decode(encode(x))``, shape (n_samples, n_features)."""
+        return self._predict(self._input("x", x, self.n_features, scale), 0, 2)
+
+    def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
+        """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
+        data = self._input("x", x, self.n_features, scale)
+        objective = Objective("squared_error")
+        loss, _ = objective.evaluate(self._network, data, None, self.n_threads)
+        return loss / (data.n_samples * data.n_features)
+
+    def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
+        """Return how many hidden units are zero on every sample of `x`."""
+        data = self._input("x", x, self.n_features, scale)
+        return int(self._network.count_dead_units(data, n_threads=self.n_threads)[0])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the autoencoder to a safetensors file; see :func:`sae_fast.load`."""
+        from .model_file import save
+
+        return save(self, path)
+
+
+def replaced_parameters(
+    current: Mapping[str, NDArray[Any]], values: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Return `current` with some arrays replaced, each checked against the shape it replaces."""
+    unknown = [name for name in values if name not in current]
+    if unknown:
+        raise DataError(f"parameters: expected names of {list(current)}, got {unknown}")
+    return {
+        name: check_parameter(name, values.get(name, old), old.shape, old.dtype)
+        for name, old in current.items()
+    }

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fetches files that are known by their SHA-256, from the first mirror that has them.
+
+Nothing a server sends is trusted: sizes and times are bounded, and a file gets its name only after
+its content has been verified, so that a name in the folder means a whole file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from urllib import request
+from urllib.error import HTTPError
+from urllib.request import OpenerDirector
+
+from ..errors import DataError, DatasetUnavailableError
+from .idx import CHUNK_BYTES, open_decompressed
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server may send, per file."""
+
+    n_bytes: int = 16 << 20  # as sent; MNIST's largest file has 9.9 MB
+    n_content_bytes: int = 64 << 20  # uncompressed; MNIST's largest file has 47 MB
+    silence: float = 20.0  # seconds without a byte
+    seconds: float = 900.0  # altogether
+
+
+_LOCK_SECONDS = 3600.0  # that another process may take for all files
+
+
+def download(
+    files: Mapping[str, str],
+    folder: Path,
+    mirrors: Sequence[str],
+    *,
+    progress: bool = True,
+    limits: Limits = Limits(),
+) -> None:
+    """Put those of `files` that are not there yet into `folder`.
+
+    Parameters
+    ----------
+    files : mapping of str to str
+        File names, and the SHA-256 (hex) of the files' uncompressed content.
+    folder : Path
+        Made if need be. Processes that want the same folder wait for each other.
+    mirrors : sequence of str
+        http or https addresses that a file name is appended to; tried in turn for each file.
+    progress : bool
+        Whether to show a progress bar per file on stderr.
+    limits : Limits
+
+    Raises
+    ------
+    DatasetUnavailableError
+        If the folder cannot be written, or no mirror has a file; says for each what went wrong.
+    """
+    import filelock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / ".lock", timeout=_LOCK_SECONDS):
+            for name, sha256 in files.items():
+                if not (folder / name).is_file():  # another process may have had the lock
+                    _download_file(name, sha256, folder, mirrors, progress, limits)
+    except DatasetUnavailableError:
+        raise
+    except OSError as error:
+        raise DatasetUnavailableError(
+            f"cannot download into {folder} ({error}), expected a folder that can be written to; "
+            "$XDG_CACHE_HOME moves it, --data-dir names one that holds the files already"
+        ) from error
+
+
+def _download_file(
+    name: str,
+    sha256: str,
+    folder: Path,
+    mirrors: Sequence[str],
+    progress: bool,
+    limits: Limits,
+) -> None:
+    """Try the mirrors in turn; the caller holds the lock, so the temporary name is ours alone."""
+    part = folder / f".{name}.part"
+    part.touch()  # a folder that cannot be written to is no mirror's fault
+    failures = []
+    try:
+        for mirror in mirrors:
+            url = mirror + name
+            try:
+                _fetch(url, part, progress, limits)
+                _verify(part, sha256, limits)
+            except (OSError, HTTPException, DataError) as error:
+                if isinstance(error, HTTPError):
+                    error.close()
+                failures.append(f"{url}: {' '.join(str(error).split())[:300]}")
+            else:
+                part.replace(folder / name)
+                return
+    finally:
+        part.unlink(missing_ok=True)
+    raise DatasetUnavailableError(
+        f"{name}: no mirror has it ({'; '.join(failures)}); download it by hand and name its "
+        "folder with --data-dir, or use --dataset strokes"
+    )
+
+
+def _fetch(url: str, path: Path, progress: bool, limits: Limits) -> None:
+    """Write what `url` sends into `path`."""
+    from tqdm import tqdm
+
+    end = time.monotonic() + limits.seconds
+    with _opener().open(url, timeout=limits.silence) as response, path.open("wb") as file:
+        promised: int | None = response.length
+        if promised is not None and promised > limits.n_bytes:
+            raise DataError(f"got a file of {promised} bytes, expected {limits.n_bytes} at most")
+        received = 0
+        with tqdm(
+            total=promised,
+            desc=path.name.strip(".").removesuffix(".part"),
+            unit="B",
+            unit_scale=True,
+            disable=not progress,
+        ) as bar:
+            while chunk := response.read1(CHUNK_BYTES):
+                received += len(chunk)
+                if received > limits.n_bytes:
+                    raise DataError(f"got more than {limits.n_bytes} bytes, expected fewer")
+                if time.monotonic() > end:
+                    raise DataError(f"got {received} bytes in {limits.seconds} s, expected the end")
+                file.write(chunk)
+                bar.update(len(chunk))
+    if promised is not None and received < promised:
+        raise DataError(f"got {received} bytes, expected the {promised} that were announced")
+
+
+def _opener() -> OpenerDirector:
+    """Follow http and https only, also in redirects: no ftp, no file, no data addresses."""
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler,
+        request.UnknownHandler,
+        request.HTTPHandler,
+        request.HTTPSHandler,
+        request.HTTPDefaultErrorHandler,
+        request.HTTPRedirectHandler,
+        request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    return opener
+
+
+def _verify(path: Path, sha256: str, limits: Limits) -> None:
+    """Check the uncompressed content of `path`, which may be a decompression bomb."""
+    digest = hashlib.sha256()
+    n_bytes = 0
+    with open_decompressed(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            n_bytes += len(chunk)
+            if n_bytes > limits.n_content_bytes:
+                raise DataError(
+                    f"got more than {limits.n_content_bytes} bytes when uncompressed, "
+                    "expected fewer"
+                )
+            digest.update(chunk)
+    if digest.hexdigest() != sha256:
+        raise DataError(f"got SHA-256 {digest.hexdigest()} (uncompressed), expected {sha256}")

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""IDX, the file format of MNIST and its many successors: one file, or a folder that holds a set.
+
+A header can promise anything, so memory follows what the file has really delivered: it is read in
+chunks, and never further than one byte past the promise.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, DatasetUnavailableError
+from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
+
+CHUNK_BYTES = 1 << 20
+_MAX_NDIM = 32  # what every NumPy takes
+
+# Type code, the third byte of a file → what its elements are.
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+# A file of a set: "train-images-idx3-ubyte", "emnist-letters-test-labels-idx1-ubyte.gz", ...
+_FILE_NAME = re.compile(
+    r"(?P<set>.*?)(?P<split>train|t10k|test)-(?P<content>images|labels)[-.]idx[13]-ubyte(\.gz)?"
+)
+
+
+@contextmanager
+def open_decompressed(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a plain or gzip file, told apart by content; errors while reading name the file."""
+    try:
+        with Path(path).open("rb") as file:
+            if file.peek(2)[:2] == b"\x1f\x8b":
+                with gzip.GzipFile(fileobj=file) as unzipped:
+                    yield cast(BinaryIO, unzipped)
+            else:
+                yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: got damaged gzip data ({error}), expected a whole file"
+        ) from error
+    except OSError as error:
+        raise DatasetUnavailableError(
+            f"{path}: cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDArray[Any]:
+    """Read an IDX file, plain or gzip (told apart by content, not by name).
+
+    Parameters
+    ----------
+    path : str or path
+    sha256 : str, optional
+        Hex digest that the uncompressed file must have.
+
+    Returns
+    -------
+    ndarray
+        Of the file's shape and type, in the machine's byte order.
+
+    Raises
+    ------
+    DataError
+        If the file is not a whole IDX file, or not the one that `sha256` names.
+    DatasetUnavailableError
+        If there is no such file, or it cannot be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from sae_fast.datasets import read_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "labels")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    ...     read_idx(path)
+    array([7, 2, 1], dtype=uint8)
+    """
+    with open_decompressed(path) as file:
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:2] != b"\0\0":
+            raise DataError(
+                f"{path}: got first bytes {magic.hex(' ') or '(none)'}, expected an IDX file "
+                "(00 00, type, number of dimensions)"
+            )
+        code, ndim = magic[2:]
+        if code not in _DTYPES:
+            known = ", ".join(f"0x{code:02X}" for code in _DTYPES)
+            raise DataError(f"{path}: got element type 0x{code:02X}, expected one of {known}")
+        if not 1 <= ndim <= _MAX_NDIM:
+            raise DataError(f"{path}: got {ndim} dimensions, expected 1 to {_MAX_NDIM}")
+        sizes = file.read(4 * ndim)
+        if len(sizes) < 4 * ndim:
+            raise DataError(
+                f"{path}: got {4 + len(sizes)} bytes, expected a header of {4 + 4 * ndim}"
+            )
+        shape = struct.unpack(f">{ndim}I", sizes)
+        dtype = np.dtype(_DTYPES[code])
+        # Zeros are left out, as NumPy does when it checks what it can address.
+        if math.prod(n for n in shape if n) * dtype.itemsize > sys.maxsize:
+            raise DataError(f"{path}: got shape {shape}, expected one that fits into memory")
+
+        promised = math.prod(shape) * dtype.itemsize
+        data = bytearray()
+        while len(data) <= promised:
+            chunk = file.read(min(CHUNK_BYTES, promised + 1 - len(data)))
+            if not chunk:
+                break
+            data += chunk
+    if len(data) != promised:
+        came = len(data) if len(data) < promised else "more"
+        raise DataError(
+            f"{path}: got {came} bytes after the header, "
+            f"expected {promised} for shape {shape} of {dtype.name}"
+        )
+    if sha256 is not None:
+        digest = hashlib.sha256(magic + sizes)
+        digest.update(data)
+        if digest.hexdigest() != sha256:
+            raise DataError(
+                f"{path}: got SHA-256 {digest.hexdigest()} (uncompressed), expected {sha256}"
+            )
+    array = np.frombuffer(data, dtype).reshape(shape)
+    return array if dtype.isnative else array.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> Dataset:
+    """Load any data set in MNIST's format: Fashion-MNIST, KMNIST, EMNIST, your own.
+
+    There are no checksums, and all training images are used. Labels stay as they are in the files,
+    so ``n_classes`` is the largest one plus 1.
+
+    Parameters
+    ----------
+    data_dir : str or path
+        Folder with one set: ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same
+        with ``t10k-`` or ``test-``; each plain or ``.gz``, all with the same prefix, if any
+        (``emnist-letters-``).
+    dtype : {"float32", "uint8"}
+        float32 in [0, 1], or the pixels as they are with ``scale = 1/255``.
+
+    Returns
+    -------
+    Dataset
+        Named after the files' prefix or, without one, after the folder.
+
+    Raises
+    ------
+    DataError
+        If the folder holds several sets, or one whose files do not fit together.
+    DatasetUnavailableError
+        If files are missing or cannot be read.
+
+    Examples
+    --------
+    >>> load_idx("data/fashion-mnist")  # doctest: +SKIP
+    Dataset('fashion-mnist', n_train=60000, n_test=10000, n_features=784, n_classes=10, ...)
+    """
+    check_dtype(dtype)
+    folder = Path(data_dir)
+    sets = find_sets(folder)
+    if len(sets) > 1:
+        raise DataError(
+            f"data_dir: got several data sets in {folder} (files starting with "
+            f"{', '.join(map(repr, sets))}), expected one per folder"
+        )
+    prefix, files = next(iter(sets.items()), ("", {}))
+    tests = {part.split("-")[0] for part in files} - {"train"} or {"t10k"}
+    if len(tests) > 1:
+        raise DataError(
+            f"data_dir: got several test sets in {folder} (files starting with "
+            f"'{prefix}t10k-', '{prefix}test-'), expected one per folder"
+        )
+    train, test = read_splits(folder, files, tests.pop())
+    return dataset_from_pixels(prefix.strip("-_. ") or folder.resolve().name, train, test, dtype)
+
+
+def find_sets(folder: Path) -> dict[str, dict[str, Path]]:
+    """List the IDX files of a folder by set (their prefix, mostly "") and part ("train-images").
+
+    Of several spellings of one file the plain one comes before ``.gz``.
+    """
+    sets: dict[str, dict[str, Path]] = {}
+    try:
+        for path in sorted(folder.iterdir()):
+            match = _FILE_NAME.fullmatch(path.name)
+            if match and path.is_file():
+                parts = sets.setdefault(match["set"], {})
+                parts.setdefault(f"{match['split']}-{match['content']}", path)
+    except OSError as error:
+        raise DatasetUnavailableError(
+            f"data_dir: got {folder} ({error.strerror}), expected a folder of IDX files"
+        ) from error
+    return sets
+
+
+def file_name(part: str) -> str:
+    """Spell a part ("train-images") as MNIST's own files are named, without ``.gz``."""
+    return f"{part}-idx{3 if part.endswith('images') else 1}-ubyte"
+
+
+def read_splits(
+    folder: Path,
+    files: Mapping[str, Path],
+    test_name: str = "t10k",
+    sha256: Mapping[str, str] | None = None,
+) -> tuple[Split, Split]:
+    """Read images and labels of the training and the test set, as `find_sets` found them.
+
+    `sha256` maps parts to the digests that their files must have.
+    """
+    sha256 = sha256 or {}
+    parts = [f"{split}-{what}" for split in ("train", test_name) for what in ("images", "labels")]
+    missing = ", ".join(file_name(part) for part in parts if part not in files)
+    if missing:
+        raise DatasetUnavailableError(
+            f"data_dir: got {folder} without {missing}, expected these files, plain or .gz"
+        )
+    x_train, y_train, x_test, y_test = (read_idx(files[p], sha256=sha256.get(p)) for p in parts)
+    for part, images in zip(parts[::2], (x_train, x_test), strict=True):
+        if images.ndim != 3 or images.dtype != np.uint8:
+            raise DataError(
+                f"{files[part]}: got {images.dtype} of shape {images.shape}, "
+                "expected uint8 images (n, height, width)"
+            )
+    for part, labels, images in zip(parts[1::2], (y_train, y_test), (x_train, x_test), strict=True):
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"{files[part]}: got {labels.dtype} labels of shape {labels.shape}, "
+                f"expected integers of shape {images.shape[:1]}, one per image"
+            )
+    if x_test.shape[1:] != x_train.shape[1:]:
+        raise DataError(
+            f"{files[parts[2]]}: got images of {x_test.shape[1:]} pixels, "
+            f"expected {x_train.shape[1:]} as in {files[parts[0]]}"
+        )
+    return (x_train, y_train), (x_test, y_test)

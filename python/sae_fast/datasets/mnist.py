@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""MNIST: found on this machine, or downloaded into the user cache.
+
+The official files and nothing else: each is verified by the SHA-256 of its uncompressed bytes
+whenever it is loaded, so it does not matter who put it there, or how it is packed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import DatasetUnavailableError
+from .dataset import Dataset, Dtype, check_dtype, dataset_from_pixels
+from .idx import file_name, find_sets, read_splits
+
+#: Environment variable that names a folder to look for data in.
+DATA_DIR_VARIABLE = "SAE_FAST_DATA_DIR"
+
+#: Addresses that a file name is appended to, tried in turn.
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+
+_SHA256 = {  # of the uncompressed files
+    "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+_N_VALIDATION = 5_000  # training images that TensorFlow's read_data_sets sets aside
+
+
+def load_mnist(
+    data_dir: str | os.PathLike[str] | None = None,
+    download: bool = True,
+    *,
+    dtype: Dtype = "float32",
+    progress: bool = True,
+) -> Dataset:
+    """Load MNIST with the split of TensorFlow's ``read_data_sets``.
+
+    The first 5,000 of the 60,000 training images are its validation set and are left out.
+
+    Parameters
+    ----------
+    data_dir : str or path, optional
+        Folder with the four files, each plain or ``.gz``; nothing else is tried then. Without it:
+        ``$SAE_FAST_DATA_DIR``, then the user cache, then a download into the cache.
+    download : bool
+        Whether the net may be used.
+    dtype : {"float32", "uint8"}
+        float32 in [0, 1], or the pixels as they are with ``scale = 1/255``: the same bits once
+        multiplied out in float32.
+    progress : bool
+        Whether to show the download's progress on stderr.
+
+    Returns
+    -------
+    Dataset
+        55,000 training and 10,000 test images of 28 by 28 pixels, 10 classes.
+
+    Raises
+    ------
+    DataError
+        If a file is not the official one.
+    DatasetUnavailableError
+        If files are missing and cannot be downloaded.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits.
+
+    Examples
+    --------
+    >>> load_mnist()  # doctest: +SKIP
+    Dataset('mnist', n_train=55000, n_test=10000, n_features=784, n_classes=10, dtype=float32)
+    """
+    check_dtype(dtype)
+    folder = locate_mnist() if data_dir is None else Path(data_dir)
+    if folder is None:
+        folder = cache_dir()
+        if not download:
+            places = " and ".join(map(str, _usual_folders()))
+            raise DatasetUnavailableError(
+                f"mnist: got no complete set in {places}, expected its four files there: allow "
+                f"the download, or name their folder with --data-dir or ${DATA_DIR_VARIABLE}"
+            )
+        _download(folder, progress)
+    train, test = read_splits(folder, find_sets(folder).get("", {}), sha256=_SHA256)
+    images, labels = train
+    train = images[_N_VALIDATION:], labels[_N_VALIDATION:]
+    return dataset_from_pixels("mnist", train, test, dtype)
+
+
+def locate_mnist() -> Path | None:
+    """Return the folder that MNIST would be loaded from without a download, or None.
+
+    Looks at names only; the content is verified by `load_mnist`.
+
+    Examples
+    --------
+    >>> locate_mnist()  # doctest: +SKIP
+    PosixPath('/home/ada/.cache/sae_fast/mnist')
+    """
+    return next((folder for folder in _usual_folders() if not _missing(folder)), None)
+
+
+def cache_dir() -> Path:
+    """Return the folder that MNIST is downloaded into."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("sae_fast"), "mnist")
+
+
+def _usual_folders() -> list[Path]:
+    named = os.environ.get(DATA_DIR_VARIABLE)
+    return ([Path(named)] if named else []) + [cache_dir()]
+
+
+def _missing(folder: Path) -> list[str]:
+    """List the parts ("train-images", ...) that `folder` lacks."""
+    try:
+        files = find_sets(folder).get("", {})
+    except DatasetUnavailableError:
+        files = {}
+    return [part for part in _SHA256 if part not in files]
+
+
+def _download(folder: Path, progress: bool) -> None:
+    from .download import download
+
+    files = {file_name(part) + ".gz": _SHA256[part] for part in _missing(folder)}
+    download(files, folder, MIRRORS, progress=progress)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checks of what users pass in, each with an error that names the argument and what was expected.
+
+Arguments are checked here, before anything is computed; the core trusts what it gets.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+
+def check_int(name: str, value: object, minimum: int) -> int:
+    """Return `value` as an int of at least `minimum`, or raise DataError."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise DataError(f"{name}: expected an integer, got {value!r}") from None
+    if isinstance(value, bool) or number < minimum:
+        raise DataError(f"{name}: expected an integer of at least {minimum}, got {value!r}")
+    return number
+
+
+def check_float(name: str, value: object, *, positive: bool) -> float:
+    """Return `value` as a finite float, positive or at least not negative, or raise DataError."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise DataError(f"{name}: expected a number, got {value!r}") from None
+    if not math.isfinite(number) or number < 0 or (positive and number == 0):
+        kind = "a positive number" if positive else "a number of at least 0"
+        raise DataError(f"{name}: expected {kind}, got {value!r}")
+    return number
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
+    """Return `value` if it is one of `choices`, or raise DataError."""
+    if not isinstance(value, str) or value not in choices:
+        raise DataError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def check_sizes(name: str, value: object) -> tuple[int, ...]:
+    """Return layer widths as a tuple of at least one positive int, or raise DataError."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        raise DataError(f"{name}: expected a sequence of positive integers, got {value!r}")
+    if len(value) == 0:
+        raise DataError(f"{name}: expected at least one layer, got none")
+    return tuple(check_int(f"{name}[{i}]", n, 1) for i, n in enumerate(value))
+
+
+def check_seed(seed: object) -> int:
+    """Return a seed: any integer of at least 0."""
+    return check_int("seed", seed, 0)
+
+
+def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[np.int64]:
+    """Return labels `y`, shape (n_samples,), as int64 in ``0 ... n_classes-1``, or raise."""
+    y = np.asarray(y)
+    if y.ndim != 1:
+        raise DataError(f"{name}: expected one dimension (n_samples,), got shape {y.shape}")
+    if not np.issubdtype(y.dtype, np.integer):
+        raise DataError(f"{name}: expected integer classes, got dtype {y.dtype}")
+    if len(y) != n_samples:
+        raise DataError(f"{name}: expected {n_samples} labels, one per sample, got {len(y)}")
+    wrong = (y < 0) | (y >= n_classes)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DataError(
+            f"{name}: expected classes from 0 to {n_classes - 1}, got {y[at]} at position {at}"
+        )
+    return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
+    """Return sample numbers, shape (n_steps, batch_size), as int64 below n_samples, or raise."""
+    batches = np.asarray(batches)
+    if batches.ndim != 2 or 0 in batches.shape:
+        raise DataError(f"{name}: expected shape (n_steps, batch_size), got {batches.shape}")
+    if not np.issubdtype(batches.dtype, np.integer):
+        raise DataError(f"{name}: expected integer sample numbers, got dtype {batches.dtype}")
+    low, high = int(batches.min()), int(batches.max())
+    if low < 0 or high >= n_samples:
+        raise DataError(
+            f"{name}: expected sample numbers from 0 to {n_samples - 1}, got {low} to {high}"
+        )
+    return np.ascontiguousarray(batches, dtype=np.int64)
+
+
+def check_parameter(
+    name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return one parameter as a finite C-contiguous array of `shape` and `dtype`, or raise."""
+    value = np.asarray(value)
+    if value.shape != shape:
+        raise DataError(f"parameters[{name!r}]: expected shape {shape}, got {value.shape}")
+    if not (np.issubdtype(value.dtype, np.floating) or np.issubdtype(value.dtype, np.integer)):
+        raise DataError(f"parameters[{name!r}]: expected numbers, got dtype {value.dtype}")
+    value = np.ascontiguousarray(value, dtype=dtype)
+    if not np.isfinite(value).all():
+        raise DataError(f"parameters[{name!r}]: expected finite values, got NaN or infinity")
+    return value
