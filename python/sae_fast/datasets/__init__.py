@@ -4,7 +4,7 @@
 Pure Python and NumPy, so that data can be had and looked at without the compiled core.
 """
 
-from .catalog import DatasetFallbackWarning, load
+from .catalog import DatasetFallbackWarning, Name, load
 from .dataset import Dataset
 from .idx import load_idx, read_idx
 from .mnist import load_mnist, locate_mnist
@@ -13,6 +13,7 @@ from .strokes import load_strokes
 __all__ = [
     "Dataset",
     "DatasetFallbackWarning",
+    "Name",
     "load",
     "load_idx",
     "load_mnist",

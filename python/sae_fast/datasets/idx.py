@@ -185,7 +185,9 @@ def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> D
             f"'{prefix}t10k-', '{prefix}test-'), expected one per folder"
         )
     train, test = read_splits(folder, files, tests.pop())
-    return dataset_from_pixels(prefix.strip("-_. ") or folder.resolve().name, train, test, dtype)
+    return dataset_from_pixels(
+        prefix.strip("-_. ") or folder.resolve().name or "idx", train, test, dtype
+    )
 
 
 def find_sets(folder: Path) -> dict[str, dict[str, Path]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import DatasetUnavailableError
+from ..errors import DataError, DatasetUnavailableError
 from .dataset import Dataset, Dtype, check_dtype, dataset_from_pixels
 from .idx import file_name, find_sets, read_splits
 
@@ -88,7 +88,13 @@ def load_mnist(
                 f"the download, or name their folder with --data-dir or ${DATA_DIR_VARIABLE}"
             )
         _download(folder, progress)
-    train, test = read_splits(folder, find_sets(folder).get("", {}), sha256=_SHA256)
+    try:
+        train, test = read_splits(folder, find_sets(folder).get("", {}), sha256=_SHA256)
+    except DataError as error:
+        raise DataError(
+            f"{error}; delete the file if it is damaged, or use --dataset idx if it belongs to "
+            "another data set in MNIST's format"
+        ) from error
     images, labels = train
     train = images[_N_VALIDATION:], labels[_N_VALIDATION:]
     return dataset_from_pixels("mnist", train, test, dtype)

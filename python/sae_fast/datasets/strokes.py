@@ -23,7 +23,7 @@ _Work: TypeAlias = tuple[NDArray[np.float64], NDArray[np.intp]]  # (_CHUNK, _N_P
 
 _SIDE = 28  # pixels
 _BOX = 19.0  # pixels: side of the box that the glyphs are drawn in, on average
-_N_POINTS = 88  # pen positions per image, 0.8 pixel apart at most
+_N_POINTS = 88  # pen positions per image, 0.7 pixel apart at most in an average box
 _MAX_RADIUS = 2.0  # pixels: such a pen touches 4 pixels per axis
 _CANVAS = _SIDE + 3  # pixels: so that no pen footprint needs a bounds test
 _REACH = np.arange(-1, 3, dtype=np.float32)  # (4,): the footprint, from the pixel left of the pen
@@ -33,6 +33,11 @@ _CHUNK = 64  # images drawn at once: their footprints (64, 88, 4, 4) stay near t
 # Random 32-bit words of an image: class, glyph, settings of the hand, a byte of grain per pixel.
 _N_UNIFORM = 48
 _N_WORDS = 2 + _N_UNIFORM + _SIDE * _SIDE // 4  # even, as Philox counts in 64-bit words
+
+# E. Catmull, R. Rom (1974): row k holds the weights of four points for the k-th power of t.
+_CATMULL_ROM = np.array(
+    [[0, 1, 0, 0], [-0.5, 0, 0.5, 0], [1, -2.5, 2, -0.5], [-0.5, 1.5, -1.5, 0.5]]
+)
 
 # Points that the pen passes through, in hundredths of a box whose y axis points down; "|" lifts the
 # pen or turns a corner. Equal points of a glyph are one point, and move together.
@@ -72,8 +77,8 @@ def load_strokes(
 ) -> Dataset:
     """Draw a data set of digits as a hand might write them, in a few seconds.
 
-    As hard as MNIST and of its shape: about 81 % of the pixels are zero, a linear softmax
-    classifier gets 89 % of the default test set right, a hidden layer of 100 units 98.5 %.
+    About as hard as MNIST, and of its shape: 82 % of the pixels are zero, a linear softmax
+    classifier gets 89.6 % of the default test set right, one with 100 hidden units above 98 %.
 
     Parameters
     ----------
@@ -161,6 +166,8 @@ def _write(glyph: NDArray[np.intp], uniform: NDArray[np.float32]) -> tuple[_Floa
     pen = _pen()
     n_control = pen.control.shape[1]
     x, y = np.moveaxis(pen.control[glyph], 2, 0)  # (n, K) each
+    # Every half-width below was set by eye for the digits' looks, and by the accuracy of a linear
+    # classifier for their variety. First each point strays, in boxes.
     x = x + uniform[:, :n_control] * _F(0.05)
     y = y + uniform[:, n_control : 2 * n_control] * _F(0.05)
     rest = iter(uniform[:, 2 * n_control :].T[:, :, None])  # (n, 1) each
@@ -172,9 +179,11 @@ def _write(glyph: NDArray[np.intp], uniform: NDArray[np.float32]) -> tuple[_Floa
     def bend(along: _Floats, frequency: float) -> _Floats:
         return random(0.08) * _wave(along * _F(frequency) + random(0.5))
 
-    x, y = x + bend(y, 0.7) + bend(x, 0.9), y + bend(x, 0.9) + bend(y, 0.7)  # elastic
+    # An elastic distortion, in boxes.
+    x, y = x + bend(y, 0.7) + bend(x, 0.9), y + bend(x, 0.9) + bend(y, 0.7)
 
-    t = random(0.11) + random(0.11)  # tangent of half the angle
+    # An affine one: shear, size, rotation (t is the tangent of half the angle), shift in pixels.
+    t = random(0.11) + random(0.11)
     cos, sin = (_F(1) - t * t) / (_F(1) + t * t), (t + t) / (_F(1) + t * t)
     height = _F(_BOX) * (_F(1) + random(0.15))
     width = height * (_F(1) + random(0.25))
@@ -183,7 +192,7 @@ def _write(glyph: NDArray[np.intp], uniform: NDArray[np.float32]) -> tuple[_Floa
     middle = _F((_SIDE - 1) / 2)
     x, y = cos * x - sin * y + middle + random(2.2), sin * x + cos * y + middle + random(2.2)
 
-    # From control points to pen positions.
+    # From control points (n, K) to pen positions (n, P).
     row = np.arange(0, x.size, n_control)[:, None]
     index = pen.anchor[:, glyph] + row  # (4, n, P)
     weight = pen.weight[:, glyph]
@@ -301,9 +310,3 @@ def _segments(stroke: list[int]) -> list[tuple[list[int], NDArray[np.float64]]]:
             cubic[:, 3] = 0
         segments.append((way[s : s + 4], cubic))
     return segments
-
-
-# E. Catmull, R. Rom (1974): row k holds the weights of four points for the k-th power of t.
-_CATMULL_ROM = np.array(
-    [[0, 1, 0, 0], [-0.5, 0, 0.5, 0], [1, -2.5, 2, -0.5], [-0.5, 1.5, -1.5, 0.5]]
-)

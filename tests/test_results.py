@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Records, their JSON, their summary as text, and the folder that they are saved in."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_results import FakeModel, fake_reconstruct, fake_run
+from sae_fast.errors import OutputError, SaeFastError
+from sae_fast.results import OUTPUT_NAMES, ArmResult, check_output
+
+
+def strict_json(text: str) -> dict:
+    def refuse(token: str) -> None:
+        raise AssertionError(f"{token} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+@pytest.mark.parametrize("module", ["results", "plot", "report"])
+def test_import_leaves_matplotlib_alone(module: str) -> None:
+    code = f"import sys, sae_fast.{module}; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class TestArmResult:
+    def test_derived_numbers(self) -> None:
+        arm = ArmResult([100, 200, 300], [3, 2, 1], [0.5, 0.9, 0.96], [0], 1.0)
+        assert arm.final_accuracy == 0.96
+        assert arm.first_step_at_90 == 200
+        assert not arm.collapsed
+
+    def test_never_at_90(self) -> None:
+        arm = ArmResult([100], [3.0], [0.8999], [0], 1.0)
+        assert arm.first_step_at_90 is None
+        assert arm.collapsed
+
+    def test_nothing_measured(self) -> None:
+        arm = ArmResult([], [], [], [0], 0.0)
+        assert math.isnan(arm.final_accuracy)
+        assert not arm.collapsed
+
+
+class TestToDict:
+    def test_keys_are_those_of_the_interface(self) -> None:
+        document = fake_run().to_dict()
+        assert list(document) == [
+            "schema",
+            "command",
+            "dataset",
+            "config",
+            "pretraining",
+            "arms",
+            "seconds",
+            "environment",
+        ]
+        assert document["schema"] == 1
+        assert set(document["dataset"]) == {"name", "n_train", "n_test", "sha256"}
+        assert set(document["pretraining"][0]) == {
+            "layer",
+            "n_in",
+            "n_hidden",
+            "steps",
+            "loss",
+            "dead_units",
+            "seconds",
+        }
+        assert set(document["arms"]["he"]) == {
+            "steps",
+            "test_loss",
+            "test_accuracy",
+            "final_accuracy",
+            "first_step_at_90",
+            "seconds",
+            "dead_units",
+            "collapsed",
+        }
+
+    def test_numbers_are_those_of_the_records(self) -> None:
+        result = fake_run()
+        document = strict_json(json.dumps(result.to_dict(), allow_nan=False))
+        for name, arm in result.arms.items():
+            assert document["arms"][name]["test_accuracy"] == arm.test_accuracy
+            assert document["arms"][name]["first_step_at_90"] == arm.first_step_at_90
+        assert document["arms"]["normal"]["collapsed"] is True
+        assert document["arms"]["normal"]["dead_units"] == [12, 3, 1, 4, 2, 5]
+        assert [layer["layer"] for layer in document["pretraining"]] == [1, 2, 3, 4, 5, 6]
+
+    def test_takes_numpy_numbers_paths_and_nan(self) -> None:
+        result = fake_run()
+        result.seconds = np.float32(1.5)
+        result.config |= {"data_dir": Path("data"), "hidden": np.array([3, 2]), "flag": np.True_}
+        result.arms["he"].test_loss = [np.float64(2.5), float("nan"), float("inf")]
+        document = strict_json(json.dumps(result.to_dict(), allow_nan=False))
+        assert document["seconds"] == 1.5
+        assert document["config"]["data_dir"] == "data"
+        assert document["config"]["hidden"] == [3, 2]
+        assert document["config"]["flag"] is True
+        assert document["arms"]["he"]["test_loss"] == [2.5, None, None]
+
+
+class TestSummary:
+    def test_shows_every_arm_and_layer(self) -> None:
+        summary = fake_run().summary()
+        assert "mnist: 55,000 training samples, 10,000 test samples" in summary
+        rows = [line.split() for line in summary.splitlines()]
+        assert ["1", "784", "100", "2,037,462", "404,958", "15", "3.0"] in rows
+        assert ["pretrained", "96.42", "%", "2,400", "2", "of", "5"] in [row[:7] for row in rows]
+        assert "45.2 seconds" in summary
+        assert max(map(len, summary.splitlines())) <= 100
+
+    def test_names_a_collapse(self) -> None:
+        summary = fake_run().summary()
+        assert "normal collapsed: 11.35 %, all 5 units of hidden layer 6 are dead" in summary
+        assert summary.count("collapsed") == 1
+
+    def test_names_a_dead_layer_below_the_top(self) -> None:
+        result = fake_run()
+        result.arms["normal"].dead_units = [12, 3, 1, 12, 5, 5]
+        assert "all 12 units of hidden layer 4 are dead" in result.summary()
+
+    def test_names_a_collapse_without_a_dead_layer(self) -> None:
+        result = fake_run()
+        result.arms["normal"].dead_units = [0, 0, 0, 0, 0, 3]
+        assert "collapsed: 11.35 %, 3 of 5 units of hidden layer 6 are dead" in result.summary()
+
+    def test_no_collapse_no_mention(self) -> None:
+        assert "collapsed" not in fake_run(collapsed=()).summary()
+
+    def test_reconstruct_shows_both_errors(self) -> None:
+        summary = fake_reconstruct().summary()
+        assert "Fine-tuning" not in summary
+        assert ["autoencoder", "0.00912"] in [line.split() for line in summary.splitlines()]
+        assert ["PCA", "0.00431"] in [line.split() for line in summary.splitlines()]
+
+    @pytest.mark.parametrize("arms", [("normal",), ("pretrained",), ("he", "normal")])
+    def test_any_arms_one_point(self, arms: tuple[str, ...]) -> None:
+        assert arms[0] in fake_run(arms, (), n_points=1).summary()
+
+
+class TestSave:
+    def test_writes_what_a_run_has(self, tmp_path: Path) -> None:
+        result = fake_run(n_points=3)
+        files = result.save(tmp_path / "new" / "out")
+        assert {file.name for file in files} == set(OUTPUT_NAMES) - {"model.safetensors"}
+        assert set((tmp_path / "new" / "out").iterdir()) == set(files)
+        document = strict_json((tmp_path / "new" / "out" / "result.json").read_text("utf-8"))
+        assert document == result.to_dict()
+        assert (tmp_path / "new" / "out" / "model-he.safetensors").read_bytes() == b"he"
+
+    def test_one_model_has_the_plain_name(self, tmp_path: Path) -> None:
+        names = {file.name for file in fake_reconstruct().save(tmp_path)}
+        assert "model.safetensors" in names
+        assert not {"accuracy.png", "model-autoencoder.safetensors"} & names
+
+    def test_removes_stale_files_of_its_own_and_no_others(self, tmp_path: Path) -> None:
+        for name in OUTPUT_NAMES:
+            (tmp_path / name).write_text("of an earlier run")
+        (tmp_path / "notes.txt").write_text("mine")
+        (tmp_path / "model-mine.safetensors").write_text("mine")
+        files = fake_reconstruct().save(tmp_path)
+        mine = {tmp_path / "notes.txt", tmp_path / "model-mine.safetensors"}
+        assert set(tmp_path.iterdir()) == {*files, *mine}
+
+    def test_failure_leaves_the_earlier_files(self, tmp_path: Path) -> None:
+        class FullDisk(FakeModel):
+            def save(self, path: Path) -> None:
+                raise OSError(28, "No space left on device")
+
+        fake_reconstruct().save(tmp_path)
+        before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+        result = fake_run()
+        result.models["normal"] = FullDisk()
+        with pytest.raises(OutputError, match="No space left"):
+            result.save(tmp_path)
+        assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+    def test_failing_pictures_lose_no_numbers(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError("no ink")
+
+        fake_reconstruct().save(tmp_path)
+        monkeypatch.setattr("sae_fast.plot.save_pictures", fail)
+        with pytest.raises(RuntimeError, match="no ink"):
+            fake_run().save(tmp_path)
+        models = {f"model-{arm}.safetensors" for arm in fake_run().arms}
+        assert {file.name for file in tmp_path.iterdir()} == {"result.json", *models}
+
+    def test_refuses_a_folder_in_place_of_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "result.json").mkdir()
+        with pytest.raises(OutputError, match=r"result\.json"):
+            fake_reconstruct().save(tmp_path)
+
+    @pytest.mark.usefixtures("without_matplotlib")
+    def test_without_matplotlib_all_but_pictures(self, tmp_path: Path) -> None:
+        names = {file.name for file in fake_reconstruct().save(tmp_path)}
+        assert names == {"result.json", "model.safetensors", "report.html"}
+        assert "pip install '.[plot]'" in (tmp_path / "report.html").read_text("utf-8")
+
+    @pytest.mark.usefixtures("without_matplotlib")
+    def test_plot_without_matplotlib_says_how_to_get_it(self) -> None:
+        with pytest.raises(ImportError, match=r"pip install '\.\[plot\]'"):
+            fake_run().plot_accuracy()
+
+    def test_record_without_extras(self, tmp_path: Path) -> None:
+        result = fake_reconstruct()
+        result.reconstructions, result.first_weights, result.models = None, {}, {}
+        names = {file.name for file in result.save(tmp_path)}
+        assert names == {"result.json", "report.html", "pretraining.png"}
+
+
+class TestCheckOutput:
+    def test_creates_the_folder_and_leaves_it_empty(self, tmp_path: Path) -> None:
+        folder = check_output(str(tmp_path / "a" / "b"))
+        assert folder == tmp_path / "a" / "b"
+        assert list(folder.iterdir()) == []
+
+    def test_takes_a_folder_that_is_there(self, tmp_path: Path) -> None:
+        (tmp_path / "kept").write_text("kept")
+        check_output(tmp_path)
+        assert [file.name for file in tmp_path.iterdir()] == ["kept"]
+
+    def test_refuses_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError, match=r"file' is a file, expected a folder"):
+            check_output(tmp_path / "file")
+
+    def test_refuses_a_path_below_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError, match=r"^output: cannot write to .*file/out.*director"):
+            check_output(tmp_path / "file" / "out")
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc")
+    def test_refuses_what_the_system_refuses(self) -> None:
+        with pytest.raises(OutputError, match="/proc"):
+            check_output("/proc")
+
+    def test_refuses_an_impossible_name(self) -> None:
+        with pytest.raises(OutputError, match="null"):
+            check_output("a\0b")
+
+    def test_error_is_of_both_kinds(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        for kind in (OSError, SaeFastError):
+            with pytest.raises(kind):
+                fake_run().save(tmp_path / "file")
