@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -15,11 +16,6 @@ namespace {
 // Above this share of non-zeros a product over the non-zeros is slower than the dense one
 // (benchmarks/test_kernels.py).
 constexpr double kSparseDensity = 0.35;
-
-// Columns of a block: enough that a sample has a few non-zeros in it, few enough that a network's
-// rows of one block stay in the first-level cache.
-constexpr Index kBlockColumns = 32;
-constexpr Index kMaxBlocks = 64;
 
 // Calls f with the source's element type.
 template <class F>
@@ -79,22 +75,19 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
                                         static_cast<double>(n_nonzero_) > kSparseDensity * size))
             return;
 
-        start_sparse(std::move(counts));
+        start_sparse(counts, source_.storage == Storage::uint8);
         run_team(n_threads, [&](Member member) {
             const Range range = member.share(n_samples_);
             for (Index i = range.begin; i < range.end; ++i) {
                 const auto* row = data + i * source_.row_stride;
                 Index at = row_start_[static_cast<std::size_t>(i)];
                 for (Index j = 0; j < n_features_; ++j) {
-                    const T value = static_cast<T>(row[j * source_.column_stride]) * scale_;
-                    if (value == T(0)) continue;
-                    columns_.data()[at] = static_cast<std::uint32_t>(j);
-                    values_.data()[at++] = value;
+                    const auto value = row[j * source_.column_stride];
+                    if (static_cast<T>(value) * scale_ != T(0)) put(at++, j, value);
                 }
-                finish_row(i);
             }
         });
-        count_blocks();
+        count_columns();
     });
 }
 
@@ -107,7 +100,7 @@ Input<T>::Input(const CsrSource<I>& source, T scale)
         counts[static_cast<std::size_t>(i)] =
             static_cast<Index>(source.row_start[i + 1]) - static_cast<Index>(source.row_start[i]);
     }
-    start_sparse(std::move(counts));
+    start_sparse(counts, source.storage == Storage::uint8);
     with_type(source.storage, source.values, [&](const auto* values) {
         for (Index i = 0; i < n_samples_; ++i) {
             Index previous = -1;
@@ -122,53 +115,73 @@ Input<T>::Input(const CsrSource<I>& source, T scale)
                 }
                 const T value = static_cast<T>(values[at]) * scale_;
                 if (!std::isfinite(value)) throw_not_finite(static_cast<double>(values[at]), i, j);
-                columns_.data()[at] = static_cast<std::uint32_t>(j);
-                values_.data()[at] = value;
+                put(at, j, values[at]);
                 previous = j;
             }
-            finish_row(i);
         }
     });
-    count_blocks();
+    count_columns();
 }
 
 // Room for the non-zeros, given each row's count.
 template <class T>
-void Input<T>::start_sparse(std::vector<Index> counts) {
+void Input<T>::start_sparse(const std::vector<Index>& counts, bool bytes) {
     row_start_.assign(1, 0);
     row_start_.reserve(counts.size() + 1);
     for (const Index count : counts) row_start_.push_back(row_start_.back() + count);
     n_nonzero_ = row_start_.back();
-    block_columns_ = std::max(kBlockColumns, (n_features_ + kMaxBlocks - 1) / kMaxBlocks);
-    n_blocks_ = (n_features_ + block_columns_ - 1) / block_columns_;
-    block_start_ = Buffer<std::uint32_t>(n_samples_ * (n_blocks_ + 1));
-    columns_ = Buffer<std::uint32_t>(n_nonzero_);
-    values_ = Buffer<T>(n_nonzero_);
+    max_row_nonzeros_ = *std::max_element(counts.begin(), counts.end());
+    if (n_features_ <= std::numeric_limits<std::uint16_t>::max()) {
+        columns16_ = Buffer<std::uint16_t>(n_nonzero_);
+    } else {
+        columns32_ = Buffer<std::uint32_t>(n_nonzero_);
+    }
+    if (bytes) {
+        bytes_ = Buffer<std::uint8_t>(n_nonzero_);
+    } else {
+        values_ = Buffer<T>(n_nonzero_);
+    }
 }
 
-// Cuts a filled row into its blocks.
+// One non-zero, as the source has it.
 template <class T>
-void Input<T>::finish_row(Index sample) {
+template <class S>
+void Input<T>::put(Index at, Index column, S value) {
+    if (columns16_.data()) {
+        columns16_.data()[at] = static_cast<std::uint16_t>(column);
+    } else {
+        columns32_.data()[at] = static_cast<std::uint32_t>(column);
+    }
+    if (bytes_.data()) {
+        bytes_.data()[at] = static_cast<std::uint8_t>(value);
+    } else {
+        values_.data()[at] = static_cast<T>(value) * scale_;
+    }
+}
+
+template <class T>
+void Input<T>::count_columns() {
+    column_nonzeros_.assign(static_cast<std::size_t>(n_features_), 0);
+    for (Index at = 0; at < n_nonzero_; ++at) {
+        ++column_nonzeros_[columns16_.data() ? columns16_.data()[at] : columns32_.data()[at]];
+    }
+}
+
+template <class T>
+typename Input<T>::Nonzeros Input<T>::row(Index sample, std::uint32_t* columns, T* values) const {
     const Index start = row_start_[static_cast<std::size_t>(sample)];
     const Index count = row_start_[static_cast<std::size_t>(sample) + 1] - start;
-    std::uint32_t* cut = block_start_.data() + sample * (n_blocks_ + 1);
-    Index at = 0;
-    for (Index b = 0; b < n_blocks_; ++b) {
-        cut[b] = static_cast<std::uint32_t>(at);
-        const Index end = (b + 1) * block_columns_;
-        while (at < count && static_cast<Index>(columns_.data()[start + at]) < end) ++at;
+    if (const std::uint16_t* from = columns16_.data()) {
+        for (Index t = 0; t < count; ++t) columns[t] = from[start + t];
+    } else {
+        std::copy_n(columns32_.data() + start, count, columns);
     }
-    cut[n_blocks_] = static_cast<std::uint32_t>(count);
-}
-
-template <class T>
-void Input<T>::count_blocks() {
-    block_nonzeros_.assign(static_cast<std::size_t>(n_blocks_), 0);
-    for (Index i = 0; i < n_samples_; ++i) {
-        for (Index b = 0; b < n_blocks_; ++b) {
-            block_nonzeros_[static_cast<std::size_t>(b)] += block(i, b).count;
-        }
+    if (const std::uint8_t* from = bytes_.data()) {
+        for (Index t = 0; t < count; ++t) values[t] = static_cast<T>(from[start + t]) * scale_;
+    } else {
+        std::copy_n(values_.data() + start, count, values);
     }
+    return {columns, values, count};
 }
 
 template <class T>
@@ -177,9 +190,12 @@ void Input<T>::gather(const std::int64_t* index, Index first, Index rows, View<T
     if (sparse()) {
         for (Index i = 0; i < rows; ++i) {
             std::fill_n(out.row(i), n_features_, T(0));
-            const Nonzeros nonzeros = row(sample(i));
-            for (Index t = 0; t < nonzeros.count; ++t) {
-                out(i, nonzeros.columns[t]) = nonzeros.values[t];
+            const Index start = row_start_[static_cast<std::size_t>(sample(i))];
+            const Index end = row_start_[static_cast<std::size_t>(sample(i)) + 1];
+            for (Index at = start; at < end; ++at) {
+                const Index j = columns16_.data() ? columns16_.data()[at] : columns32_.data()[at];
+                out(i, j) =
+                    bytes_.data() ? static_cast<T>(bytes_.data()[at]) * scale_ : values_.data()[at];
             }
         }
         return;
@@ -201,13 +217,17 @@ void Input<T>::gather(const std::int64_t* index, Index first, Index rows, View<T
 
 template <class T>
 void Input<T>::prefetch(Index sample) const {
-    const Nonzeros nonzeros = row(sample);
-    for (Index t = 0; t < nonzeros.count; t += kAlignment / 4) {
-        __builtin_prefetch(nonzeros.columns + t);
-    }
-    for (Index t = 0; t < nonzeros.count; t += kAlignment / static_cast<Index>(sizeof(T))) {
-        __builtin_prefetch(nonzeros.values + t);
-    }
+    const Index start = row_start_[static_cast<std::size_t>(sample)];
+    const Index end = row_start_[static_cast<std::size_t>(sample) + 1];
+    const auto lines = [&](const auto* from) {
+        if (!from) return;
+        constexpr Index line = kAlignment / static_cast<Index>(sizeof *from);
+        for (Index at = start; at < end; at += line) __builtin_prefetch(from + at);
+    };
+    lines(columns16_.data());
+    lines(columns32_.data());
+    lines(bytes_.data());
+    lines(values_.data());
 }
 
 template class Input<float>;

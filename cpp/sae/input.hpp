@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The samples that a network reads, prepared once for a data set: dense rows stay where the caller
 // has them (any strides, uint8 with a scale too) and are copied a batch at a time; mostly-zero data
-// is kept as its non-zeros, cut into blocks of columns.
-//
-// The blocks are for the gradient: a task that owns some rows of W needs, of every sample of the
-// batch, just the non-zeros in those columns, and finds them without a search.
+// is kept as its non-zeros, in as few bytes as hold them (3 for a pixel): shuffled rows come from
+// main memory, and what a step reads there is what it waits for.
 #pragma once
 
 #include <cstdint>
@@ -56,39 +54,36 @@ class Input {
     void gather(const std::int64_t* index, Index first, Index rows, View<T> out) const;
 
     // The rest: sparse only.
+
+    // Non-zeros of one sample, in order of columns.
     struct Nonzeros {
-        const std::uint32_t* columns;
-        const T* values;
+        std::uint32_t* columns;
+        T* values;
         Index count;
     };
-    Nonzeros row(Index sample) const { return between(sample, 0, n_blocks_); }
-    Nonzeros block(Index sample, Index b) const { return between(sample, b, b + 1); }
-    Index n_blocks() const { return n_blocks_; }
-    Index block_columns() const { return block_columns_; }
-    // Non-zeros of the whole set in block b.
-    Index block_nonzeros(Index b) const { return block_nonzeros_[static_cast<std::size_t>(b)]; }
+    // Writes the sample's non-zeros to `columns` and `values`, room for max_row_nonzeros() each.
+    Nonzeros row(Index sample, std::uint32_t* columns, T* values) const;
+    Index max_row_nonzeros() const { return max_row_nonzeros_; }
+    // Non-zeros of the whole set in one column.
+    Index column_nonzeros(Index j) const { return column_nonzeros_[static_cast<std::size_t>(j)]; }
+    // Brings a sample's non-zeros nearer, for a row() to come.
     void prefetch(Index sample) const;
 
    private:
-    Nonzeros between(Index sample, Index b0, Index b1) const {
-        const Index start = row_start_[static_cast<std::size_t>(sample)];
-        const std::uint32_t* cut = block_start_.data() + sample * (n_blocks_ + 1);
-        return {columns_.data() + start + cut[b0], values_.data() + start + cut[b0],
-                static_cast<Index>(cut[b1] - cut[b0])};
-    }
-    void start_sparse(std::vector<Index> counts);
-    void finish_row(Index sample);
-    void count_blocks();
+    void start_sparse(const std::vector<Index>& counts, bool bytes);
+    template <class S>
+    void put(Index at, Index column, S value);
+    void count_columns();
 
     DenseSource source_{};
     T scale_ = 1;
-    Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
-    Index block_columns_ = 0, n_blocks_ = 0;
-    std::vector<Index> row_start_;       // (n_samples + 1), empty if dense
-    Buffer<std::uint32_t> block_start_;  // (n_samples, n_blocks + 1), from the row's start
-    Buffer<std::uint32_t> columns_;      // (n_nonzero)
-    Buffer<T> values_;                   // (n_nonzero)
-    std::vector<Index> block_nonzeros_;  // (n_blocks)
+    Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0, max_row_nonzeros_ = 0;
+    std::vector<Index> row_start_;        // (n_samples + 1), empty if dense
+    Buffer<std::uint16_t> columns16_;     // (n_nonzero), if all columns fit
+    Buffer<std::uint32_t> columns32_;     // else
+    Buffer<std::uint8_t> bytes_;          // (n_nonzero), before scaling, if the source is uint8
+    Buffer<T> values_;                    // else, scaled
+    std::vector<Index> column_nonzeros_;  // (n_features)
 };
 
 }  // namespace sae

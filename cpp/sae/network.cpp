@@ -83,29 +83,21 @@ void Network<T>::update_transposed(Index l, Index r0, Index r1) {
 }
 
 template <class T>
-void Network<T>::forward_rows(Index l, const Input<T>& input, const std::int64_t* index,
-                              Index first, Range rows, const Activations<T>& work) const {
-    const Kernels<T>& k = kernels<T>(active_isa());
+void Network<T>::forward_nonzeros(const typename Input<T>::Nonzeros& nonzeros, T* a) const {
+    const Dense<T>& layer = layers_.front();
+    kernels<T>(active_isa())
+        .sparse_forward(nonzeros.count, layer.n_out, nonzeros.columns, nonzeros.values,
+                        layer.w.data, layer.w.ld, layer.b, layer.activation == Activation::relu, a);
+}
+
+template <class T>
+void Network<T>::forward_rows(Index l, Range rows, const Activations<T>& work) const {
     const Dense<T>& layer = layers_[static_cast<std::size_t>(l)];
     const View<T> a = work.a[static_cast<std::size_t>(l)];
-    if (l == 0 && input.sparse()) {
-        const auto sample = [&](Index i) {
-            return index ? static_cast<Index>(index[i]) : first + i;
-        };
-        for (Index i = rows.begin; i < rows.end; ++i) {
-            if (i + 2 < rows.end) input.prefetch(sample(i + 2));
-            const auto nonzeros = input.row(sample(i));
-            k.sparse_forward(nonzeros.count, layer.n_out, nonzeros.columns, nonzeros.values,
-                             layer.w.data, layer.w.ld, layer.b,
-                             layer.activation == Activation::relu, a.row(i));
-        }
-        return;
-    }
-    const View<T> x = l == 0 || !work.a[static_cast<std::size_t>(l - 1)].data
-                          ? work.x
-                          : work.a[static_cast<std::size_t>(l - 1)];
+    const View<T> below = l == 0 ? View<T>{} : work.a[static_cast<std::size_t>(l - 1)];
+    const View<T> x = below.data ? below : work.x;
     const Index n = rows.end - rows.begin;
-    dense_forward<T>(k, layer, {x.row(rows.begin), n, layer.n_in, x.ld},
+    dense_forward<T>(kernels<T>(active_isa()), layer, {x.row(rows.begin), n, layer.n_in, x.ld},
                      {a.row(rows.begin), n, layer.n_out, a.ld});
 }
 
@@ -120,15 +112,24 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
     for (int t = 0; t < team; ++t) {
         work.emplace_back(layers_, first_layer, last_layer, std::min(n, kChunk));
     }
+    const bool sparse = first_layer == 0 && input.sparse();
+    const Index room = sparse ? input.max_row_nonzeros() : 0;
+    const Buffer<std::uint32_t> columns(team * room);
+    const Buffer<T> values(team * room);
     run_team(team, [&](Member member) {
         const Activations<T>& mine = work[static_cast<std::size_t>(member.rank)];
         const Range chunks = member.share(n_chunks);
         for (Index c = chunks.begin; c < chunks.end; ++c) {
             const Index first = c * kChunk;
             const Index rows = std::min(kChunk, n - first);
-            if (first_layer > 0 || !input.sparse()) input.gather(nullptr, first, rows, mine.x);
-            for (Index l = first_layer; l < last_layer; ++l) {
-                forward_rows(l, input, nullptr, first, {0, rows}, mine);
+            if (!sparse) input.gather(nullptr, first, rows, mine.x);
+            for (Index i = 0; sparse && i < rows; ++i) {
+                forward_nonzeros(input.row(first + i, columns.data() + member.rank * room,
+                                           values.data() + member.rank * room),
+                                 mine.a.front().row(i));
+            }
+            for (Index l = first_layer + sparse; l < last_layer; ++l) {
+                forward_rows(l, {0, rows}, mine);
             }
             f(first, rows, mine);
         }

@@ -14,12 +14,12 @@
 
 namespace sae {
 
-// Activations of `rows` samples in every layer, and the samples themselves where they are dense.
+// Activations of `rows` samples in the layers [first, last), and the samples themselves.
 template <class T>
 struct Activations {
     Activations(const std::vector<Dense<T>>& layers, Index first, Index last, Index rows);
 
-    View<T> x;               // (rows, n_in of layer `first`)
+    View<T> x;               // (rows, n_in of layer `first`), where the input is dense
     std::vector<View<T>> a;  // of each layer: (rows, n_out); empty outside [first, last)
 
    private:
@@ -44,10 +44,11 @@ class Network {
     // Brings the transposed copy of rows [r0, r1) of a layer's w up to date.
     void update_transposed(Index layer, Index r0, Index r1);
 
-    // Rows [begin, end) of the batch through layer l; `input` and `index` (null: from `first` on)
-    // matter for layer 0, whose samples may be sparse.
-    void forward_rows(Index l, const Input<T>& input, const std::int64_t* index, Index first,
-                      Range rows, const Activations<T>& work) const;
+    // One sparse sample through the first layer: a (n_out).
+    void forward_nonzeros(const typename Input<T>::Nonzeros& nonzeros, T* a) const;
+
+    // Rows [begin, end) of dense samples or activations through layer l.
+    void forward_rows(Index l, Range rows, const Activations<T>& work) const;
 
     // f(first sample, rows, activations) for consecutive chunks of the input, in any order and on
     // several threads, each chunk run through the layers [first_layer, last_layer).

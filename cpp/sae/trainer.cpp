@@ -44,6 +44,12 @@ bool Trainer<T>::wide(Index l) const {
     return network_.layers()[static_cast<std::size_t>(l)].wide() && !(l == 0 && input_.sparse());
 }
 
+// Whether a column of a sparse input never has a gradient: Adam leaves such a row of w as it is.
+template <class T>
+bool Trainer<T>::idle(Index column) const {
+    return input_.column_nonzeros(column) == 0 && options_.weight_decay == 0;
+}
+
 // Cuts the parameters into tasks, with what each costs.
 template <class T>
 void Trainer<T>::plan() {
@@ -53,14 +59,17 @@ void Trainer<T>::plan() {
         const Dense<T>& layer = network_.layers()[static_cast<std::size_t>(l)];
         const bool sparse = l == 0 && input_.sparse();
         const double vectors = std::ceil(static_cast<double>(layer.n_out) / lanes);
-        const Index step = sparse ? input_.block_columns() : wide(l) ? kWideTaskRows : kTaskRows;
+        const Index step = wide(l) ? kWideTaskRows : kTaskRows;
         for (Index r = 0; r < layer.n_in; r += step) {
             const Index end = std::min(r + step, layer.n_in);
-            const auto rows = static_cast<double>(end - r);
-            const double products =
-                sparse ? batch * static_cast<double>(input_.block_nonzeros(r / step)) /
-                             static_cast<double>(input_.n_samples())
-                       : batch * rows;
+            double products = 0, rows = 0;
+            for (Index j = r; j < end; ++j) {
+                if (sparse && idle(j)) continue;
+                products += !sparse ? batch
+                                    : batch * static_cast<double>(input_.column_nonzeros(j)) /
+                                          static_cast<double>(input_.n_samples());
+                ++rows;
+            }
             tasks_.push_back({l, r, end, vectors * (products + rows * kAdamCost)});
         }
         tasks_.push_back({l, layer.n_in, layer.n_in + 1, vectors * (batch + kAdamCost)});
@@ -82,11 +91,14 @@ void Trainer<T>::reserve_scratch(int n_threads) {
         const Dense<T>& layer = network_.layers()[static_cast<std::size_t>(l)];
         if (wide(l)) dw = std::max(dw, kWideTaskRows * layer.w.ld);
     }
-    const Index columns = input_.sparse() ? input_.block_columns() : 0;
+    const Index samples = input_.sparse() ? options_.batch_size : 0;
+    const Index features = input_.sparse() ? input_.n_features() : 0;
+    const Index nonzeros = samples * input_.max_row_nonzeros();
     while (static_cast<int>(scratch_.size()) < n_threads) {
-        scratch_.push_back({Buffer<std::uint32_t>(columns),
-                            Buffer<std::uint32_t>(columns * options_.batch_size),
-                            Buffer<T>(columns * options_.batch_size), Buffer<T>(dw)});
+        scratch_.push_back({Buffer<std::uint32_t>(nonzeros), Buffer<T>(nonzeros),
+                            Buffer<std::uint32_t>(samples), Buffer<std::uint32_t>(features),
+                            Buffer<std::uint32_t>(nonzeros), Buffer<T>(nonzeros),
+                            Buffer<std::uint32_t>(samples), Buffer<T>(samples), Buffer<T>(dw)});
     }
 }
 
@@ -143,12 +155,13 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
         while (step < n_steps && !stop) {
             const std::int64_t* index = batches + step * options_.batch_size;
             const AdamStep<T> adam = adam_step(++step);
-            forward(member, index, rows);
+            forward(member, index, rows, scratch);
             if (wide(network_.n_layers() - 1)) member.barrier();
-            loss_delta(index, rows);
+            loss_delta(index, rows, scratch);
             backward(member, rows);
             member.barrier();
-            update(index, adam, tasks, scratch);
+            if (step < n_steps) prefetch(index + options_.batch_size, rows);
+            update(member, adam, tasks, scratch);
             // read by all after this barrier, written again only after the next step's first one
             if (member.rank == 0) stop = Clock::now() >= deadline;
             member.barrier();
@@ -160,15 +173,24 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
 }
 
 template <class T>
-void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range rows) {
+void Trainer<T>::prefetch(const std::int64_t* index, Range rows) const {
+    if (!input_.sparse()) return;
+    for (Index i = rows.begin; i < rows.end; ++i) input_.prefetch(index[i]);
+}
+
+template <class T>
+void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range rows,
+                         Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());
     const Index batch = options_.batch_size;
-    if (!input_.sparse()) {
-        const Index n = rows.end - rows.begin;
+    const Index n = rows.end - rows.begin;
+    if (input_.sparse()) {
+        forward_sparse(index, rows, scratch);
+    } else {
         input_.gather(index + rows.begin, 0, n,
                       {work_.x.row(rows.begin), n, work_.x.cols, work_.x.ld});
     }
-    for (Index l = 0; l < network_.n_layers(); ++l) {
+    for (Index l = input_.sparse() ? 1 : 0; l < network_.n_layers(); ++l) {
         const auto at = static_cast<std::size_t>(l);
         if (wide(l) || (l > 0 && wide(l - 1))) member.barrier();
         if (wide(l)) {
@@ -178,25 +200,56 @@ void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range 
             dense_forward_columns<T>(k, layer, {x.data, batch, layer.n_in, x.ld}, work_.a[at],
                                      columns.begin, columns.end);
         } else {
-            network_.forward_rows(l, input_, index, 0, rows, work_);
+            network_.forward_rows(l, rows, work_);
+        }
+    }
+}
+
+// The first layer on the non-zeros, which are then sorted by column for the gradient (a counting
+// sort: within a column they stay in order of samples).
+template <class T>
+void Trainer<T>::forward_sparse(const std::int64_t* index, Range rows, Scratch& scratch) {
+    std::uint32_t* column_end = scratch.column_end.data();
+    std::fill_n(column_end, input_.n_features(), 0u);
+    Index end = 0;
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        const auto nonzeros =
+            input_.row(index[i], scratch.columns.data() + end, scratch.values.data() + end);
+        network_.forward_nonzeros(nonzeros, work_.a.front().row(i));
+        for (Index t = 0; t < nonzeros.count; ++t) ++column_end[nonzeros.columns[t]];
+        end += nonzeros.count;
+        scratch.sample_end.data()[i - rows.begin] = static_cast<std::uint32_t>(end);
+    }
+    std::uint32_t start = 0;
+    for (Index j = 0; j < input_.n_features(); ++j) {
+        const std::uint32_t count = column_end[j];
+        column_end[j] = start;  // moves to the column's end while it is filled
+        start += count;
+    }
+    Index t = 0;
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        for (; t < scratch.sample_end.data()[i - rows.begin]; ++t) {
+            const std::uint32_t at = column_end[scratch.columns.data()[t]]++;
+            scratch.rows.data()[at] = static_cast<std::uint32_t>(i);
+            scratch.sorted.data()[at] = scratch.values.data()[t];
         }
     }
 }
 
 // The gradient with respect to the last layer's output.
 template <class T>
-void Trainer<T>::loss_delta(const std::int64_t* index, Range rows) {
+void Trainer<T>::loss_delta(const std::int64_t* index, Range rows, const Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());
     const View<T> a = work_.a.back();
     const View<T> delta = deltas_.a.back();
+    Index t = 0;
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (options_.loss != Loss::squared_error) {
             classification_delta(options_.loss, a.cols, a.row(i), labels_[index[i]], delta.row(i));
         } else if (input_.sparse()) {
             k.squared_error_delta(a.cols, a.row(i), nullptr, delta.row(i));
-            const auto nonzeros = input_.row(index[i]);
-            for (Index t = 0; t < nonzeros.count; ++t) {
-                delta(i, nonzeros.columns[t]) -= 2 * nonzeros.values[t];
+            for (; t < scratch.sample_end.data()[i - rows.begin]; ++t) {
+                delta(i, scratch.columns.data()[t]) -= 2 * scratch.values.data()[t];
             }
         } else {
             k.squared_error_delta(a.cols, a.row(i), work_.x.row(i), delta.row(i));
@@ -231,7 +284,7 @@ void Trainer<T>::backward(const Member& member, Range rows) {
 }
 
 template <class T>
-void Trainer<T>::update(const std::int64_t* index, const AdamStep<T>& adam, Range tasks,
+void Trainer<T>::update(const Member& member, const AdamStep<T>& adam, Range tasks,
                         Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());
     for (Index t = tasks.begin; t < tasks.end; ++t) {
@@ -244,7 +297,7 @@ void Trainer<T>::update(const std::int64_t* index, const AdamStep<T>& adam, Rang
             const Index bias = offset + layer.n_in * layer.w.ld;
             dense_update_bias<T>(k, layer, delta, adam, m_.data() + bias, v_.data() + bias);
         } else if (task.layer == 0 && input_.sparse()) {
-            update_sparse(index, adam, task, scratch);
+            update_sparse(member, adam, task, scratch);
         } else {
             const View<T> x = task.layer == 0 ? work_.x : work_.a[at - 1];
             dense_update<T>(k, layer, x, delta, adam, m_.data() + offset, v_.data() + offset,
@@ -255,32 +308,29 @@ void Trainer<T>::update(const std::int64_t* index, const AdamStep<T>& adam, Rang
     }
 }
 
-// The rows of the first w that belong to one block of the input's columns. The block's non-zeros
-// are sorted into columns, each with room for the whole batch: one pass, nothing to count first.
+// Rows of the first w. A row's gradient needs the non-zeros of its column: those of each thread's
+// samples one after the other, which is the order of the batch.
 template <class T>
-void Trainer<T>::update_sparse(const std::int64_t* index, const AdamStep<T>& adam, const Task& task,
+void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, const Task& task,
                                Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());
     const Dense<T>& layer = network_.layers().front();
     const View<T> delta = deltas_.a.front();
-    const Index batch = options_.batch_size;
-    const Index block = task.begin / input_.block_columns();
-    std::uint32_t* counts = scratch.counts.data();
-    std::fill_n(counts, input_.block_columns(), 0u);
-    for (Index i = 0; i < batch; ++i) {
-        const auto nonzeros = input_.block(index[i], block);
-        for (Index t = 0; t < nonzeros.count; ++t) {
-            const Index column = nonzeros.columns[t] - task.begin;
-            const Index at = column * batch + counts[column]++;
-            scratch.rows.data()[at] = static_cast<std::uint32_t>(i);
-            scratch.values.data()[at] = nonzeros.values[t];
+    std::uint32_t* rows = scratch.column_rows.data();
+    T* values = scratch.column_values.data();
+    for (Index j = task.begin; j < task.end; ++j) {
+        if (idle(j)) continue;
+        Index count = 0;
+        for (int rank = 0; rank < member.size; ++rank) {
+            const Scratch& part = scratch_[static_cast<std::size_t>(rank)];
+            const Index begin = j == 0 ? 0 : part.column_end.data()[j - 1];
+            const Index n = part.column_end.data()[j] - begin;
+            std::copy_n(part.rows.data() + begin, n, rows + count);
+            std::copy_n(part.sorted.data() + begin, n, values + count);
+            count += n;
         }
-    }
-    for (Index r = task.begin; r < task.end; ++r) {
-        const Index column = r - task.begin;
-        const Index at = r * layer.w.ld;  // the first layer's w opens the arena
-        k.sparse_update(counts[column], layer.n_out, scratch.rows.data() + column * batch,
-                        scratch.values.data() + column * batch, delta.data, delta.ld, adam,
+        const Index at = j * layer.w.ld;  // the first layer's w opens the arena
+        k.sparse_update(count, layer.n_out, rows, values, delta.data, delta.ld, adam,
                         {layer.w.data + at, m_.data() + at, v_.data() + at, layer.w.ld});
     }
 }

@@ -49,26 +49,35 @@ class Trainer {
         Index begin, end;  // rows of w; n_in … n_in + 1 is the bias
         double cost;       // vector operations, roughly
     };
-    // What a thread works with in update(): the non-zeros of some columns of the batch, or a dw.
+    // What belongs to one thread. In the phase by rows it writes down the non-zeros of its samples,
+    // by sample and then sorted by column; in the phase by parameters all threads read the latter.
     struct Scratch {
-        Buffer<std::uint32_t> counts;  // (block_columns)
-        Buffer<std::uint32_t> rows;    // (block_columns, batch_size)
-        Buffer<T> values;              // (block_columns, batch_size)
-        Buffer<T> dw;                  // (rows of a task, padded n_out of the widest layer)
+        Buffer<std::uint32_t> columns;      // (rows, max_row_nonzeros), filled without gaps
+        Buffer<T> values;                   // likewise
+        Buffer<std::uint32_t> sample_end;   // (rows): where each sample's non-zeros end
+        Buffer<std::uint32_t> column_end;   // (n_features): where each column's end, when sorted
+        Buffer<std::uint32_t> rows;         // sorted by column: the sample's row in the batch
+        Buffer<T> sorted;                   // sorted by column: the value
+        Buffer<std::uint32_t> column_rows;  // (batch_size): one column of all threads
+        Buffer<T> column_values;            // (batch_size)
+        Buffer<T> dw;                       // (rows of a task, padded n_out of the widest layer)
     };
 
     bool wide(Index layer) const;
+    bool idle(Index column) const;
     void plan();
     void reserve_scratch(int n_threads);
     int team_size(int n_threads) const;
     Range task_share(Member member) const;
     AdamStep<T> adam_step(Index step) const;
 
-    void forward(const Member& member, const std::int64_t* index, Range rows);
-    void loss_delta(const std::int64_t* index, Range rows);
+    void prefetch(const std::int64_t* index, Range rows) const;
+    void forward(const Member& member, const std::int64_t* index, Range rows, Scratch& scratch);
+    void forward_sparse(const std::int64_t* index, Range rows, Scratch& scratch);
+    void loss_delta(const std::int64_t* index, Range rows, const Scratch& scratch);
     void backward(const Member& member, Range rows);
-    void update(const std::int64_t* index, const AdamStep<T>& adam, Range tasks, Scratch& scratch);
-    void update_sparse(const std::int64_t* index, const AdamStep<T>& adam, const Task& task,
+    void update(const Member& member, const AdamStep<T>& adam, Range tasks, Scratch& scratch);
+    void update_sparse(const Member& member, const AdamStep<T>& adam, const Task& task,
                        Scratch& scratch);
 
     Network<T>& network_;

@@ -34,9 +34,9 @@ def draw_weights(
 class Autoencoder:
     """An autoencoder with one hidden layer of ReLU units and a linear, untied decoder.
 
-    ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``. The loss of a batch is
-    ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch, not
-    a mean; biases carry no decay. Weights start from N(0, 0.01²), biases from 0.
+    ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``. The loss of a batch
+    is ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch,
+    not a mean; biases carry no decay. Weights start from N(0, 0.01²), biases from 0.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class Autoencoder:
         data = self._input("x", x, self.n_features, scale)
         objective = Objective("squared_error")
         loss, _ = objective.evaluate(self._network, data, None, self.n_threads)
-        return loss / (data.n_samples * data.n_features)
+        return loss / float(data.n_samples * data.n_features)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are zero on every sample of `x`."""

@@ -139,7 +139,7 @@ def run_experiment(
     started = time.perf_counter()
     n_threads = config["threads"]
     x, x_test = _inputs(data, n_threads)
-    training = {
+    training: dict[str, Any] = {
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "eval_every": eval_every,
@@ -325,8 +325,7 @@ def _load(
 ) -> Dataset:
     if isinstance(dataset, Dataset):
         return dataset
-    name = cast(datasets.Name, dataset)
-    return datasets.load(name, data_dir, offline=offline, progress=not quiet)
+    return datasets.load(cast(Any, dataset), data_dir, offline=offline, progress=not quiet)
 
 
 def _check_batch_size(batch_size: int, data: Dataset) -> None:
@@ -339,7 +338,7 @@ def _check_batch_size(batch_size: int, data: Dataset) -> None:
 
 def _inputs(data: Dataset, n_threads: int) -> tuple[Any, Any]:
     """Prepare training and test samples once, for all trainings and evaluations."""
-    return tuple(  # type: ignore[return-value]
+    return tuple(
         as_input(name, x, x.shape[1], dtype="float32", n_threads=n_threads, scale=data.scale)
         for name, x in (("x_train", data.x_train), ("x_test", data.x_test))
     )

@@ -17,7 +17,7 @@ _PACKAGES = ("numpy", "scipy", "matplotlib", "safetensors", "tqdm")
 
 
 def _cpu() -> str:
-    """The processor's name as the system gives it."""
+    """Name the processor as the system does."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -6,6 +6,7 @@ The header's `sae_fast` entry says what the arrays are; a file that does not fit
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -23,7 +24,7 @@ FORMAT = 1
 
 
 def _describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
-    """What a constructor needs to build this model again."""
+    """Say what a constructor needs to build this model again."""
     from .stacked import StackedAutoencoder
 
     if isinstance(model, StackedAutoencoder):
@@ -111,7 +112,7 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
                     f"{path}: expected a model of sae_fast in format {FORMAT}, got "
                     f"{description and description.get('format')!r}"
                 )
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             stacked = description["class"] == "StackedAutoencoder"
             _check_size(description, stacked, shapes)
             model_class = StackedAutoencoder if stacked else Autoencoder
@@ -142,7 +143,7 @@ def _check_size(description: Any, stacked: bool, shapes: dict[str, tuple[int, ..
         widths = [*arguments["sizes"], arguments["n_classes"]]
     else:
         widths = [arguments["n_features"], arguments["n_hidden"], arguments["n_features"]]
-    promised = sum(int(a) * int(b) for a, b in zip(widths, widths[1:]))
+    promised = sum(int(a) * int(b) for a, b in itertools.pairwise(widths))
     held = sum(int(np.prod(shape)) for shape in shapes.values())
     if promised > held or min(widths) < 1:
         raise ModelFileError(f"expected {promised} weights as the header says, got {held}")

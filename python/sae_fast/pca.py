@@ -37,14 +37,15 @@ class PCA:
         self._variances, self._components = np.linalg.eigh(covariance / n_samples)
 
     def _centered(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        rows = np.multiply(x, self._scale, dtype=np.float32)
+        rows: NDArray[np.float32] = np.multiply(x, self._scale, dtype=np.float32)
         rows -= self.mean.astype(np.float32)
         return rows
 
     def reconstruct(self, x: NDArray[Any], n_components: int) -> NDArray[np.float32]:
         """Return `x` (n_samples, n_features) through its first `n_components` and back."""
         components = self._components[:, -n_components:].astype(np.float32)
-        return self._centered(x) @ components @ components.T + self.mean.astype(np.float32)
+        images: NDArray[np.float32] = self._centered(x) @ components @ components.T
+        return images + self.mean.astype(np.float32)
 
     def mean_squared_error(self, n_components: int) -> float:
         """Return the error per feature that `n_components` leave over the whole data set."""

@@ -35,6 +35,7 @@ class Progress:
             self._bar.set_postfix_str(figure, refresh=False)
 
     def __enter__(self) -> Progress:
+        """Show the bar until the block ends."""
         return self
 
     def __exit__(
@@ -43,5 +44,6 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stack of autoencoders under a softmax layer: pretrained greedily, then fine-tuned as a whole."""
+"""A stack of autoencoders under a softmax layer: pretrained one by one, fine-tuned as a whole."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,14 @@ class StackedAutoencoder:
         self.pretrained = False
         self.autoencoders = tuple(
             Autoencoder(n_in, n_out, seed=seed, dtype=dtype, n_threads=n_threads, layer=layer)
-            for layer, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:]), start=1)
+            for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
         widths = [*self.sizes, self.n_classes]
         self._network = core_class("Network", dtype)(
             widths,
             [_core.Activation.relu] * self.n_layers + [_core.Activation.identity],
         )
-        for layer, (n_in, n_out) in enumerate(zip(widths, widths[1:]), start=1):
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1):
             top = layer == len(self.sizes)
             stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
             w = draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
@@ -360,7 +361,7 @@ class StackedAutoencoder:
         data = self._input("x", x, scale)
         objective = Objective("squared_error")
         loss, _ = objective.evaluate(self._reconstructor(), data, None, self.n_threads)
-        return loss / (data.n_samples * data.n_features)
+        return loss / float(data.n_samples * data.n_features)
 
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the probability of each class, shape (n_samples, n_classes)."""

@@ -69,7 +69,10 @@ class Schedule:
                         f"{name}: expected {length}, as batches of shape {given.shape} say, "
                         f"got {value}"
                     )
-            return cls(*given.shape, eval_every, lambda first, n: given[first : first + n])
+            given_steps, given_size = given.shape
+            return cls(
+                given_steps, given_size, eval_every, lambda first, n: given[first : first + n]
+            )
         batch_size = 100 if batch_size is None else batch_size
         if batch_size > n_samples:
             raise DataError(
@@ -93,6 +96,7 @@ class Objective:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
+        """Check the numbers."""
         check_choice("adam", self.adam, ("tf1", "torch"))
         check_float("learning_rate", self.learning_rate, positive=True)
         check_float("weight_decay", self.weight_decay, positive=False)

@@ -103,7 +103,7 @@ def check_parameter(
         raise DataError(f"parameters[{name!r}]: expected shape {shape}, got {value.shape}")
     if not (np.issubdtype(value.dtype, np.floating) or np.issubdtype(value.dtype, np.integer)):
         raise DataError(f"parameters[{name!r}]: expected numbers, got dtype {value.dtype}")
-    value = np.ascontiguousarray(value, dtype=dtype)
-    if not np.isfinite(value).all():
+    array: NDArray[Any] = np.ascontiguousarray(value, dtype=dtype)
+    if not np.isfinite(array).all():
         raise DataError(f"parameters[{name!r}]: expected finite values, got NaN or infinity")
-    return value
+    return array

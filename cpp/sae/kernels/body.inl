@@ -94,8 +94,10 @@ struct Mask {
 
 template <class T>
 struct Adam {
-    const AdamStep<T>& step;
-    const AdamRows<T>& rows;
+    // by value, like the epilogues themselves: behind a reference, every store to w, m or v would
+    // make the compiler read all of this again
+    AdamStep<T> step;
+    AdamRows<T> rows;
 
     SAE_INLINE void operator()(Index r, Index c, Vector<T> dw) const {
         const Index at = r * rows.ld + c;
@@ -117,7 +119,7 @@ struct Adam {
 // R rows and N vectors of a b, a's element (r, p) being a[r * rs + p * cs].
 template <int R, int N, class T, class Epilogue>
 SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, Index ldb, Index r0,
-                           Index c0, const Epilogue& epilogue) {
+                           Index c0, Epilogue epilogue) {
     Vector<T> sum[R][N] = {};
     for (Index p = 0; p < k; ++p) {
         Vector<T> bv[N];
@@ -140,7 +142,7 @@ SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, 
 // All rows of one panel of N vectors: R at a time, then the rest with one smaller tile.
 template <int R, int N, class T, class Epilogue>
 void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, const T* b, Index ldb,
-                 Index c0, const Epilogue& epilogue) {
+                 Index c0, Epilogue epilogue) {
     for (; m - r0 >= R; r0 += R) {
         dense_tile<R, N>(k, a + r0 * rs, rs, cs, b, ldb, r0, c0, epilogue);
     }
@@ -153,7 +155,7 @@ void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, con
 // room for the operands in 16 registers.
 template <class T, class Epilogue>
 SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, Index cs, const T* b,
-                              Index ldb, const Epilogue& epilogue) {
+                              Index ldb, Epilogue epilogue) {
     Index left = (n + kLanes<T> - 1) / kLanes<T>;
     for (Index c = 0; left > 0;) {
         const Index take = left >= 3 && left != 4 ? 3 : left >= 2 ? 2 : 1;
@@ -168,7 +170,7 @@ SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, I
 // N vectors of sum over t of values[t] b[index[t]].
 template <int N, class T, class Epilogue>
 void sparse_tile(Index count, const std::uint32_t* index, const T* values, const T* b, Index ldb,
-                 Index c0, const Epilogue& epilogue) {
+                 Index c0, Epilogue epilogue) {
     Vector<T> sum[N] = {};
     for (Index t = 0; t < count; ++t) {
         const T* row = b + static_cast<Index>(index[t]) * ldb;
@@ -185,7 +187,7 @@ inline constexpr int kSparseVectors = 13;
 
 template <int N, class T, class Epilogue>
 SAE_INLINE void sparse_rest(Index left, Index count, const std::uint32_t* index, const T* values,
-                            const T* b, Index ldb, Index c0, const Epilogue& epilogue) {
+                            const T* b, Index ldb, Index c0, Epilogue epilogue) {
     if (left == N) {
         sparse_tile<N>(count, index, values, b, ldb, c0, epilogue);
     } else if constexpr (N > 1) {
@@ -195,7 +197,7 @@ SAE_INLINE void sparse_rest(Index left, Index count, const std::uint32_t* index,
 
 template <class T, class Epilogue>
 SAE_INLINE void sparse_product(Index count, Index n, const std::uint32_t* index, const T* values,
-                               const T* b, Index ldb, const Epilogue& epilogue) {
+                               const T* b, Index ldb, Epilogue epilogue) {
     Index left = (n + kLanes<T> - 1) / kLanes<T>;
     Index c = 0;
     for (; left > kSparseVectors; left -= kSparseVectors, c += kSparseVectors * kLanes<T>) {
@@ -205,7 +207,7 @@ SAE_INLINE void sparse_product(Index count, Index n, const std::uint32_t* index,
 }
 
 template <class T, class Epilogue>
-SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, const Epilogue& epilogue) {
+SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, Epilogue epilogue) {
     for (Index r = 0; r < m; ++r) {
         for (Index c = 0; c < n; c += kLanes<T>) epilogue(r, c, load(in + r * ldi + c));
     }
