@@ -4,7 +4,8 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <atomic>
+#include <optional>
+#include <thread>
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
 #endif
@@ -40,6 +41,15 @@ class FlushDenormals {
 #endif
 };
 
+// Tells the processor that this is a waiting loop.
+void pause_processor() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 // Whether another process, this one's parent, started the threads. Records this process as their
 // owner if nobody has yet.
 bool forked_after_threads() {
@@ -55,9 +65,20 @@ bool forked_after_threads() {
 
 }  // namespace
 
-void Member::barrier() const {
-    if (size > 1) {
-#pragma omp barrier
+void Barrier::wait() {
+    const unsigned generation = generation_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+        arrived_.store(0, std::memory_order_relaxed);
+        generation_.store(generation + 1, std::memory_order_release);
+        return;
+    }
+    constexpr int spins = 2000;  // some 20 to 80 microseconds
+    for (int i = 0; generation_.load(std::memory_order_acquire) == generation; ++i) {
+        if (i < spins) {
+            pause_processor();
+        } else {
+            std::this_thread::yield();
+        }
     }
 }
 
@@ -71,13 +92,16 @@ Range Member::share(Index n, Index grain) const {
 void run_team(int n_threads, const std::function<void(Member)>& f) {
     if (n_threads <= 1 || forked_after_threads()) {
         FlushDenormals flush;
-        f({0, 1});
+        f({0, 1, nullptr});
         return;
     }
+    std::optional<Barrier> gate;
 #pragma omp parallel num_threads(n_threads)
     {
+#pragma omp single
+        gate.emplace(omp_get_num_threads());  // which may be fewer than asked for
         FlushDenormals flush;
-        f({omp_get_thread_num(), omp_get_num_threads()});
+        f({omp_get_thread_num(), omp_get_num_threads(), &*gate});
     }
 }
 

@@ -3,6 +3,7 @@
 // by item numbers that do not depend on the team's size, and never summed in order of arrival.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <string>
 
@@ -14,13 +15,30 @@ struct Range {
     Index begin, end;
 };
 
+// Where a team waits for its last member: spinning for about as long as members of a step differ,
+// then giving the processor away. On a machine with other work a barrier that only spins can
+// burn the very time slice that the missing member needs.
+class Barrier {
+   public:
+    explicit Barrier(int size) : size_(size) {}
+    void wait();
+
+   private:
+    const int size_;
+    std::atomic<int> arrived_{0};
+    std::atomic<unsigned> generation_{0};
+};
+
 // One thread's place in its team.
 struct Member {
     int rank;
     int size;
+    Barrier* gate;
 
     // Waits until all members are here; they all see what any wrote before.
-    void barrier() const;
+    void barrier() const {
+        if (size > 1) gate->wait();
+    }
 
     // This member's contiguous share of n items, cut at multiples of `grain`.
     Range share(Index n, Index grain = 1) const;
