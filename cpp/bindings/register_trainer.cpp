@@ -22,13 +22,12 @@ struct BoundTrainer {
           labels(labels_array),
           trainer(network.cast<Network<T>&>(), input.cast<const BoundInput<T>&>().input,
                   labels_of(labels, input.cast<const BoundInput<T>&>().input.n_samples()), options),
-          batch_size(options.batch_size),
-          n_samples(input.cast<const BoundInput<T>&>().input.n_samples()) {}
+          batch_size(options.batch_size) {}
 
     py::object network, input;
     std::optional<Indices> labels;
     Trainer<T> trainer;
-    Index batch_size, n_samples;
+    Index batch_size;
 };
 
 }  // namespace
@@ -55,12 +54,6 @@ void register_trainer(py::module_& m) {
                     throw py::value_error("batches has another shape than (n_steps, batch_size)");
                 }
                 const std::int64_t* data = batches.data();
-                for (Index i = 0; i < batches.size(); ++i) {
-                    if (data[i] < 0 || data[i] >= bound.n_samples) {
-                        throw py::index_error("batches has sample " + std::to_string(data[i]) +
-                                              " of " + std::to_string(bound.n_samples));
-                    }
-                }
                 const Index n_steps = batches.shape(0);
                 py::gil_scoped_release release;
                 return bound.trainer.run(data, n_steps, max_seconds, n_threads);

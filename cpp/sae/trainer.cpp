@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 namespace sae {
 
@@ -142,6 +144,12 @@ template <class T>
 Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_seconds,
                       int n_threads) {
     using Clock = std::chrono::steady_clock;
+    for (Index i = 0; i < n_steps * options_.batch_size; ++i) {
+        if (batches[i] < 0 || batches[i] >= input_.n_samples()) {
+            throw std::out_of_range("batches has sample " + std::to_string(batches[i]) + " of " +
+                                    std::to_string(input_.n_samples()));
+        }
+    }
     const auto deadline = Clock::now() + std::chrono::duration<double>(max_seconds);
     const int team = team_size(n_threads);
     reserve_scratch(team);

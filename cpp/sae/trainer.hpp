@@ -38,6 +38,7 @@ class Trainer {
 
     // Steps on the batches (n_steps, batch_size) of sample numbers, until all are done or
     // max_seconds have passed; returns how many were done, at least one if there is any.
+    // std::out_of_range names a sample that the input does not have.
     Index run(const std::int64_t* batches, Index n_steps, double max_seconds, int n_threads);
 
     Index steps_done() const { return steps_done_; }

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The article's comparison over several seeds: every final accuracy, as a Markdown table.
+
+One run of the article says little: arms collapse, and which one ends ahead changes with the seed.
+Run: python benchmarks/seeds.py --data-dir DIR [--seeds 10] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import sae_fast
+
+
+def cell(arm: sae_fast.ArmResult) -> str:
+    """One result: final accuracy in percent; of a collapsed run also its dead top units."""
+    text = f"{100 * arm.final_accuracy:.2f}"
+    return f"**{text}** ({arm.dead_units[-1]} dead)" if arm.collapsed else text
+
+
+def table(results: dict[int, sae_fast.ExperimentResult], arms: list[str]) -> str:
+    lines = [
+        "| seed | " + " | ".join(f"{arm} | step at 90 %" for arm in arms) + " |",
+        "|---" * (1 + 2 * len(arms)) + "|",
+    ]
+    for seed, result in results.items():
+        cells = [
+            text
+            for arm in arms
+            for text in (
+                cell(result.arms[arm]),
+                f"{result.arms[arm].first_step_at_90 or 'never'}",
+            )
+        ]
+        lines.append(f"| {seed} | " + " | ".join(cells) + " |")
+    for arm in arms:
+        runs = [result.arms[arm] for result in results.values()]
+        learned = [100 * run.final_accuracy for run in runs if not run.collapsed]
+        middle = f"{statistics.median(learned):.2f} %" if learned else "none"
+        lines.append(
+            f"\n{arm}: {len(runs) - len(learned)} of {len(runs)} collapsed; "
+            f"median of the others {middle}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--arms", default="pretrained,normal,he")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    arms = options.arms.split(",")
+    data = sae_fast.datasets.load("mnist", options.data_dir, offline=True)
+    results = {}
+    for seed in range(options.seeds):
+        results[seed] = sae_fast.run_experiment(dataset=data, arms=arms, seed=seed, quiet=True)
+        accuracies = {arm: run.final_accuracy for arm, run in results[seed].arms.items()}
+        print(f"seed {seed}: {results[seed].seconds:.1f} s, {accuracies}", flush=True)
+    print(table(results, arms))
+    if options.json:
+        document = {seed: result.to_dict() for seed, result in results.items()}
+        options.json.write_text(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main()
