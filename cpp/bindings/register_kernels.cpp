@@ -37,6 +37,13 @@ struct Padded {
 };
 
 template <class T>
+std::vector<Entry<T>> entries(const Array<std::uint32_t>& index, const Array<T>& values) {
+    std::vector<Entry<T>> x;
+    for (Index t = 0; t < index.size(); ++t) x.push_back({index.data()[t], values.data()[t]});
+    return x;
+}
+
+template <class T>
 void register_kernels_of(py::module_& m) {
     using A = const Array<T>&;
     using Index32 = const Array<std::uint32_t>&;
@@ -55,7 +62,8 @@ void register_kernels_of(py::module_& m) {
     });
     const auto step = [](const std::vector<double>& c) {
         const auto at = [&](std::size_t i) { return static_cast<T>(c.at(i)); };
-        return AdamStep<T>{at(0), at(1), at(2), at(3), at(4), at(5)};
+        return AdamStep<T>{
+            static_cast<T>(1 - c.at(0)), static_cast<T>(1 - c.at(1)), at(2), at(3), at(4), at(5)};
     };
     // adam: beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay
     m.def("dense_update", [=](const std::string& isa, A x, A delta, A w, A m0, A v0,
@@ -73,18 +81,19 @@ void register_kernels_of(py::module_& m) {
                                      {pw.data(), pm.data(), pv.data(), pw.ld});
               return py::make_tuple(pw.array(), pm.array(), pv.array());
           });
-    m.def("sparse_forward",
-          [=](const std::string& isa, Index32 columns, A values, A w, A b, bool relu) {
-              Padded<T> pw(w), pb(b), out(1, w.shape(1));
-              table(isa).sparse_forward(columns.size(), out.cols, columns.data(), values.data(),
-                                        pw.data(), pw.ld, pb.data(), relu, out.data());
-              return out.array();
-          });
+    m.def("sparse_forward", [=](const std::string& isa, Index32 columns, A values, A w, A b,
+                                bool relu) {
+        Padded<T> pw(w), pb(b), out(1, w.shape(1));
+        table(isa).sparse_forward(columns.size(), out.cols, entries<T>(columns, values).data(),
+                                  pw.data(), pw.ld, pb.data(), relu, out.data());
+        return out.array();
+    });
     m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w, A m0,
                                A v0, const std::vector<double>& adam) {
         Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
-        table(isa).sparse_update(rows.size(), w.shape(1), rows.data(), values.data(), pd.data(),
-                                 pd.ld, step(adam), {pw.data(), pm.data(), pv.data(), pw.ld});
+        table(isa).sparse_update(rows.size(), w.shape(1), entries<T>(rows, values).data(),
+                                 pd.data(), pd.ld, step(adam),
+                                 {pw.data(), pm.data(), pv.data(), pw.ld});
         return py::make_tuple(pw.array(), pm.array(), pv.array());
     });
     m.def("bias_activation", [=](const std::string& isa, A z, A b, bool relu) {

@@ -168,20 +168,25 @@ void Input<T>::count_columns() {
 }
 
 template <class T>
-typename Input<T>::Nonzeros Input<T>::row(Index sample, std::uint32_t* columns, T* values) const {
+Index Input<T>::row(Index sample, Entry<T>* out) const {
     const Index start = row_start_[static_cast<std::size_t>(sample)];
     const Index count = row_start_[static_cast<std::size_t>(sample) + 1] - start;
-    if (const std::uint16_t* from = columns16_.data()) {
-        for (Index t = 0; t < count; ++t) columns[t] = from[start + t];
+    const auto fill = [&](const auto* columns, const auto* values, T scale) {
+        for (Index t = 0; t < count; ++t) out[t] = {columns[t], static_cast<T>(values[t]) * scale};
+    };
+    const auto with_columns = [&](const auto* columns) {
+        if (const std::uint8_t* bytes = bytes_.data()) {
+            fill(columns, bytes + start, scale_);
+        } else {
+            fill(columns, values_.data() + start, T(1));
+        }
+    };
+    if (columns16_.data()) {
+        with_columns(columns16_.data() + start);
     } else {
-        std::copy_n(columns32_.data() + start, count, columns);
+        with_columns(columns32_.data() + start);
     }
-    if (const std::uint8_t* from = bytes_.data()) {
-        for (Index t = 0; t < count; ++t) values[t] = static_cast<T>(from[start + t]) * scale_;
-    } else {
-        std::copy_n(values_.data() + start, count, values);
-    }
-    return {columns, values, count};
+    return count;
 }
 
 template <class T>

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sae/buffer.hpp"
+#include "sae/kernels/kernels.hpp"
 #include "sae/view.hpp"
 
 namespace sae {
@@ -55,14 +56,9 @@ class Input {
 
     // The rest: sparse only.
 
-    // Non-zeros of one sample, in order of columns.
-    struct Nonzeros {
-        std::uint32_t* columns;
-        T* values;
-        Index count;
-    };
-    // Writes the sample's non-zeros to `columns` and `values`, room for max_row_nonzeros() each.
-    Nonzeros row(Index sample, std::uint32_t* columns, T* values) const;
+    // Writes the sample's non-zeros in order of columns to `out`, room for max_row_nonzeros(), and
+    // returns how many they are.
+    Index row(Index sample, Entry<T>* out) const;
     Index max_row_nonzeros() const { return max_row_nonzeros_; }
     // Non-zeros of the whole set in one column.
     Index column_nonzeros(Index j) const { return column_nonzeros_[static_cast<std::size_t>(j)]; }

@@ -83,11 +83,11 @@ void Network<T>::update_transposed(Index l, Index r0, Index r1) {
 }
 
 template <class T>
-void Network<T>::forward_nonzeros(const typename Input<T>::Nonzeros& nonzeros, T* a) const {
+void Network<T>::forward_sparse(Index count, const Entry<T>* x, T* a) const {
     const Dense<T>& layer = layers_.front();
     kernels<T>(active_isa())
-        .sparse_forward(nonzeros.count, layer.n_out, nonzeros.columns, nonzeros.values,
-                        layer.w.data, layer.w.ld, layer.b, layer.activation == Activation::relu, a);
+        .sparse_forward(count, layer.n_out, x, layer.w.data, layer.w.ld, layer.b,
+                        layer.activation == Activation::relu, a);
 }
 
 template <class T>
@@ -114,19 +114,18 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
     }
     const bool sparse = first_layer == 0 && input.sparse();
     const Index room = sparse ? input.max_row_nonzeros() : 0;
-    const Buffer<std::uint32_t> columns(team * room);
-    const Buffer<T> values(team * room);
+    const Buffer<Entry<T>> nonzeros(team * room);
     run_team(team, [&](Member member) {
         const Activations<T>& mine = work[static_cast<std::size_t>(member.rank)];
+        Entry<T>* x = nonzeros.data() + member.rank * room;
         const Range chunks = member.share(n_chunks);
         for (Index c = chunks.begin; c < chunks.end; ++c) {
             const Index first = c * kChunk;
             const Index rows = std::min(kChunk, n - first);
             if (!sparse) input.gather(nullptr, first, rows, mine.x);
             for (Index i = 0; sparse && i < rows; ++i) {
-                forward_nonzeros(input.row(first + i, columns.data() + member.rank * room,
-                                           values.data() + member.rank * room),
-                                 mine.a.front().row(i));
+                const Index count = input.row(first + i, x);
+                forward_sparse(count, x, mine.a.front().row(i));
             }
             for (Index l = first_layer + sparse; l < last_layer; ++l) {
                 forward_rows(l, {0, rows}, mine);

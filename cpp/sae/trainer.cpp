@@ -97,10 +97,9 @@ void Trainer<T>::reserve_scratch(int n_threads) {
     const Index features = input_.sparse() ? input_.n_features() : 0;
     const Index nonzeros = samples * input_.max_row_nonzeros();
     while (static_cast<int>(scratch_.size()) < n_threads) {
-        scratch_.push_back({Buffer<std::uint32_t>(nonzeros), Buffer<T>(nonzeros),
-                            Buffer<std::uint32_t>(samples), Buffer<std::uint32_t>(features),
-                            Buffer<std::uint32_t>(nonzeros), Buffer<T>(nonzeros),
-                            Buffer<std::uint32_t>(samples), Buffer<T>(samples), Buffer<T>(dw)});
+        scratch_.push_back({Buffer<Entry<T>>(nonzeros), Buffer<std::uint32_t>(samples),
+                            Buffer<Entry<T>>(nonzeros), Buffer<std::uint32_t>(features),
+                            Buffer<Entry<T>>(samples), Buffer<T>(dw)});
     }
 }
 
@@ -132,8 +131,8 @@ AdamStep<T> Trainer<T>::adam_step(Index step) const {
     const double correction1 = 1 - std::pow(options_.beta1, t);
     const double correction2 = std::sqrt(1 - std::pow(options_.beta2, t));
     const bool tf1 = options_.adam == AdamForm::tf1;
-    return {static_cast<T>(options_.beta1),
-            static_cast<T>(options_.beta2),
+    return {static_cast<T>(1 - options_.beta1),
+            static_cast<T>(1 - options_.beta2),
             static_cast<T>(options_.learning_rate * (tf1 ? correction2 : 1) / correction1),
             static_cast<T>(tf1 ? 1 : 1 / correction2),
             static_cast<T>(options_.epsilon),
@@ -221,11 +220,11 @@ void Trainer<T>::forward_sparse(const std::int64_t* index, Range rows, Scratch& 
     std::fill_n(column_end, input_.n_features(), 0u);
     Index end = 0;
     for (Index i = rows.begin; i < rows.end; ++i) {
-        const auto nonzeros =
-            input_.row(index[i], scratch.columns.data() + end, scratch.values.data() + end);
-        network_.forward_nonzeros(nonzeros, work_.a.front().row(i));
-        for (Index t = 0; t < nonzeros.count; ++t) ++column_end[nonzeros.columns[t]];
-        end += nonzeros.count;
+        Entry<T>* x = scratch.by_sample.data() + end;
+        const Index count = input_.row(index[i], x);
+        network_.forward_sparse(count, x, work_.a.front().row(i));
+        for (Index t = 0; t < count; ++t) ++column_end[x[t].index];
+        end += count;
         scratch.sample_end.data()[i - rows.begin] = static_cast<std::uint32_t>(end);
     }
     std::uint32_t start = 0;
@@ -237,9 +236,9 @@ void Trainer<T>::forward_sparse(const std::int64_t* index, Range rows, Scratch& 
     Index t = 0;
     for (Index i = rows.begin; i < rows.end; ++i) {
         for (; t < scratch.sample_end.data()[i - rows.begin]; ++t) {
-            const std::uint32_t at = column_end[scratch.columns.data()[t]]++;
-            scratch.rows.data()[at] = static_cast<std::uint32_t>(i);
-            scratch.sorted.data()[at] = scratch.values.data()[t];
+            const Entry<T> entry = scratch.by_sample.data()[t];
+            scratch.by_column.data()[column_end[entry.index]++] = {static_cast<std::uint32_t>(i),
+                                                                   entry.value};
         }
     }
 }
@@ -257,7 +256,8 @@ void Trainer<T>::loss_delta(const std::int64_t* index, Range rows, const Scratch
         } else if (input_.sparse()) {
             k.squared_error_delta(a.cols, a.row(i), nullptr, delta.row(i));
             for (; t < scratch.sample_end.data()[i - rows.begin]; ++t) {
-                delta(i, scratch.columns.data()[t]) -= 2 * scratch.values.data()[t];
+                const Entry<T> entry = scratch.by_sample.data()[t];
+                delta(i, entry.index) -= 2 * entry.value;
             }
         } else {
             k.squared_error_delta(a.cols, a.row(i), work_.x.row(i), delta.row(i));
@@ -324,8 +324,7 @@ void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, co
     const Kernels<T>& k = kernels<T>(active_isa());
     const Dense<T>& layer = network_.layers().front();
     const View<T> delta = deltas_.a.front();
-    std::uint32_t* rows = scratch.column_rows.data();
-    T* values = scratch.column_values.data();
+    Entry<T>* column = scratch.column.data();
     for (Index j = task.begin; j < task.end; ++j) {
         if (idle(j)) continue;
         Index count = 0;
@@ -333,12 +332,11 @@ void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, co
             const Scratch& part = scratch_[static_cast<std::size_t>(rank)];
             const Index begin = j == 0 ? 0 : part.column_end.data()[j - 1];
             const Index n = part.column_end.data()[j] - begin;
-            std::copy_n(part.rows.data() + begin, n, rows + count);
-            std::copy_n(part.sorted.data() + begin, n, values + count);
+            std::copy_n(part.by_column.data() + begin, n, column + count);
             count += n;
         }
         const Index at = j * layer.w.ld;  // the first layer's w opens the arena
-        k.sparse_update(count, layer.n_out, rows, values, delta.data, delta.ld, adam,
+        k.sparse_update(count, layer.n_out, column, delta.data, delta.ld, adam,
                         {layer.w.data + at, m_.data() + at, v_.data() + at, layer.w.ld});
     }
 }

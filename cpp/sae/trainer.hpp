@@ -53,15 +53,12 @@ class Trainer {
     // What belongs to one thread. In the phase by rows it writes down the non-zeros of its samples,
     // by sample and then sorted by column; in the phase by parameters all threads read the latter.
     struct Scratch {
-        Buffer<std::uint32_t> columns;      // (rows, max_row_nonzeros), filled without gaps
-        Buffer<T> values;                   // likewise
-        Buffer<std::uint32_t> sample_end;   // (rows): where each sample's non-zeros end
-        Buffer<std::uint32_t> column_end;   // (n_features): where each column's end, when sorted
-        Buffer<std::uint32_t> rows;         // sorted by column: the sample's row in the batch
-        Buffer<T> sorted;                   // sorted by column: the value
-        Buffer<std::uint32_t> column_rows;  // (batch_size): one column of all threads
-        Buffer<T> column_values;            // (batch_size)
-        Buffer<T> dw;                       // (rows of a task, padded n_out of the widest layer)
+        Buffer<Entry<T>> by_sample;        // (rows, max_row_nonzeros), filled without gaps
+        Buffer<std::uint32_t> sample_end;  // (rows): where each sample's entries end
+        Buffer<Entry<T>> by_column;        // the same, sorted; the index is the row in the batch
+        Buffer<std::uint32_t> column_end;  // (n_features): where each column's entries end
+        Buffer<Entry<T>> column;           // (batch_size): one column of all threads
+        Buffer<T> dw;                      // (rows of a task, padded n_out of the widest layer)
     };
 
     bool wide(Index layer) const;

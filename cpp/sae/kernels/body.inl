@@ -105,8 +105,8 @@ struct Adam {
         Vector<T> m = load(rows.m + at);
         Vector<T> v = load(rows.v + at);
         dw += step.weight_decay * w;
-        m += (T(1) - step.beta1) * (dw - m);
-        v += (T(1) - step.beta2) * (dw * dw - v);
+        m += step.one_minus_beta1 * (dw - m);
+        v += step.one_minus_beta2 * (dw * dw - v);
         w -= step.step_size * m / (square_root(v) * step.sqrt_v_scale + step.epsilon);
         store(rows.w + at, w);
         store(rows.m + at, m);
@@ -167,14 +167,14 @@ SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, I
     }
 }
 
-// N vectors of sum over t of values[t] b[index[t]].
+// N vectors of the sum over the entries of value * b[index].
 template <int N, class T, class Epilogue>
-void sparse_tile(Index count, const std::uint32_t* index, const T* values, const T* b, Index ldb,
-                 Index c0, Epilogue epilogue) {
+void sparse_tile(Index count, const Entry<T>* x, const T* b, Index ldb, Index c0,
+                 Epilogue epilogue) {
     Vector<T> sum[N] = {};
     for (Index t = 0; t < count; ++t) {
-        const T* row = b + static_cast<Index>(index[t]) * ldb;
-        const T s = values[t];
+        const T* row = b + static_cast<Index>(x[t].index) * ldb;
+        const T s = x[t].value;
 #pragma GCC unroll 32
         for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
     }
@@ -186,24 +186,24 @@ void sparse_tile(Index count, const std::uint32_t* index, const T* values, const
 inline constexpr int kSparseVectors = 13;
 
 template <int N, class T, class Epilogue>
-SAE_INLINE void sparse_rest(Index left, Index count, const std::uint32_t* index, const T* values,
-                            const T* b, Index ldb, Index c0, Epilogue epilogue) {
+SAE_INLINE void sparse_rest(Index left, Index count, const Entry<T>* x, const T* b, Index ldb,
+                            Index c0, Epilogue epilogue) {
     if (left == N) {
-        sparse_tile<N>(count, index, values, b, ldb, c0, epilogue);
+        sparse_tile<N>(count, x, b, ldb, c0, epilogue);
     } else if constexpr (N > 1) {
-        sparse_rest<N - 1>(left, count, index, values, b, ldb, c0, epilogue);
+        sparse_rest<N - 1>(left, count, x, b, ldb, c0, epilogue);
     }
 }
 
 template <class T, class Epilogue>
-SAE_INLINE void sparse_product(Index count, Index n, const std::uint32_t* index, const T* values,
-                               const T* b, Index ldb, Epilogue epilogue) {
+SAE_INLINE void sparse_product(Index count, Index n, const Entry<T>* x, const T* b, Index ldb,
+                               Epilogue epilogue) {
     Index left = (n + kLanes<T> - 1) / kLanes<T>;
     Index c = 0;
     for (; left > kSparseVectors; left -= kSparseVectors, c += kSparseVectors * kLanes<T>) {
-        sparse_tile<kSparseVectors>(count, index, values, b + c, ldb, c, epilogue);
+        sparse_tile<kSparseVectors>(count, x, b + c, ldb, c, epilogue);
     }
-    sparse_rest<kSparseVectors>(left, count, index, values, b + c, ldb, c, epilogue);
+    sparse_rest<kSparseVectors>(left, count, x, b + c, ldb, c, epilogue);
 }
 
 template <class T, class Epilogue>
@@ -234,15 +234,15 @@ void dense_update(Index rows, Index n, Index batch, const T* x, Index ldx, Index
 }
 
 template <class T>
-void sparse_forward(Index count, Index n, const std::uint32_t* columns, const T* values, const T* w,
-                    Index ldw, const T* b, bool relu, T* out) {
-    sparse_product(count, n, columns, values, w, ldw, Activate<T>{b, relu, out, 0});
+void sparse_forward(Index count, Index n, const Entry<T>* x, const T* w, Index ldw, const T* b,
+                    bool relu, T* out) {
+    sparse_product(count, n, x, w, ldw, Activate<T>{b, relu, out, 0});
 }
 
 template <class T>
-void sparse_update(Index count, Index n, const std::uint32_t* rows, const T* values, const T* delta,
-                   Index ldd, const AdamStep<T>& adam, const AdamRows<T>& parameters) {
-    sparse_product(count, n, rows, values, delta, ldd, Adam<T>{adam, parameters});
+void sparse_update(Index count, Index n, const Entry<T>* x, const T* delta, Index ldd,
+                   const AdamStep<T>& adam, const AdamRows<T>& parameters) {
+    sparse_product(count, n, x, delta, ldd, Adam<T>{adam, parameters});
 }
 
 template <class T>

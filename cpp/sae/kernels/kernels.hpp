@@ -18,7 +18,7 @@ namespace sae {
 // corrected.
 template <class T>
 struct AdamStep {
-    T beta1, beta2;
+    T one_minus_beta1, one_minus_beta2;  // rounded once: 1 - float(0.999) is off by 1e-5
     T step_size;
     T sqrt_v_scale;
     T epsilon;
@@ -34,6 +34,13 @@ struct AdamRows {
     Index ld;
 };
 
+// A non-zero of a sparse row or column: where it stands in it, and its value.
+template <class T>
+struct Entry {
+    std::uint32_t index;
+    T value;
+};
+
 template <class T>
 struct Kernels {
     // out (m, n) = activation(x (m, k) w (k, n) + b (n))
@@ -47,13 +54,12 @@ struct Kernels {
     void (*dense_update)(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs,
                          const T* delta, Index ldd, const AdamStep<T>& adam,
                          const AdamRows<T>& parameters);
-    // out (n) = activation(sum over t of values[t] w[columns[t]] + b (n))
-    void (*sparse_forward)(Index count, Index n, const std::uint32_t* columns, const T* values,
-                           const T* w, Index ldw, const T* b, bool relu, T* out);
-    // Adam on one row of w with dw (n) = sum over t of values[t] delta[rows[t]]
-    void (*sparse_update)(Index count, Index n, const std::uint32_t* rows, const T* values,
-                          const T* delta, Index ldd, const AdamStep<T>& adam,
-                          const AdamRows<T>& parameters);
+    // out (n) = activation(sum over the entries of value * w[index] + b (n))
+    void (*sparse_forward)(Index count, Index n, const Entry<T>* x, const T* w, Index ldw,
+                           const T* b, bool relu, T* out);
+    // Adam on one row of w with dw (n) = sum over the entries of value * delta[index]
+    void (*sparse_update)(Index count, Index n, const Entry<T>* x, const T* delta, Index ldd,
+                          const AdamStep<T>& adam, const AdamRows<T>& parameters);
     // The epilogues of the above on a product that BLAS left in memory.
     void (*bias_activation)(Index m, Index n, const T* b, bool relu, T* out, Index ldo);
     void (*relu_mask)(Index m, Index k, const T* a, Index lda, T* delta_in, Index ldi);
