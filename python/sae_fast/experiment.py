@@ -292,7 +292,7 @@ def run_reconstruction(
 
 def _dataset_name(dataset: str | Dataset) -> str:
     if isinstance(dataset, Dataset):
-        return dataset.name
+        return "(a Dataset object)"  # no command line repeats it
     return check_choice("dataset", dataset, DATASETS)
 
 

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What several test files need: data like digits, comparisons, and the classes of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sae_fast import _core
+
+TIME_LIMIT = 60  # seconds that a child process may take before it counts as hanging
+
+
+def draw_x(n_samples: int, n_features: int, *, zeros: float, seed: int = 0) -> np.ndarray:
+    """Float32 samples in [0, 1], all different, with a share of `zeros`.
+
+    Each is one of ten prototypes with noise, so that there is something to learn.
+    """
+    rng = np.random.default_rng([seed, n_samples, n_features])
+    kind = np.arange(n_samples) % 10
+    strength = rng.random((10, n_features))[kind] + 0.3 * rng.random((n_samples, n_features))
+    threshold = np.quantile(strength, zeros)
+    return np.clip(strength - threshold, 0, 1).astype(np.float32)
+
+
+def draw_y(n_samples: int, n_classes: int) -> np.ndarray:
+    """Labels that go with the prototypes of `draw_x`."""
+    return np.arange(n_samples, dtype=np.int64) % 10 % n_classes
+
+
+def draw_batches(n_steps: int, batch_size: int, n_samples: int, seed: int = 1) -> np.ndarray:
+    """Sample numbers, some of them twice in a batch."""
+    return np.random.default_rng(seed).integers(0, n_samples, (n_steps, batch_size))
+
+
+def assert_close(
+    got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float
+) -> None:
+    """Compare parameters, relative to the largest absolute value of each."""
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        difference = np.abs(got[name] - value).max()
+        limit = tolerance * np.abs(value).max()
+        assert difference <= limit, f"{name}: {difference:.3g} apart, at most {limit:.3g} expected"
+
+
+def assert_identical(got: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Compare arrays by name, bit for bit."""
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        a, b = np.asarray(got[name]), np.asarray(value)
+        assert a.dtype == b.dtype, name
+        assert a.shape == b.shape, name
+        assert a.tobytes() == b.tobytes(), f"{name}: {np.sum(a != b)} of {a.size} values differ"
+
+
+def core(name: str, dtype: str) -> Any:
+    """Give a class of the core ("Input", "Network", "Trainer") or its "kernels" for a precision."""
+    return getattr(_core, f"{name}_{dtype}")
+
+
+def core_input(x: np.ndarray, dtype: str, layout: str = "automatic", n_threads: int = 1) -> Any:
+    """Give the core's input for `x` in the layout of this name."""
+    return core("Input", dtype)(
+        x, scale=1.0, layout=getattr(_core.Layout, layout), n_threads=n_threads
+    )

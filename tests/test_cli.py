@@ -1,0 +1,538 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line as its users meet it: exit status, files, what is printed where."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sae_fast
+from data_helpers import write_set
+from helpers import TIME_LIMIT
+from sae_fast import cli, experiment
+from sae_fast.results import ExperimentResult
+
+ARMS = ("pretrained", "normal", "he")
+N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4
+SMALL = "--hidden 9,5 --pretrain-steps 40 --finetune-steps 60 --batch-size 30 --eval-every 20"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    """A small data set in MNIST's format."""
+    folder = tmp_path_factory.mktemp("set")
+    write_set(folder, n_train=N_TRAIN, n_test=N_TEST, side=(6, 8), labels=range(N_CLASSES))
+    return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """As if matplotlib were not installed: most tests are not about pictures, which take time."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+@pytest.fixture
+def no_mnist(tmp_path, monkeypatch):
+    """As on a machine that MNIST has never been on."""
+    monkeypatch.delenv("SAE_FAST_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def main(*words: object) -> int:
+    """Run a command line in this process; strings are split at spaces."""
+    argv = [part for word in words for part in (word.split() if isinstance(word, str) else [word])]
+    try:
+        return cli.main([str(part) for part in argv])
+    except SystemExit as stop:  # argparse's way out
+        return stop.code
+
+
+def on(folder: Path) -> tuple[object, ...]:
+    return "--dataset idx --data-dir", folder
+
+
+def read(folder: Path) -> dict:
+    def refuse(token):
+        raise AssertionError(f"{token} is no JSON")
+
+    return json.loads((folder / "result.json").read_text("utf-8"), parse_constant=refuse)
+
+
+def without_seconds(value):
+    if isinstance(value, dict):
+        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
+    return [without_seconds(v) for v in value] if isinstance(value, list) else value
+
+
+def file_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def assert_failed(capsys, *words: str, status: int) -> None:
+    """Check that the command failed with one line on stderr, which has all `words` in it."""
+    out, err = capsys.readouterr()
+    assert status == 1
+    assert out == ""
+    assert "Traceback" not in err
+    [line] = err.splitlines()
+    assert line.startswith("sae-fast: ")
+    for word in words:
+        assert word in line
+
+
+# Complete runs, each in a process of its own
+
+
+@pytest.fixture(scope="module")
+def whole_run(data_dir, tmp_path_factory):
+    """`sae-fast run` with all arms; its process and its folder."""
+    folder = tmp_path_factory.mktemp("run") / "new" / "out"
+    command = f"-m sae_fast run --arms {','.join(ARMS)} --seed 3 {SMALL}".split()
+    done = subprocess.run(
+        [sys.executable, *command, "--dataset=idx", f"--data-dir={data_dir}", f"--output={folder}"],
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+    )
+    return done, folder
+
+
+class TestRun:
+    def test_what_it_prints(self, whole_run):
+        done, folder = whole_run
+        assert done.returncode == 0
+        for word in ("320 training samples", "Pretraining", "Fine-tuning", *ARMS, str(folder)):
+            assert word in done.stdout
+        assert "Traceback" not in done.stderr
+        for phase in ("autoencoder 1 (48 → 9)", "autoencoder 2 (9 → 5)", "fine-tuning, he"):
+            assert phase in done.stderr
+
+    def test_files(self, whole_run):
+        _, folder = whole_run
+        models = {f"model-{arm}.safetensors" for arm in ARMS}
+        pictures = {"accuracy.png", "pretraining.png", "reconstructions.png", "weights.png"}
+        assert file_names(folder) == {"result.json", "report.html"} | models | pictures
+        for name in pictures:
+            assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+    def test_keys_of_the_result(self, whole_run):
+        result = read(whole_run[1])
+        assert list(result) == [
+            "schema", "command", "dataset", "config", "pretraining", "arms", "seconds",
+            "environment",
+        ]  # fmt: skip
+        assert result["schema"] == 1
+        assert result["command"] == "run"
+        assert set(result["dataset"]) == {"name", "n_train", "n_test", "sha256"}
+        for layer in result["pretraining"]:
+            assert set(layer) == {
+                "layer", "n_in", "n_hidden", "steps", "loss", "dead_units", "seconds",
+            }  # fmt: skip
+        for arm in result["arms"].values():
+            assert set(arm) == {
+                "steps", "test_loss", "test_accuracy", "final_accuracy", "first_step_at_90",
+                "seconds", "dead_units", "collapsed",
+            }  # fmt: skip
+        assert set(result["environment"]) == set(sae_fast.info())
+
+    def test_values_of_the_result(self, whole_run, data_dir):
+        result = read(whole_run[1])
+        assert result["dataset"]["name"] == data_dir.name
+        assert (result["dataset"]["n_train"], result["dataset"]["n_test"]) == (N_TRAIN, N_TEST)
+        expected = {
+            "dataset": "idx",
+            "data_dir": str(data_dir),
+            "hidden": [9, 5],
+            "arms": list(ARMS),
+            "pretrain_steps": 40,
+            "finetune_steps": 60,
+            "batch_size": 30,
+            "learning_rate": 0.001,
+            "eval_every": 20,
+            "seed": 3,
+            "offline": False,
+        }
+        assert {name: result["config"][name] for name in expected} == expected
+        shapes = [(la["layer"], la["n_in"], la["n_hidden"]) for la in result["pretraining"]]
+        assert shapes == [(1, 48, 9), (2, 9, 5)]
+        for layer in result["pretraining"]:
+            assert layer["steps"] == [20, 40]
+            assert len(layer["loss"]) == 2
+        assert list(result["arms"]) == list(ARMS)
+        for arm in result["arms"].values():
+            assert arm["steps"] == [20, 40, 60]
+            assert arm["final_accuracy"] == arm["test_accuracy"][-1]
+            assert 0 < arm["seconds"] < result["seconds"]
+
+    @pytest.mark.parametrize("arm", ARMS)
+    def test_models_are_those_of_the_result(self, whole_run, data_dir, arm):
+        _, folder = whole_run
+        data = sae_fast.datasets.load("idx", data_dir)
+        net = sae_fast.load(folder / f"model-{arm}.safetensors")
+        loss, accuracy = net.evaluate(data.x_test, data.y_test, scale=data.scale)
+        result = read(folder)["arms"][arm]
+        assert (loss, accuracy) == (result["test_loss"][-1], result["final_accuracy"])
+        assert net.pretrained == (arm == "pretrained")
+
+    def test_report_is_one_file(self, whole_run):
+        page = (whole_run[1] / "report.html").read_text("utf-8")
+        assert "data:image/png;base64," in page
+        assert "<script" not in page
+        for arm in ARMS:
+            assert arm in page
+
+    def test_the_same_from_python(self, whole_run, data_dir):
+        result = sae_fast.run_experiment(
+            dataset="idx",
+            data_dir=data_dir,
+            arms=ARMS,
+            hidden=[9, 5],
+            pretrain_steps=40,
+            finetune_steps=60,
+            batch_size=30,
+            eval_every=20,
+            seed=3,
+            quiet=True,
+        ).to_dict()
+        by_command = read(whole_run[1])
+        for part in ("dataset", "config", "pretraining", "arms"):
+            assert without_seconds(result[part]) == without_seconds(by_command[part])
+
+
+@pytest.mark.usefixtures("no_pictures")
+class TestOptions:
+    def test_quiet(self, data_dir, tmp_path, capfd):
+        assert main("run --quiet", SMALL, *on(data_dir), "--output", tmp_path) == 0
+        assert capfd.readouterr() == ("", "")
+        assert read(tmp_path)["arms"]
+
+    def test_evaluation_at_the_end_only(self, data_dir, tmp_path):
+        command = "run --quiet", SMALL, "--eval-every 0", *on(data_dir), "--output", tmp_path
+        assert main(*command) == 0
+        result = read(tmp_path)
+        assert [layer["steps"] for layer in result["pretraining"]] == [[40], [40]]
+        assert [arm["steps"] for arm in result["arms"].values()] == [[60], [60]]
+
+    def test_steps_that_evaluations_do_not_divide(self, data_dir, tmp_path):
+        command = "run --quiet", SMALL, "--eval-every 25", *on(data_dir), "--output", tmp_path
+        assert main(*command) == 0
+        assert read(tmp_path)["arms"]["normal"]["steps"] == [25, 50, 60]
+
+    def test_one_arm(self, data_dir, tmp_path):
+        assert main("run --quiet --arms he", SMALL, *on(data_dir), "--output", tmp_path) == 0
+        assert file_names(tmp_path) == {"result.json", "report.html", "model.safetensors"}
+        result = read(tmp_path)
+        assert list(result["arms"]) == ["he"]
+        assert result["pretraining"] == []
+
+    def test_threads_do_not_matter(self, data_dir, tmp_path):
+        for n in (1, 2, 3):
+            folder = tmp_path / str(n)
+            command = "run --quiet --arms pretrained,he --hidden 70,40 --batch-size 301"
+            steps = "--pretrain-steps 20 --finetune-steps 20 --eval-every 5 --threads"
+            assert main(command, steps, n, *on(data_dir), "--output", folder) == 0
+        results = [read(tmp_path / str(n)) for n in (1, 2, 3)]
+        assert [result["config"]["threads"] for result in results] == [1, 2, 3]
+        for result in results[1:]:
+            for part in ("arms", "pretraining"):
+                assert without_seconds(result[part]) == without_seconds(results[0][part])
+        for name in ("model-pretrained.safetensors", "model-he.safetensors"):
+            assert len({(tmp_path / str(n) / name).read_bytes() for n in (1, 2, 3)}) == 1
+
+    def test_the_seed_matters(self, data_dir, tmp_path):
+        for seed in (0, 0, 1):
+            folder = tmp_path / f"{seed}-{len(file_names(tmp_path))}"
+            arms = "run --quiet --arms he --seed"
+            assert main(arms, seed, SMALL, *on(data_dir), "--output", folder) == 0
+        models = [(folder / "model.safetensors") for folder in sorted(tmp_path.iterdir())]
+        a, b, c = (sae_fast.load(model).parameters["W1"].tobytes() for model in models)
+        assert a == b != c
+
+    def test_files_may_be_compressed(self, tmp_path):
+        write_set(tmp_path / "set", n_train=40, n_test=10, suffix=".gz")
+        command = "run --quiet --arms he --hidden 5 --finetune-steps 5 --batch-size 10"
+        assert main(command, *on(tmp_path / "set"), "--output", tmp_path / "out") == 0
+        assert read(tmp_path / "out")["dataset"]["n_train"] == 40
+
+
+class TestReconstruct:
+    def test_files_and_result(self, data_dir, tmp_path, capsys):
+        command = "reconstruct --units 7 --steps 50 --weight-decay 0.25 --batch-size 20"
+        assert main(command, "--eval-every 20", *on(data_dir), "--output", tmp_path) == 0
+        assert file_names(tmp_path) == {
+            "result.json", "report.html", "model.safetensors",
+            "pretraining.png", "reconstructions.png", "weights.png",
+        }  # fmt: skip
+        result = read(tmp_path)
+        assert result["command"] == "reconstruct"
+        assert result["arms"] == {}
+        [layer] = result["pretraining"]
+        assert layer["steps"] == [20, 40, 50]
+        assert (layer["n_in"], layer["n_hidden"]) == (N_PIXELS, 7)
+        for name, value in {"units": 7, "steps": 50, "weight_decay": 0.25}.items():
+            assert result["config"][name] == value
+        out, _ = capsys.readouterr()
+        assert "autoencoder (7 units)" in out
+        assert "PCA (7 components)" in out
+        ae = sae_fast.load(tmp_path / "model.safetensors")
+        data = sae_fast.datasets.load("idx", data_dir)
+        ae.fit(data.x_train, steps=1, scale=data.scale)  # a model like any other
+        assert ae.weight_decay == 0.25
+
+
+# Information and usage
+
+
+def test_info(capsys, no_mnist):
+    assert main("info") == 0
+    out, err = capsys.readouterr()
+    facts = sae_fast.info()
+    for word in (facts["version"], facts["isa"], facts["blas"], "not found"):
+        assert word in out
+    assert err == ""
+
+
+def test_info_as_json(capsys, data_dir, monkeypatch):
+    monkeypatch.setenv("SAE_FAST_DATA_DIR", str(data_dir))
+    assert main("info --json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == sae_fast.info()
+    assert json.loads(out)["mnist"] == str(data_dir)
+    assert err == ""
+
+
+def test_version(capsys):
+    assert main("--version") == 0
+    assert capsys.readouterr().out == f"sae-fast {sae_fast.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("", ("run", "reconstruct", "info", "130")),
+        ("run", ("--arms", "--hidden", "--pretrain-steps", "--finetune-steps", "--offline")),
+        ("reconstruct", ("--units", "--steps", "--weight-decay", "--threads", "--output")),
+        ("info", ("--json",)),
+    ],
+)
+def test_help(command, words, capsys):
+    assert main(command, "--help") == 0
+    out, err = capsys.readouterr()
+    for word in ("usage: sae-fast", *words):
+        assert word in out
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("", "COMMAND"),
+        ("train", "invalid choice"),
+        ("run --step 3", "--step"),
+        ("run --dataset cifar", "cifar"),
+        ("run --arms pretrained,best", "'best'"),
+        ("run --hidden 100,0", "--hidden"),
+        ("run --hidden=", "--hidden"),
+        ("run --hidden 100,x", "--hidden"),
+        ("run --pretrain-steps 0", "--pretrain-steps"),
+        ("run --finetune-steps 1.5", "--finetune-steps"),
+        ("run --batch-size 0", "--batch-size"),
+        ("run --batch-size=-3", "--batch-size"),
+        ("run --learning-rate 0", "--learning-rate"),
+        ("run --learning-rate nan", "--learning-rate"),
+        ("run --learning-rate fast", "--learning-rate"),
+        ("run --eval-every=-1", "--eval-every"),
+        ("run --seed=-1", "--seed"),
+        ("run --seed one", "--seed"),
+        ("run --threads 0", "--threads"),
+        ("reconstruct --units 0", "--units"),
+        ("reconstruct --weight-decay=-0.1", "--weight-decay"),
+        ("reconstruct --arms he", "--arms"),
+        ("info --jsom", "--jsom"),
+    ],
+)
+def test_usage(command, word, capsys):
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: sae-fast")
+    assert word in err.splitlines()[-1]
+
+
+# Failures
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("training must not begin")
+
+    monkeypatch.setattr(experiment, "StackedAutoencoder", refuse)
+    monkeypatch.setattr(experiment, "Autoencoder", refuse)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("command", ["run", "reconstruct"])
+class TestBeforeTraining:
+    def test_no_such_folder(self, command, tmp_path, capsys):
+        status = main(command, *on(tmp_path / "nowhere"), "--output", tmp_path / "out")
+        assert_failed(capsys, "nowhere", "data_dir", status=status)
+        assert not (tmp_path / "out").exists()
+
+    def test_no_data_dir(self, command, tmp_path, capsys, no_mnist):
+        status = main(command, "--dataset idx --output", tmp_path / "out")
+        assert_failed(capsys, "--data-dir", status=status)
+
+    def test_mnist_never_falls_back(self, command, tmp_path, capsys, no_mnist):
+        status = main(command, "--dataset mnist --offline --output", tmp_path / "out")
+        assert_failed(capsys, "mnist", "--data-dir", status=status)
+
+    def test_damaged_file(self, command, tmp_path, capsys):
+        write_set(tmp_path)
+        file = tmp_path / "train-images-idx3-ubyte"
+        file.write_bytes(file.read_bytes()[:-5])
+        status = main(command, *on(tmp_path), "--output", tmp_path / "out")
+        assert_failed(capsys, file.name, status=status)
+
+    def test_damaged_compressed_file(self, command, tmp_path, capsys):
+        write_set(tmp_path, suffix=".gz")
+        file = tmp_path / "train-images-idx3-ubyte.gz"
+        file.write_bytes(gzip.compress(b"")[:-3])
+        status = main(command, *on(tmp_path), "--output", tmp_path / "out")
+        assert_failed(capsys, file.name, status=status)
+
+    def test_batch_larger_than_the_data(self, command, data_dir, tmp_path, capsys):
+        status = main(command, *on(data_dir), "--batch-size 321 --output", tmp_path / "out")
+        assert_failed(capsys, "batch_size", "320", "321", status=status)
+
+    def test_output_is_a_file(self, command, data_dir, tmp_path, capsys):
+        file = tmp_path / "file"
+        file.write_text("precious")
+        status = main(command, *on(data_dir), "--batch-size 10 --output", file)
+        assert_failed(capsys, "output", str(file), status=status)
+        assert file.read_text() == "precious"
+
+    def test_output_below_a_file(self, command, data_dir, tmp_path, capsys):
+        file = tmp_path / "file"
+        file.write_text("precious")
+        status = main(command, *on(data_dir), "--batch-size 10 --output", file / "out")
+        assert_failed(capsys, "output", str(file), status=status)
+
+
+@pytest.mark.parametrize("command", ["run", "reconstruct"])
+def test_divergence(command, data_dir, tmp_path, capsys):
+    status = main(
+        command, "--quiet --batch-size 30 --learning-rate 1e30", *on(data_dir), "--output", tmp_path
+    )
+    assert_failed(capsys, "autoencoder 1", "diverged", "step", status=status)
+    assert file_names(tmp_path) == set()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    save = ExperimentResult.save
+
+    def save_too_late(self, output):
+        out.rmdir()
+        out.write_text("in the way")
+        return save(self, output)
+
+    monkeypatch.setattr(ExperimentResult, "save", save_too_late)
+    status = main("run --quiet --arms he", SMALL, *on(data_dir), "--output", out)
+    assert_failed(capsys, str(out), status=status)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT to send")
+@pytest.mark.parametrize("phase", ["autoencoder 1", "fine-tuning, normal"])
+def test_interrupt(phase, data_dir, tmp_path):
+    steps = 10_000_000 if phase.startswith("auto") else 1
+    command = f"-m sae_fast run --hidden 9 --pretrain-steps {steps} --finetune-steps 10000000"
+    arms = "pretrained,normal" if phase.startswith("auto") else "normal"
+    process = subprocess.Popen(
+        [
+            sys.executable, *command.split(), f"--arms={arms}", "--dataset=idx",
+            f"--data-dir={data_dir}", f"--output={tmp_path}",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        shown = b""
+        deadline = time.monotonic() + TIME_LIMIT
+        while b"step/s" not in shown:
+            assert time.monotonic() < deadline, shown
+            assert process.poll() is None, shown
+            if select.select([process.stderr], [], [], 1)[0]:
+                shown += os.read(process.stderr.fileno(), 65536)
+        assert phase.encode() in shown
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        out, err = process.communicate(timeout=TIME_LIMIT)
+        seconds = time.monotonic() - started
+    assert process.returncode == 130
+    assert seconds < 5
+    assert err.decode().splitlines()[-1] == "sae-fast: interrupted"
+    assert b"Traceback" not in err
+    assert out == b""
+    assert file_names(tmp_path) == set()
+
+
+@pytest.fixture
+def no_sockets(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a socket was opened")
+
+    for name in ("socket", "create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+
+
+@pytest.mark.usefixtures("no_sockets", "no_mnist", "no_pictures")
+@pytest.mark.filterwarnings("default::sae_fast.datasets.DatasetFallbackWarning")
+def test_offline_falls_back_to_strokes_and_says_so(tmp_path, capsys):
+    command = "run --offline --quiet --arms he --hidden 5 --finetune-steps 5 --output"
+    assert main(command, tmp_path / "out") == 0
+    assert read(tmp_path / "out")["dataset"]["name"] == "strokes"
+    _, err = capsys.readouterr()
+    [line] = err.splitlines()
+    assert line.startswith("sae-fast: ")
+    assert "strokes, not MNIST" in line
+
+
+# The real data
+
+
+@pytest.fixture(scope="module")
+def mnist_run(mnist_dir, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mnist")
+    command = "run --quiet --pretrain-steps 100 --finetune-steps 300 --eval-every 100 --arms"
+    options = "--dataset mnist --offline --output"
+    assert main(command, ",".join(ARMS), "--data-dir", mnist_dir, options, folder) == 0
+    return folder
+
+
+def test_a_short_run_on_mnist(mnist_run):
+    result = read(mnist_run)
+    assert result["dataset"]["name"] == "mnist"
+    assert (result["dataset"]["n_train"], result["dataset"]["n_test"]) == (55_000, 10_000)
+    assert [layer["n_hidden"] for layer in result["pretraining"]] == [100, 50, 25, 12, 5, 5]
+    assert list(result["arms"]) == list(ARMS)
+    for arm in result["arms"].values():
+        assert arm["steps"] == [100, 200, 300]
+        assert arm["final_accuracy"] > 0.05
+    assert result["arms"]["he"]["final_accuracy"] > 0.5
+    assert result["arms"]["he"]["test_loss"][-1] < result["arms"]["he"]["test_loss"][0]
+    first_loss, *_ = result["pretraining"]
+    assert np.all(np.diff(first_loss["loss"]) <= 0)

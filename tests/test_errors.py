@@ -1,0 +1,583 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What users get wrong: an error that names the argument, what came and what was expected.
+
+And after it nothing has changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sae_fast
+from helpers import TIME_LIMIT, assert_identical, draw_batches, draw_x, draw_y
+from sae_fast import (
+    Autoencoder,
+    DataError,
+    DivergenceError,
+    SaeFastError,
+    StackedAutoencoder,
+    run_experiment,
+    run_reconstruction,
+)
+from scipy import sparse
+
+N, N_FEATURES, N_CLASSES = 40, 12, 3
+X, Y = draw_x(N, N_FEATURES, zeros=0.5), draw_y(N, N_CLASSES)
+
+
+def with_value(x, value, row=17, column=5):
+    x = x.copy()
+    x[row, column] = value
+    return x
+
+
+def with_label(value, at=23, dtype=np.int64):
+    y = Y.astype(dtype)
+    y[at] = value
+    return y
+
+
+def csr_with_value(value):
+    """NaN or infinity among the non-zeros of row 17."""
+    return sparse.csr_array(with_value(X, value))
+
+
+class Fit:
+    """Train an autoencoder."""
+
+    def __init__(self, dtype="float32"):
+        self.model = Autoencoder(N_FEATURES, 4, dtype=dtype, n_threads=1)
+
+    def __call__(self, x=X, **options):
+        return self.model.fit(x, **{"steps": 3, "batch_size": 10, **options})
+
+
+class Pretrain(Fit):
+    """Train the autoencoders of a stack."""
+
+    def __init__(self, dtype="float32"):
+        self.model = StackedAutoencoder(
+            [N_FEATURES, 5, 4], N_CLASSES, init="he", dtype=dtype, n_threads=1
+        )
+
+    def __call__(self, x=X, **options):
+        return self.model.pretrain(x, **{"steps": 3, "batch_size": 10, **options})
+
+
+class Finetune(Pretrain):
+    """Train a whole network."""
+
+    def __call__(self, x=X, y=Y, **options):
+        return self.model.finetune(x, y, **{"steps": 3, "batch_size": 10, **options})
+
+
+METHODS = {"fit": Fit, "pretrain": Pretrain, "finetune": Finetune}
+
+
+def parameters_of(model):
+    values = dict(model.parameters)
+    for ae in getattr(model, "autoencoders", ()):
+        values |= {f"{name} {ae.layer}": value for name, value in ae.parameters.items()}
+    return values
+
+
+def assert_refused(call, *words, **arguments):
+    """Check the error, and that the model is what it was; `words` must occur in this order."""
+    before = parameters_of(call.model)
+    with pytest.raises(DataError) as caught:
+        call(**arguments)
+    assert_mentions(caught.value, *words)
+    assert_identical(parameters_of(call.model), before)
+    assert getattr(call.model, "pretrained", False) is False
+
+
+def assert_mentions(error, *words):
+    message = str(error)
+    assert "\n" not in message
+    at = 0
+    for word in words:
+        assert word in message[at:], f"{word!r} is not in {message[at:]!r}"
+        at = message.index(word, at) + len(word)
+
+
+@pytest.fixture(params=METHODS.values(), ids=METHODS)
+def method(request):
+    return request.param()
+
+
+# Samples
+
+BAD_X = {
+    "one dimension": (X[0], ("x: expected two dimensions", "(12,)")),
+    "three dimensions": (X[None], ("x: expected two dimensions", "(1, 40, 12)")),
+    "a number": (np.float32(1), ("x: expected two dimensions", "()")),
+    "nothing": (None, ("x: expected",)),
+    "too few features": (X[:, 1:], ("x: expected 12 features", "(40, 11)")),
+    "transposed": (X.T, ("x: expected 12 features", "(12, 40)")),
+    "no samples": (X[:0], ("x: expected at least one sample", "(0, 12)")),
+    "NaN": (with_value(X, np.nan), ("x: expected finite", "nan", "row 17", "column 5")),
+    "infinity": (with_value(X, np.inf), ("x: expected finite", "inf", "row 17", "column 5")),
+    "first of many": (
+        np.where(np.arange(N)[:, None] >= 30, np.float32(-np.inf), X),
+        ("x: expected finite", "-inf", "row 30", "column 0"),
+    ),
+    "NaN in a column of an F-ordered array": (
+        np.asfortranarray(with_value(X, np.nan)),
+        ("x: expected finite", "nan", "row 17", "column 5"),
+    ),
+    "too large for float32": (
+        with_value(X.astype(np.float64), 1e300),
+        ("x: expected finite", "float32", "row 17", "column 5"),
+    ),
+    "int64": (np.ones((N, N_FEATURES), np.int64), ("x: expected float32", "int64")),
+    "bool": (X > 0, ("x: expected float32", "bool")),
+    "float16": (X.astype(np.float16), ("x: expected float32", "float16")),
+    "complex": (X.astype(np.complex64), ("x: expected float32", "complex64")),
+    "strings": (X.astype(str), ("x: expected float32", "<U")),
+    "objects": (X.astype(object), ("x: expected float32", "object")),
+    "uint8 without scale": ((X > 0).astype(np.uint8), ("x: uint8 needs scale=", "none")),
+    "sparse, NaN": (csr_with_value(np.nan), ("x: expected finite", "nan", "row 17", "column 5")),
+    "sparse, infinity": (
+        csr_with_value(-np.inf),
+        ("x: expected finite", "-inf", "row 17", "column 5"),
+    ),
+    "sparse, too wide": (
+        sparse.csr_array((N, N_FEATURES + 1), dtype=np.float32),
+        ("x: expected 12 features", "(40, 13)"),
+    ),
+    "sparse, no samples": (
+        sparse.csr_array((0, N_FEATURES), dtype=np.float32),
+        ("x: expected at least one sample", "(0, 12)"),
+    ),
+    "sparse, int64": (
+        sparse.csr_array(np.eye(N, N_FEATURES, dtype=np.int64)),
+        ("x: expected float32", "int64"),
+    ),
+    "sparse, uint8 without scale": (
+        sparse.csr_array(np.eye(N, N_FEATURES, dtype=np.uint8)),
+        ("x: uint8 needs scale=", "none"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("x", "words"), BAD_X.values(), ids=BAD_X)
+def test_samples(method, x, words):
+    assert_refused(method, *words, x=x)
+
+
+@pytest.mark.parametrize("use", ["encode", "reconstruct", "reconstruction_error"])
+@pytest.mark.parametrize("kind", ["transposed", "NaN", "int64", "no samples"])
+def test_samples_to_use_a_model_on(use, kind):
+    x, words = BAD_X[kind]
+    net = Pretrain()
+    net()
+    for model in (Fit().model, net.model):
+        with pytest.raises(DataError) as caught:
+            getattr(model, use)(x)
+        assert_mentions(caught.value, *words)
+
+
+@pytest.mark.parametrize("use", ["predict", "predict_proba", "count_dead_units"])
+@pytest.mark.parametrize("kind", ["transposed", "NaN", "int64", "no samples"])
+def test_samples_to_classify(use, kind):
+    x, words = BAD_X[kind]
+    with pytest.raises(DataError) as caught:
+        getattr(Finetune().model, use)(x)
+    assert_mentions(caught.value, *words)
+
+
+def test_codes_to_decode():
+    with pytest.raises(DataError) as caught:
+        Fit().model.decode(X)
+    assert_mentions(caught.value, "code: expected 4 features", "(40, 12)")
+
+
+def test_wrong_csr_structure(method):
+    """SciPy lets such a matrix be made; a column beyond the last must not be read or written."""
+    x = sparse.csr_array(X)
+    x.indices[x.indptr[18] - 1] = 500
+    assert_refused(method, "x", "row 17", "column 500", "12", x=x)
+
+
+@pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, "small"])
+def test_scale(method, scale):
+    assert_refused(method, "scale: expected", repr(scale), x=(X > 0).astype(np.uint8), scale=scale)
+
+
+@pytest.mark.parametrize("x", [X, X.astype(np.float64), sparse.csr_array(X)])
+def test_scale_with_floats(method, x):
+    assert_refused(method, "scale: expected None", "x", str(x.dtype), "0.5", x=x, scale=0.5)
+
+
+# Labels
+
+BAD_Y = {
+    "too large": (with_label(3), ("y: expected classes from 0 to 2", "got 3 at position 23")),
+    "negative": (with_label(-1), ("y: expected classes from 0 to 2", "got -1 at position 23")),
+    "uint8": (with_label(255, dtype=np.uint8), ("y:", "got 255 at position 23")),
+    "huge": (with_label(2**64 - 1, dtype=np.uint64), ("y:", "got 18446744073709551615")),
+    "too few": (Y[:-1], ("y: expected 40 labels", "got 39")),
+    "too many": (np.append(Y, 0), ("y: expected 40 labels", "got 41")),
+    "empty": (Y[:0], ("y: expected 40 labels", "got 0")),
+    "floats": (Y.astype(np.float32), ("y: expected integer classes", "float32")),
+    "bools": (Y > 0, ("y: expected integer classes", "bool")),
+    "strings": (Y.astype(str), ("y: expected integer classes", "<U")),
+    "one-hot": (np.eye(3, dtype=np.int64)[Y], ("y: expected one dimension", "(40, 3)")),
+    "a number": (1, ("y: expected one dimension", "()")),
+    "nothing": (None, ("y: expected",)),
+}
+
+
+@pytest.mark.parametrize(("y", "words"), BAD_Y.values(), ids=BAD_Y)
+def test_labels(y, words):
+    assert_refused(Finetune(), *words, y=y)
+    with pytest.raises(DataError) as caught:
+        Finetune().model.evaluate(X, y)
+    assert_mentions(caught.value, *words)
+
+
+BAD_EVAL_SETS = {
+    "an array": (X, ("eval_set: expected a pair (x, y)", "ndarray")),
+    "three": ((X, Y, Y), ("eval_set: expected a pair (x, y)",)),
+    "one": ((X,), ("eval_set: expected a pair (x, y)",)),
+    "a dict": ({"x": X, "y": Y}, ("eval_set: expected a pair (x, y)", "dict")),
+    "swapped": ((Y, X), ("eval_set[0]: expected two dimensions", "(40,)")),
+    "NaN": ((with_value(X, np.nan), Y), ("eval_set[0]: expected finite", "row 17")),
+    "features": ((X[:, :-1], Y), ("eval_set[0]: expected 12 features",)),
+    "label": ((X, with_label(3)), ("eval_set[1]: expected classes", "got 3 at position 23")),
+    "lengths": ((X, Y[1:]), ("eval_set[1]: expected 40 labels", "39")),
+    "uint8": (((X > 0).astype(np.uint8), Y), ("eval_set[0]: uint8 needs scale=",)),
+}
+
+
+@pytest.mark.parametrize(("eval_set", "words"), BAD_EVAL_SETS.values(), ids=BAD_EVAL_SETS)
+def test_eval_set(eval_set, words):
+    assert_refused(Finetune(), *words, eval_set=eval_set)
+
+
+# Numbers and choices
+
+BAD_COUNTS = [0, -1, 1.0, 2.5, True, "3", [3], np.nan, np.array([1, 2])]
+
+
+@pytest.mark.parametrize("value", BAD_COUNTS, ids=repr)
+@pytest.mark.parametrize("name", ["steps", "batch_size"])
+def test_counts(method, name, value):
+    assert_refused(method, f"{name}: expected an integer", "got", **{name: value})
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, True, None, "often"])
+def test_eval_every(method, value):
+    assert_refused(method, "eval_every: expected an integer", repr(value), eval_every=value)
+
+
+def test_batch_larger_than_the_data(method):
+    assert_refused(method, "batch_size: expected at most", "40 samples", "41", batch_size=41)
+
+
+def test_default_batch_larger_than_the_data(method):
+    assert_refused(method, "batch_size: expected at most", "40 samples", "100", batch_size=None)
+
+
+@pytest.mark.parametrize("value", [0, -0.1, np.nan, np.inf, "fast", None, [0.1]])
+def test_learning_rate(method, value):
+    assert_refused(method, "learning_rate: expected a", repr(value), learning_rate=value)
+
+
+@pytest.mark.parametrize("value", ["0.01", np.float32(0.01), 1, np.array(0.01)])
+def test_learning_rates_that_are_numbers_in_disguise(method, value):
+    """Either used as that number or refused as everything else is, but no error of the core's."""
+    try:
+        method(learning_rate=value)
+    except DataError as error:
+        assert_mentions(error, "learning_rate: expected")
+
+
+@pytest.mark.parametrize("value", ["Adam", "pytorch", "", None, 1])
+def test_adam(method, value):
+    assert_refused(method, "adam: expected one of tf1, torch", repr(value), adam=value)
+
+
+@pytest.mark.parametrize("value", ["mse", "squared_error", None])
+def test_loss(value):
+    expected = "loss: expected one of article, cross_entropy"
+    assert_refused(Finetune(), expected, repr(value), loss=value)
+    with pytest.raises(DataError) as caught:
+        Finetune().model.evaluate(X, Y, loss=value)
+    assert_mentions(caught.value, expected, repr(value))
+
+
+BAD_BATCHES = {
+    "one dimension": (np.arange(10), ("batches: expected shape (n_steps, batch_size)", "(10,)")),
+    "three dimensions": (np.zeros((2, 3, 4), int), ("batches: expected", "(2, 3, 4)")),
+    "no steps": (np.zeros((0, 10), int), ("batches: expected", "(0, 10)")),
+    "no samples": (np.zeros((10, 0), int), ("batches: expected", "(10, 0)")),
+    "floats": (np.zeros((3, 10)), ("batches: expected integer", "float64")),
+    "bools": (np.zeros((3, 10), bool), ("batches: expected integer", "bool")),
+    "too large": (np.full((3, 10), 40), ("batches: expected", "0 to 39", "40")),
+    "negative": (np.full((3, 10), -1), ("batches: expected", "0 to 39", "-1")),
+    "an empty list": ([], ("batches: expected",)),
+    "ragged": ([[0, 1], [2]], ("batches: expected",)),
+}
+
+
+@pytest.mark.parametrize(("batches", "words"), BAD_BATCHES.values(), ids=BAD_BATCHES)
+def test_batches(method, batches, words):
+    assert_refused(method, *words, batches=batches, steps=None, batch_size=None)
+
+
+def test_batches_and_other_sizes(method):
+    batches = draw_batches(5, 10, N)
+    assert_refused(method, "steps: expected 5", "got 6", batches=batches, steps=6)
+    assert_refused(
+        method, "batch_size: expected 10", "got 9", batches=batches, steps=5, batch_size=9
+    )
+
+
+def test_batches_of_each_layer():
+    good, bad = draw_batches(5, 10, N), np.full((5, 10), 40)
+    sizes = {"steps": None, "batch_size": None}
+    one_too_many = "batches: expected one array for each of 2 layers", "got 3"
+    assert_refused(Pretrain(), *one_too_many, batches=[good] * 3, **sizes)
+    assert_refused(Pretrain(), "batches", "0 to 39", "40", batches=[bad, good], **sizes)
+    assert_refused(Pretrain(), "batches", "0 to 39", "40", batches=[good, bad], **sizes)
+
+
+@pytest.mark.parametrize("build", [Autoencoder, StackedAutoencoder])
+class TestConstructors:
+    def refuses(self, build, *words, **arguments):
+        good = {
+            Autoencoder: {"n_features": 4, "n_hidden": 3},
+            StackedAutoencoder: {"sizes": [4, 3], "n_classes": 2},
+        }
+        with pytest.raises(DataError) as caught:
+            build(**{**good[build], **arguments})
+        assert_mentions(caught.value, *words)
+
+    @pytest.mark.parametrize("value", [*BAD_COUNTS, None], ids=repr)
+    def test_widths(self, build, value):
+        if build is Autoencoder:
+            self.refuses(build, "n_features: expected an integer", n_features=value)
+            self.refuses(build, "n_hidden: expected an integer", n_hidden=value)
+        else:
+            self.refuses(build, "sizes[1]: expected an integer", sizes=[4, value])
+            self.refuses(build, "n_classes: expected an integer", n_classes=value)
+
+    @pytest.mark.parametrize("value", [-1, 0.0, True, "0", None, np.nan])
+    def test_seed(self, build, value):
+        self.refuses(build, "seed: expected an integer", repr(value), seed=value)
+
+    @pytest.mark.parametrize("value", ["float16", "double", np.float32, None])
+    def test_dtype(self, build, value):
+        self.refuses(build, "dtype: expected one of float32, float64", repr(value), dtype=value)
+
+    @pytest.mark.parametrize("value", [0, -1, 1.0, True, "2"])
+    def test_n_threads(self, build, value):
+        self.refuses(build, "n_threads: expected an integer", repr(value), n_threads=value)
+
+
+@pytest.mark.parametrize("value", [5, "784", None, [], [784], {4, 3}])
+def test_sizes(value):
+    with pytest.raises(DataError) as caught:
+        StackedAutoencoder(value, 10)
+    assert_mentions(caught.value, "sizes: expected")
+
+
+def test_one_class():
+    with pytest.raises(DataError) as caught:
+        StackedAutoencoder([4, 3], 1)
+    assert_mentions(caught.value, "n_classes: expected an integer of at least 2", "1")
+
+
+@pytest.mark.parametrize("value", ["xavier", "", None])
+def test_init(value):
+    with pytest.raises(DataError) as caught:
+        StackedAutoencoder([4, 3], 2, init=value)
+    assert_mentions(caught.value, "init: expected one of normal, he", repr(value))
+
+
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "much", None])
+def test_weight_decay(value):
+    with pytest.raises(DataError) as caught:
+        Autoencoder(4, 3, weight_decay=value)
+    assert_mentions(caught.value, "weight_decay: expected a number", repr(value))
+
+
+def test_a_refused_second_pretraining_leaves_the_reconstructions():
+    net = Pretrain().model
+    net.pretrain(X, steps=20, batch_size=10)
+    net.finetune(X, Y, steps=20, batch_size=10)  # moves the network's encoders away
+    before = net.reconstruct(X)
+    with pytest.raises(DataError):
+        net.pretrain(X, steps=0)
+    assert_identical({"x": net.reconstruct(X)}, {"x": before})
+
+
+def test_reconstruct_without_pretraining():
+    with pytest.raises(DataError) as caught:
+        Finetune().model.reconstruct(X)
+    assert_mentions(caught.value, "reconstruct", "pretrain")
+
+
+def test_parameters_that_are_no_mapping():
+    for model in (Fit().model, Finetune().model):
+        with pytest.raises(DataError) as caught:
+            model.parameters = [np.zeros((N_FEATURES, 4))]
+        assert_mentions(caught.value, "parameters: expected")
+
+
+def test_parameters_too_large_for_float32():
+    model = Fit().model
+    with pytest.raises(DataError) as caught:
+        model.parameters = {"b_enc": np.full(4, 1e300)}
+    assert_mentions(caught.value, "parameters['b_enc']", "finite")
+
+
+def test_more_threads_than_any_machine_has():
+    """Asked for in a process of its own, for it may not survive."""
+    code = (
+        "import numpy as np, sae_fast\n"
+        "x = np.random.default_rng(0).random((300, 20), dtype=np.float32)\n"
+        "for n_threads in (1000, 100_000, 3_000_000_000, 10**30):\n"
+        "    try:\n"
+        "        ae = sae_fast.Autoencoder(20, 5, n_threads=n_threads)\n"
+        "        ae.fit(x, steps=2)\n"
+        "        ae.encode(x)\n"
+        "    except sae_fast.DataError as error:\n"
+        "        assert 'n_threads' in str(error), error\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIME_LIMIT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Divergence
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.8], ids=["dense", "sparse"])
+@pytest.mark.parametrize(
+    ("build", "phase"),
+    [
+        (Fit, "training of autoencoder 1 (12 → 4)"),
+        (Pretrain, "training of autoencoder 1 (12 → 5)"),
+        (Finetune, "fine-tuning"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_divergence(build, phase, zeros, dtype):
+    call = build(dtype)
+    rate = {"float32": 1e25, "float64": 1e200}[dtype]
+    x = draw_x(N, N_FEATURES, zeros=zeros)
+    with pytest.raises(DivergenceError) as caught:
+        call(x, learning_rate=rate, steps=40, eval_every=20)
+    assert_mentions(caught.value, phase, "diverged", "not finite", "after step 20 of 40")
+    assert "learning_rate" in str(caught.value)
+
+
+def test_divergence_is_seen_without_evaluations():
+    with pytest.raises(DivergenceError, match="a parameter is not finite after step 30 of 30"):
+        Finetune()(learning_rate=1e25, steps=30, eval_every=0)
+
+
+def test_divergence_is_seen_with_an_eval_set():
+    with pytest.raises(DivergenceError, match=r"fine-tuning, he.*after step 10 of 30"):
+        Finetune()(
+            learning_rate=1e25, steps=30, eval_every=10, eval_set=(X, Y), title="fine-tuning, he"
+        )
+
+
+def test_layers_below_a_divergence_are_kept():
+    """The second layer is made to diverge by a weight that its codes cannot bear."""
+    net, expected = Pretrain().model, Pretrain().model
+    expected.pretrain(X, steps=3, batch_size=10)
+    w2 = np.full((5, 4), 3e38, np.float32)
+    for model in (net, expected):
+        model.parameters = {"W2": w2}
+    with pytest.raises(DivergenceError, match=r"autoencoder 2"):
+        net.pretrain(X, steps=3, batch_size=10)
+    np.testing.assert_array_equal(net.parameters["W1"], expected.parameters["W1"])
+    np.testing.assert_array_equal(net.parameters["W2"], w2)
+
+
+# Experiments
+
+DATA = sae_fast.datasets.Dataset(X, Y, X, Y, "small")
+BAD_SETTINGS = [
+    (run_experiment, "hidden", [], "hidden: expected"),
+    (run_experiment, "hidden", [5, 0], "hidden[1]: expected an integer"),
+    (run_experiment, "hidden", 5, "hidden: expected a sequence"),
+    (run_experiment, "arms", [], "arms: expected"),
+    (run_experiment, "arms", "pretrained", "arms: expected a sequence"),
+    (run_experiment, "arms", ["best"], "arms: expected one of pretrained, normal, he"),
+    (run_experiment, "pretrain_steps", 0, "pretrain_steps: expected an integer"),
+    (run_experiment, "finetune_steps", 1.5, "finetune_steps: expected an integer"),
+    (run_reconstruction, "units", 0, "units: expected an integer"),
+    (run_reconstruction, "steps", -1, "steps: expected an integer"),
+    (run_reconstruction, "weight_decay", -1, "weight_decay: expected a number"),
+    *(
+        (run, name, value, f"{name}: expected {what}")
+        for run in (run_experiment, run_reconstruction)
+        for name, value, what in [
+            ("dataset", "cifar", "one of auto, mnist, strokes, idx"),
+            ("dataset", None, "one of auto, mnist, strokes, idx"),
+            ("batch_size", 41, "at most the 40 training samples"),
+            ("batch_size", True, "an integer"),
+            ("learning_rate", 0, "a positive number"),
+            ("eval_every", -1, "an integer"),
+            ("seed", -1, "an integer"),
+            ("threads", 0, "an integer"),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("run", "name", "value", "words"),
+    BAD_SETTINGS,
+    ids=[f"{run.__name__}-{name}-{value!r}" for run, name, value, _ in BAD_SETTINGS],
+)
+def test_settings_of_an_experiment(run, name, value, words):
+    settings = {"dataset": DATA, "batch_size": 10, "quiet": True, name: value}
+    with pytest.raises(DataError) as caught:
+        run(**settings)
+    # an experiment's own name for it
+    assert_mentions(caught.value, words.replace("threads:", "n_threads:"))
+
+
+@pytest.mark.parametrize("run", [run_experiment, run_reconstruction])
+def test_a_dataset_with_nan(run):
+    data = dataclasses.replace(DATA, x_train=with_value(X, np.nan))
+    with pytest.raises(DataError) as caught:
+        run(dataset=data, batch_size=10, quiet=True)
+    assert_mentions(caught.value, "x_train: expected finite", "row 17", "column 5")
+
+
+# The types
+
+
+def test_every_error_has_one_base():
+    names = [name for name in sae_fast.__all__ if re.search("Error$", name)]
+    assert len(names) >= 7
+    for name in names:
+        assert issubclass(getattr(sae_fast, name), SaeFastError)
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("DataError", ValueError),
+        ("DatasetUnavailableError", OSError),
+        ("DivergenceError", ArithmeticError),
+        ("CheckpointError", OSError),
+        ("ModelFileError", ValueError),
+        ("OutputError", OSError),
+    ],
+)
+def test_errors_are_pythons_own_too(name, base):
+    assert issubclass(getattr(sae_fast, name), base)

@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Model files: what is saved comes back bit for bit; what is no model is refused, whatever it is.
+
+A safetensors file is 8 bytes of header length, a JSON header, and the arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import resource
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sae_fast
+from helpers import assert_identical, draw_x, draw_y
+from sae_fast import Autoencoder, ModelFileError, StackedAutoencoder, load
+from safetensors.numpy import save_file
+
+N_FEATURES = 14
+X, Y = draw_x(70, N_FEATURES, zeros=0.6), draw_y(70, 3)
+
+
+def trained_autoencoder(dtype="float32"):
+    ae = Autoencoder(N_FEATURES, 5, weight_decay=0.3, seed=7, dtype=dtype, layer=2)
+    ae.fit(X, steps=20, batch_size=20)
+    return ae
+
+
+def trained_stack(dtype="float32", *, pretrained=True):
+    net = StackedAutoencoder([N_FEATURES, 6, 4], 3, seed=2**70, init="he", dtype=dtype)
+    if pretrained:
+        net.pretrain(X, steps=10, batch_size=20)
+    net.finetune(X, Y, steps=20, batch_size=20)
+    return net
+
+
+MODELS = {
+    "autoencoder": trained_autoencoder,
+    "stack": trained_stack,
+    "stack, not pretrained": lambda dtype="float32": trained_stack(dtype, pretrained=False),
+}
+
+
+def outputs(model):
+    """Everything that a model computes from samples."""
+    values = {"codes": model.encode(X), "dead": model.count_dead_units(X)}
+    if getattr(model, "pretrained", True):
+        values["reconstruction"] = model.reconstruct(X)
+        values["error"] = model.reconstruction_error(X)
+    if isinstance(model, StackedAutoencoder):
+        values["proba"], values["classes"] = model.predict_proba(X), model.predict(X)
+    return values
+
+
+def settings(model):
+    names = ("n_features", "n_hidden", "weight_decay", "seed", "dtype", "layer")
+    if isinstance(model, StackedAutoencoder):
+        names = ("sizes", "n_classes", "seed", "init", "dtype", "pretrained", "n_layers")
+    return {name: getattr(model, name) for name in names}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
+class TestRoundTrip:
+    def test_the_same_model(self, build, dtype, tmp_path):
+        model = build(dtype)
+        path = model.save(tmp_path / "model.safetensors")
+        assert path == tmp_path / "model.safetensors"
+        loaded = load(path)
+        assert type(loaded) is type(model)
+        assert settings(loaded) == settings(model)
+        assert_identical(loaded.parameters, model.parameters)
+        assert_identical(outputs(loaded), outputs(model))
+        for ours, theirs in zip(
+            getattr(model, "autoencoders", ()), getattr(loaded, "autoencoders", ()), strict=True
+        ):
+            if model.pretrained:
+                assert_identical(theirs.parameters, ours.parameters)
+
+    def test_training_goes_on_the_same(self, build, dtype, tmp_path):
+        model = build(dtype)
+        loaded = load(model.save(tmp_path / "model"))
+        for either in (model, loaded):
+            if isinstance(either, Autoencoder):
+                either.fit(X, steps=10, batch_size=20)
+            else:
+                either.finetune(X, Y, steps=10, batch_size=20)
+        assert_identical(loaded.parameters, model.parameters)
+
+    def test_the_same_file(self, build, dtype, tmp_path):
+        first = build(dtype).save(tmp_path / "first")
+        second = load(first).save(tmp_path / "second")
+        assert first.read_bytes() == second.read_bytes()
+        assert {path.name for path in tmp_path.iterdir()} == {"first", "second"}
+
+
+def test_paths(tmp_path, monkeypatch):
+    ae = trained_autoencoder()
+    monkeypatch.chdir(tmp_path)
+    for path in ("relative", str(tmp_path / "text"), tmp_path / "ünïcode name.safetensors"):
+        assert_identical(load(ae.save(path)).parameters, ae.parameters)
+        assert_identical(load(str(path)).parameters, ae.parameters)
+
+
+def test_an_older_file_is_replaced(tmp_path):
+    path = tmp_path / "model"
+    trained_stack().save(path)
+    ae = trained_autoencoder()
+    ae.save(path)
+    assert_identical(load(path).parameters, ae.parameters)
+
+
+# Files that are no models
+
+
+def split(data: bytes) -> tuple[dict, bytes]:
+    """Header and arrays of a safetensors file."""
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def join(header: dict, arrays: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + arrays
+
+
+def with_description(data: bytes, change) -> bytes:
+    """Replace the description of the model by `change(description)`."""
+    header, arrays = split(data)
+    description = json.loads(header["__metadata__"]["sae_fast"])
+    header["__metadata__"]["sae_fast"] = json.dumps(change(description))
+    return join(header, arrays)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {name: build().save(folder / name).read_bytes() for name, build in MODELS.items()}
+
+
+def assert_refused(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError) as caught:
+        load(path)
+    assert "expected" in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestDamaged:
+    def test_truncated(self, files, name, tmp_path):
+        data = files[name]
+        for length in (0, 1, 7, 8, 9, 100, len(data) // 2, len(data) - 1):
+            assert_refused(tmp_path / "model", data[:length])
+
+    def test_longer(self, files, name, tmp_path):
+        assert_refused(tmp_path / "model", files[name] + b"\0")
+
+    @pytest.mark.parametrize("length", [0, 1, 2**16, 2**40, 2**63, 2**64 - 1])
+    def test_length_of_the_header(self, files, name, tmp_path, length):
+        assert_refused(tmp_path / "model", struct.pack("<Q", length) + files[name][8:])
+
+    def test_every_byte_of_the_header(self, files, name, tmp_path):
+        """Another value for any byte is refused, or does not matter; no other error comes out."""
+        data = files[name]
+        _, arrays = split(data)
+        path = tmp_path / "model"
+        n_refused = 0
+        for at in range(0, len(data) - len(arrays), 3):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 0x15]) + data[at + 1 :])
+            try:
+                load(path)
+            except ModelFileError:
+                n_refused += 1
+        assert n_refused > 100
+
+    def test_not_finite(self, files, name, tmp_path):
+        header, arrays = split(files[name])
+        for value in (np.nan, np.inf):
+            assert_refused(
+                tmp_path / "model", join(header, arrays[:-4] + np.float32(value).tobytes())
+            )
+
+    def test_a_missing_array(self, files, name, tmp_path):
+        header, arrays = split(files[name])
+        last = max((n for n in header if n != "__metadata__"),
+                   key=lambda n: header[n]["data_offsets"][1])  # fmt: skip
+        start, _ = header.pop(last)["data_offsets"]
+        assert_refused(tmp_path / "model", join(header, arrays[:start]))
+
+    def test_an_array_too_many(self, files, name, tmp_path):
+        header, arrays = split(files[name])
+        end = len(arrays)
+        header["W9"] = {"dtype": "F32", "shape": [1], "data_offsets": [end, end + 4]}
+        assert_refused(tmp_path / "model", join(header, arrays + b"\0" * 4))
+
+    def test_a_renamed_array(self, files, name, tmp_path):
+        header, arrays = split(files[name])
+        for array in [n for n in header if n != "__metadata__"]:
+            renamed = {("X" if n == array else n): value for n, value in header.items()}
+            assert_refused(tmp_path / "model", join(renamed, arrays))
+
+    def test_a_transposed_array(self, files, name, tmp_path):
+        header, arrays = split(files[name])
+        array = next(n for n in header if n.startswith("W"))
+        header[array]["shape"].reverse()
+        assert_refused(tmp_path / "model", join(header, arrays))
+
+
+DESCRIPTIONS = {
+    "nothing": lambda _: None,
+    "a number": lambda _: 5,
+    "a list": lambda _: [1],
+    "text": lambda _: "sae_fast",
+    "empty": lambda _: {},
+    "another format": lambda d: {**d, "format": 2},
+    "no format": lambda d: {k: v for k, v in d.items() if k != "format"},
+    "no class": lambda d: {k: v for k, v in d.items() if k != "class"},
+    "another class": lambda d: {**d, "class": "Transformer"},
+    "no arguments": lambda d: {k: v for k, v in d.items() if k != "arguments"},
+    "arguments are a list": lambda d: {**d, "arguments": [1, 2]},
+    "arguments are nothing": lambda d: {**d, "arguments": None},
+}
+ARGUMENTS = {
+    "autoencoder": [
+        {"n_hidden": 6},
+        {"n_hidden": -5},
+        {"n_hidden": 0},
+        {"n_hidden": 5.5},
+        {"n_hidden": "5"},
+        {"n_hidden": "x"},
+        {"n_hidden": None},
+        {"n_hidden": [5]},
+        {"n_hidden": float("inf")},
+        {"n_hidden": 10**15},
+        {"n_features": 10**15},
+        {"n_features": 10**400},
+        {"n_features": -14, "n_hidden": -5},
+        {"weight_decay": -1},
+        {"weight_decay": "much"},
+        {"seed": -1},
+        {"dtype": "float16"},
+        {"layer": 0},
+        {"layer": "first"},
+        {"colour": "blue"},
+        {"n_threads": 0},
+    ],
+    "stack": [
+        {"sizes": [14, 6]},
+        {"sizes": [14, 6, 4, 4]},
+        {"sizes": [14, 6, -4]},
+        {"sizes": [14, "x", 4]},
+        {"sizes": "14,6,4"},
+        {"sizes": 14},
+        {"sizes": None},
+        {"sizes": []},
+        {"sizes": [1] * 100_000},
+        {"sizes": [14, 10**15, 4]},
+        {"sizes": [14, 6, None]},
+        {"n_classes": 4},
+        {"n_classes": 1},
+        {"n_classes": 10**15},
+        {"n_classes": "three"},
+        {"seed": 1.5},
+        {"init": "xavier"},
+        {"dtype": None},
+    ],
+}
+
+
+class TestDescription:
+    @pytest.mark.parametrize("change", DESCRIPTIONS.values(), ids=DESCRIPTIONS)
+    @pytest.mark.parametrize("name", ["autoencoder", "stack"])
+    def test_what_it_is(self, files, name, change, tmp_path):
+        assert_refused(tmp_path / "model", with_description(files[name], change))
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [(name, change) for name, changes in ARGUMENTS.items() for change in changes],
+        ids=lambda value: str(value)[:30],
+    )
+    def test_arguments(self, files, name, change, tmp_path):
+        def changed(description):
+            return {**description, "arguments": {**description["arguments"], **change}}
+
+        assert_refused(tmp_path / "model", with_description(files[name], changed))
+
+    @pytest.mark.parametrize("name", ["autoencoder", "stack"])
+    def test_a_missing_argument(self, files, name, tmp_path):
+        needed = ("n_features", "n_hidden") if name == "autoencoder" else ("sizes", "n_classes")
+        for argument in needed:
+
+            def without(description, argument=argument):
+                arguments = description["arguments"]
+                return {
+                    **description,
+                    "arguments": {k: v for k, v in arguments.items() if k != argument},
+                }
+
+            assert_refused(tmp_path / "model", with_description(files[name], without))
+
+    def test_pretrained_without_decoders(self, files, tmp_path):
+        data = files["stack, not pretrained"]
+        assert_refused(
+            tmp_path / "model", with_description(data, lambda d: {**d, "pretrained": True})
+        )
+
+    def test_decoders_without_pretrained(self, files, tmp_path):
+        data = files["stack"]
+        assert_refused(
+            tmp_path / "model", with_description(data, lambda d: {**d, "pretrained": False})
+        )
+
+    @pytest.mark.parametrize("text", ["", "{", "[[[[", "nan", "\udcff"])
+    def test_no_json(self, files, text, tmp_path):
+        header, arrays = split(files["autoencoder"])
+        header["__metadata__"]["sae_fast"] = text
+        assert_refused(tmp_path / "model", join(header, arrays))
+
+    def test_a_promise_costs_no_memory(self, files, tmp_path):
+        """The header says a terabyte, the file holds a kilobyte."""
+
+        def huge(description):
+            arguments = {**description["arguments"], "n_features": 10**6, "n_hidden": 10**5}
+            return {**description, "arguments": arguments}
+
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert_refused(tmp_path / "model", with_description(files["autoencoder"], huge))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+class TestOtherFiles:
+    def test_no_such_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            load(tmp_path / "nowhere")
+
+    def test_a_folder(self, tmp_path):
+        with pytest.raises(OSError, match=str(tmp_path)):
+            load(tmp_path)
+
+    def test_anothers_safetensors(self, tmp_path):
+        path = tmp_path / "model"
+        for metadata in (None, {}, {"format": "pt"}):
+            save_file({"W1": np.zeros((3, 2), np.float32)}, path, metadata)
+            assert_refused(path, path.read_bytes())
+
+    @pytest.mark.parametrize("n_bytes", [1, 8, 50, 5000])
+    def test_random_bytes(self, n_bytes, tmp_path):
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            assert_refused(tmp_path / "model", rng.bytes(n_bytes))
+
+    def test_a_pickle_is_not_run(self, tmp_path):
+        class Bomb:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "exploded"),)
+
+        assert_refused(tmp_path / "model", pickle.dumps(Bomb()))
+        assert not (tmp_path / "exploded").exists()
+
+
+# Saving that fails
+
+
+class TestSaving:
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            trained_autoencoder().save(tmp_path / "nowhere" / "model")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_in_the_way(self, tmp_path):
+        (tmp_path / "model").mkdir()
+        with pytest.raises(OSError, match="model"):
+            trained_autoencoder().save(tmp_path / "model")
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        assert list((tmp_path / "model").iterdir()) == []
+
+    @pytest.mark.parametrize("method", ["write_bytes", "replace"])
+    @pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
+    def test_the_older_file_stays(self, method, error, tmp_path, monkeypatch):
+        path = tmp_path / "model"
+        old = trained_autoencoder()
+        old.save(path)
+        real = getattr(Path, method)
+
+        def fail(self, *args):
+            if method == "write_bytes":
+                real(self, *(arg[: len(arg) // 2] for arg in args))
+            raise error
+
+        monkeypatch.setattr(Path, method, fail)
+        with pytest.raises(type(error)):
+            trained_stack().save(path)
+        monkeypatch.undo()
+        assert [p.name for p in tmp_path.iterdir()] == ["model"]
+        assert_identical(load(path).parameters, old.parameters)
+
+
+def test_load_is_public():
+    assert sae_fast.load is load
