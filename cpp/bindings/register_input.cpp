@@ -6,9 +6,10 @@ namespace sae::bindings {
 namespace {
 
 Storage storage_of(const py::array& a) {
-    if (a.dtype().is(py::dtype::of<std::uint8_t>())) return Storage::uint8;
-    if (a.dtype().is(py::dtype::of<float>())) return Storage::float32;
-    if (a.dtype().is(py::dtype::of<double>())) return Storage::float64;
+    const char kind = a.dtype().kind();
+    if (kind == 'u' && a.itemsize() == 1) return Storage::uint8;
+    if (kind == 'f' && a.itemsize() == 4) return Storage::float32;
+    if (kind == 'f' && a.itemsize() == 8) return Storage::float64;
     throw py::type_error("expected uint8, float32 or float64, got " +
                          py::str(a.dtype()).cast<std::string>());
 }
@@ -30,8 +31,13 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
 template <class T, class I>
 BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py::array& data,
                        Index n_features, double scale) {
-    const CsrSource<I> source{indptr.data(),    indices.data(),    data.data(),
-                              storage_of(data), indptr.size() - 1, n_features};
+    const CsrSource<I> source{indptr.data(),
+                              indices.data(),
+                              data.data(),
+                              storage_of(data),
+                              indptr.size() - 1,
+                              n_features,
+                              std::min(indices.size(), data.size())};
     py::gil_scoped_release release;
     return {Input<T>(source, static_cast<T>(scale)), py::none()};
 }

@@ -67,6 +67,8 @@ void dense_update(const Kernels<T>& kernels, const Dense<T>& layer, View<const T
     if (layer.wide()) {
         gemm(Transpose::yes, Transpose::no, r1 - r0, layer.n_out, x.rows, x.data + r0, x.ld,
              delta.data, delta.ld, dw.data, dw.ld);
+        // BLAS leaves the padding as another layer of other width left it
+        for (Index r = 0; r < r1 - r0; ++r) std::fill(dw.row(r) + dw.cols, dw.row(r) + dw.ld, T(0));
         kernels.adam_update(r1 - r0, layer.n_out, dw.data, dw.ld, adam, rows);
         return;
     }

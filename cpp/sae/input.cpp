@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 
@@ -30,9 +31,12 @@ auto with_type(Storage storage, const void* data, F&& f) {
     }
 }
 
-[[noreturn]] void throw_not_finite(double value, Index sample, Index feature) {
-    throw std::domain_error(std::to_string(value) + " in row " + std::to_string(sample) +
-                            ", column " + std::to_string(feature));
+[[noreturn]] void throw_not_finite(double value, Index sample, Index feature,
+                                   std::size_t precision) {
+    std::ostringstream message;
+    message << "expected finite values (in " << (precision == 4 ? "float32" : "float64")
+            << "), got " << value << " in row " << sample << ", column " << feature;
+    throw std::domain_error(message.str());
 }
 
 // A row to its finite check and its count of non-zeros.
@@ -54,6 +58,7 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
     : source_(source), scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
     std::vector<Index> counts(static_cast<std::size_t>(n_samples_));
     std::vector<Index> not_finite(static_cast<std::size_t>(n_samples_), -1);
+    n_threads = useful_threads(n_threads, static_cast<double>(n_samples_ * n_features_));
     with_type(source.storage, source.data, [&](const auto* data) {
         run_team(n_threads, [&](Member member) {
             const Range range = member.share(n_samples_);
@@ -67,7 +72,7 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
             const Index j = not_finite[static_cast<std::size_t>(i)];
             if (j < 0) continue;
             const auto value = data[i * source_.row_stride + j * source_.column_stride];
-            throw_not_finite(static_cast<double>(value), i, j);
+            throw_not_finite(static_cast<double>(value), i, j, sizeof(T));
         }
         for (const Index count : counts) n_nonzero_ += count;
         const double size = static_cast<double>(n_samples_) * static_cast<double>(n_features_);
@@ -97,8 +102,15 @@ Input<T>::Input(const CsrSource<I>& source, T scale)
     : scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
     std::vector<Index> counts(static_cast<std::size_t>(n_samples_));
     for (Index i = 0; i < n_samples_; ++i) {
-        counts[static_cast<std::size_t>(i)] =
-            static_cast<Index>(source.row_start[i + 1]) - static_cast<Index>(source.row_start[i]);
+        const auto start = static_cast<Index>(source.row_start[i]);
+        const auto end = static_cast<Index>(source.row_start[i + 1]);
+        if (start < 0 || end < start || end > source.n_nonzero || (i == 0 && start != 0)) {
+            throw std::invalid_argument("row " + std::to_string(i) + " goes from entry " +
+                                        std::to_string(start) + " to " + std::to_string(end) +
+                                        ", expected ascending numbers from 0 to " +
+                                        std::to_string(source.n_nonzero));
+        }
+        counts[static_cast<std::size_t>(i)] = end - start;
     }
     start_sparse(counts, source.storage == Storage::uint8);
     with_type(source.storage, source.values, [&](const auto* values) {
@@ -108,13 +120,13 @@ Input<T>::Input(const CsrSource<I>& source, T scale)
                  at < static_cast<Index>(source.row_start[i + 1]); ++at) {
                 const auto j = static_cast<Index>(source.columns[at]);
                 if (j <= previous || j >= n_features_) {
-                    throw std::invalid_argument("row " + std::to_string(i) + " has column " +
-                                                std::to_string(j) + " after column " +
-                                                std::to_string(previous) + " of " +
-                                                std::to_string(n_features_));
+                    throw std::invalid_argument(
+                        "row " + std::to_string(i) + " has column " + std::to_string(j) +
+                        ", expected ascending columns below " + std::to_string(n_features_));
                 }
                 const T value = static_cast<T>(values[at]) * scale_;
-                if (!std::isfinite(value)) throw_not_finite(static_cast<double>(values[at]), i, j);
+                if (!std::isfinite(value))
+                    throw_not_finite(static_cast<double>(values[at]), i, j, sizeof(T));
                 put(at, j, values[at]);
                 previous = j;
             }

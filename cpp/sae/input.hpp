@@ -31,7 +31,7 @@ struct CsrSource {
     const I* columns;    // (n_nonzero)
     const void* values;  // (n_nonzero)
     Storage storage;
-    Index n_samples, n_features;
+    Index n_samples, n_features, n_nonzero;
 };
 
 enum class Layout { automatic, dense, sparse };

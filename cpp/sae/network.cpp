@@ -106,7 +106,13 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
                                 int n_threads, const ChunkFunction& f) const {
     const Index n = input.n_samples();
     const Index n_chunks = (n + kChunk - 1) / kChunk;
-    const int team = static_cast<int>(std::min<Index>(n_threads, n_chunks));
+    double work_per_sample = 0;
+    for (Index l = first_layer; l < last_layer; ++l) {
+        const Dense<T>& layer = layers_[static_cast<std::size_t>(l)];
+        work_per_sample += static_cast<double>(layer.n_in * layer.w.ld) * sizeof(T) / 32;
+    }
+    const int team = std::min(useful_threads(n_threads, static_cast<double>(n) * work_per_sample),
+                              static_cast<int>(n_chunks));
     std::vector<Activations<T>> work;
     work.reserve(static_cast<std::size_t>(team));
     for (int t = 0; t < team; ++t) {

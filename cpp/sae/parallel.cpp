@@ -105,6 +105,11 @@ void run_team(int n_threads, const std::function<void(Member)>& f) {
     }
 }
 
+int useful_threads(int n_threads, double work) {
+    constexpr double work_per_thread = 100000;  // some 20 microseconds
+    return std::max(1, static_cast<int>(std::min<double>(n_threads, work / work_per_thread)));
+}
+
 std::string openmp_description() {
     return "OpenMP " + std::to_string(_OPENMP) +
 #if defined(__clang__)

@@ -50,6 +50,10 @@ struct Member {
 // OpenMP run-time would wait for threads that the fork did not copy).
 void run_team(int n_threads, const std::function<void(Member)>& f);
 
+// How many of n_threads are worth starting for work that can be shared out, counted in vector
+// multiply-adds: each must have enough to outweigh its start.
+int useful_threads(int n_threads, double work);
+
 // Name and version of the OpenMP run-time that this library was compiled for.
 std::string openmp_description();
 

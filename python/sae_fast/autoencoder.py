@@ -185,6 +185,12 @@ class Autoencoder:
             batches=batches,
             order=order,
         )
+        return self._train(data, objective, schedule, progress=progress)
+
+    def _train(
+        self, data: Any, objective: Objective, schedule: Schedule, *, progress: bool
+    ) -> History:
+        """Train on a core input; everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
         with Progress(title, schedule.steps, shown=progress) as bar:
             return train(
@@ -242,6 +248,8 @@ def replaced_parameters(
     current: Mapping[str, NDArray[Any]], values: Mapping[str, Any]
 ) -> dict[str, NDArray[Any]]:
     """Return `current` with some arrays replaced, each checked against the shape it replaces."""
+    if not isinstance(values, Mapping):
+        raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
     unknown = [name for name in values if name not in current]
     if unknown:
         raise DataError(f"parameters: expected names of {list(current)}, got {unknown}")

@@ -372,14 +372,11 @@ def _reconstructions(
     rows: list[tuple[str, NDArray[np.float32], float]] = []
     for label, model in models:
         images = model.reconstruct(shown, scale=data.scale)
-        units = min(model.n_hidden, x.n_features)
-        rows.append((f"{label} ({units} units)", images, model.reconstruction_error(x)))
-        if all(f"({units} components)" not in row[0] for row in rows):
-            rows.append(
-                (
-                    f"PCA ({units} components)",
-                    pca.reconstruct(shown, units),
-                    pca.mean_squared_error(units),
-                )
-            )
+        error = model.reconstruction_error(x)
+        rows.append((f"{label} ({model.n_hidden} units)", images, error))
+        n_components = min(model.n_hidden, x.n_features)
+        pca_label = f"PCA ({n_components} components)"
+        if all(pca_label != row[0] for row in rows):
+            pca_images = pca.reconstruct(shown, n_components)
+            rows.append((pca_label, pca_images, pca.mean_squared_error(n_components)))
     return Reconstructions(np.multiply(shown, scale, dtype=np.float32), rows, data.image_shape)

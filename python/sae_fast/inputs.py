@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _core
 from .errors import DataError
-from .validation import check_float
+from .validation import check_array, check_float
 
 Input = _core.Input_float32 | _core.Input_float64
 
@@ -74,7 +74,7 @@ def as_input(
         return x
     sparse = hasattr(x, "tocsr")
     if not sparse:
-        x = np.asarray(x)
+        x = check_array(name, x)
     if x.ndim != 2:
         raise DataError(
             f"{name}: expected two dimensions (n_samples, n_features), got shape {x.shape}"
@@ -95,7 +95,7 @@ def as_input(
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
         return input_class(x, scale=factor, layout=_core.Layout.automatic, n_threads=n_threads)
     except ValueError as error:
-        raise DataError(f"{name}: expected finite values (in {dtype}), got {error}") from error
+        raise DataError(f"{name}: {error}") from error
 
 
 def _from_sparse(input_class: Any, x: Any, scale: float) -> Any:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .errors import DataError, ModelFileError
+from .validation import check_int, check_sizes
 
 if TYPE_CHECKING:
     from .autoencoder import Autoencoder
@@ -94,56 +94,62 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
         If the file cannot be read.
     ModelFileError
         If it is damaged, or not one of ours.
+
+    Examples
+    --------
+    >>> import pathlib, sae_fast, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = sae_fast.Autoencoder(8, 3).save(pathlib.Path(folder) / "ae.safetensors")
+    ...     model = sae_fast.load(path)
+    >>> model.n_hidden
+    3
     """
     from safetensors import SafetensorError, safe_open
-
-    from .autoencoder import Autoencoder
-    from .stacked import StackedAutoencoder
 
     path = Path(path)
     with path.open("rb"):
         pass  # Python's own error if there is no such file
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            description = json.loads(metadata.get("sae_fast", "null"))
+            description = json.loads((file.metadata() or {}).get("sae_fast", "null"))
             if not isinstance(description, dict) or description.get("format") != FORMAT:
-                raise ModelFileError(
-                    f"{path}: expected a model of sae_fast in format {FORMAT}, got "
-                    f"{description and description.get('format')!r}"
-                )
+                raise DataError(f"no sae_fast entry of format {FORMAT} in its header")
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            stacked = description["class"] == "StackedAutoencoder"
-            _check_size(description, stacked, shapes)
-            model_class = StackedAutoencoder if stacked else Autoencoder
-            model: Any = model_class(**description["arguments"])
-            if stacked:
-                model.pretrained = bool(description["pretrained"])
+            model = _build(description, shapes)
             expected = {name: value.shape for name, value in _arrays(model).items()}
             if shapes != expected:
-                raise ModelFileError(f"{path}: expected arrays {expected}, got {shapes}")
+                raise DataError(f"arrays {shapes} instead of {expected}")
             values = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, DataError) as error:
-        raise ModelFileError(f"{path}: expected a model of sae_fast, got {error!r}") from error
-    try:
         model.parameters = {name: values[name] for name in model.parameters}
-        if stacked and model.pretrained:
-            for layer, autoencoder in enumerate(model.autoencoders, start=1):
-                names = autoencoder.parameters
-                autoencoder.parameters = {name: values[f"{name}{layer}"] for name in names}
-    except DataError as error:
-        raise ModelFileError(f"{path}: {error}") from error
+        if getattr(model, "pretrained", False):
+            for autoencoder in model.autoencoders:
+                autoencoder.parameters = {
+                    name: values[f"{name}{autoencoder.layer}"] for name in autoencoder.parameters
+                }
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ModelFileError(f"{path}: expected a model of sae_fast, got {error}") from error
     return model  # type: ignore[no-any-return]
 
 
-def _check_size(description: Any, stacked: bool, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Refuse a header that promises a larger model than the file holds, before building it."""
+def _build(description: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Any:
+    """Build the described model, unless it would be larger than what the file holds."""
+    from .autoencoder import Autoencoder
+    from .stacked import StackedAutoencoder
+
     arguments = description["arguments"]
-    if stacked:
-        widths = [*arguments["sizes"], arguments["n_classes"]]
-    else:
+    if description["class"] == "StackedAutoencoder":
+        widths = [*check_sizes("sizes", arguments["sizes"]), arguments["n_classes"]]
+    elif description["class"] == "Autoencoder":
         widths = [arguments["n_features"], arguments["n_hidden"], arguments["n_features"]]
-    promised = sum(int(a) * int(b) for a, b in itertools.pairwise(widths))
-    held = sum(int(np.prod(shape)) for shape in shapes.values())
-    if promised > held or min(widths) < 1:
-        raise ModelFileError(f"expected {promised} weights as the header says, got {held}")
+    else:
+        raise DataError(f"class {description['class']!r}")
+    widths = [check_int("width", width, 1) for width in widths]
+    promised = sum(a * b for a, b in itertools.pairwise(widths))
+    held = sum(math.prod(shape) for shape in shapes.values())
+    if promised > held:
+        raise DataError(f"{held} numbers where its header promises {promised} weights")
+    if description["class"] == "Autoencoder":
+        return Autoencoder(**arguments)
+    model = StackedAutoencoder(**arguments)
+    model.pretrained = description["pretrained"] is True
+    return model

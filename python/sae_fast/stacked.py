@@ -183,35 +183,43 @@ class StackedAutoencoder:
         DivergenceError
             If the loss or a parameter becomes NaN or infinite; the layers below it are kept.
         """
+        objective = Objective("squared_error", adam, learning_rate)
         data = self._input("x", x, scale)
-        per_layer = isinstance(batches, (list, tuple)) and np.ndim(batches[0]) == 2
-        if per_layer and len(batches) != self.n_layers:
+        listed = isinstance(batches, (list, tuple))
+        if listed and any(getattr(item, "ndim", 0) == 2 for item in batches):
+            per_layer = list(batches)
+        else:
+            per_layer = [batches] * self.n_layers
+        if len(per_layer) != self.n_layers:
             raise DataError(
-                f"batches: expected one array for each of {self.n_layers} layers, "
-                f"got {len(batches)}"
+                f"batches: expected one array for each of {self.n_layers} layers, or one for all, "
+                f"got {len(per_layer)}"
             )
+        schedules = [
+            Schedule.check(
+                n_samples=data.n_samples,
+                steps=steps,
+                default_steps=3000,
+                batch_size=batch_size,
+                eval_every=eval_every,
+                batches=layer_batches,
+                order=SampleOrder(data.n_samples, self.seed, Purpose.PRETRAIN_ORDER, layer),
+            )
+            for layer, layer_batches in enumerate(per_layer, start=1)
+        ]
         histories = []
-        for layer, autoencoder in enumerate(self.autoencoders):
+        for layer, (autoencoder, schedule) in enumerate(
+            zip(self.autoencoders, schedules, strict=True)
+        ):
             w, b = self._network.get_parameters(layer)
             autoencoder.parameters = {"W_enc": w, "b_enc": b}
-            history = autoencoder.fit(
-                data,
-                steps=3000 if steps is None and batches is None else steps,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                eval_every=eval_every,
-                batches=batches[layer] if per_layer else batches,
-                adam=adam,
-                progress=progress,
-            )
-            histories.append(history)
+            histories.append(autoencoder._train(data, objective, schedule, progress=progress))
             trained = autoencoder.parameters
             self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
             if layer + 1 < self.n_layers:
-                codes = autoencoder.encode(data)
                 data = as_input(
                     "codes",
-                    codes,
+                    autoencoder.encode(data),
                     autoencoder.n_hidden,
                     dtype=self.dtype,
                     n_threads=self.n_threads,
@@ -268,14 +276,15 @@ class StackedAutoencoder:
         """
         check_choice("loss", loss, ("article", "cross_entropy"))
         objective = Objective(loss, adam, learning_rate)
-        data = self._input("x", x, scale)
+        if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
+            raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
+        eval_uint8 = eval_set is not None and getattr(eval_set[0], "dtype", None) == np.uint8
+        only_eval = eval_uint8 and getattr(x, "dtype", None) != np.uint8
+        data = self._input("x", x, None if only_eval else scale)
         labels = check_labels("y", y, data.n_samples, self.n_classes)
         evaluate = None
         if eval_set is not None:
-            if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
-                raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
-            uint8 = getattr(eval_set[0], "dtype", None) == np.uint8
-            eval_x = self._input("eval_set[0]", eval_set[0], scale if uint8 else None)
+            eval_x = self._input("eval_set[0]", eval_set[0], scale if eval_uint8 else None)
             eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, self.n_classes)
 
             def evaluate() -> tuple[float, float]:

@@ -11,7 +11,11 @@ import math
 import os
 from pathlib import Path
 
+from .errors import DataError
 from .validation import check_int
+
+#: More is a mistake, and would exhaust the process before it computes anything.
+MOST_THREADS = 1024
 
 
 def _quota_v2(folder: Path) -> float:
@@ -67,4 +71,9 @@ def available_threads() -> int:
 
 def resolve_threads(n_threads: int | None) -> int:
     """Return `n_threads`, checked, or what the process may use if it is None."""
-    return available_threads() if n_threads is None else check_int("n_threads", n_threads, 1)
+    if n_threads is None:
+        return available_threads()
+    n_threads = check_int("n_threads", n_threads, 1)
+    if n_threads > MOST_THREADS:
+        raise DataError(f"n_threads: expected at most {MOST_THREADS}, got {n_threads}")
+    return n_threads

@@ -112,11 +112,11 @@ class Objective:
             loss=getattr(_core.Loss, self.loss),
             batch_size=batch_size,
             adam=getattr(_core.AdamForm, self.adam),
-            learning_rate=self.learning_rate,
+            learning_rate=float(self.learning_rate),
             beta1=BETA1,
             beta2=BETA2,
             epsilon=EPSILON,
-            weight_decay=self.weight_decay,
+            weight_decay=float(self.weight_decay),
         )
 
     def evaluate(

@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 from .errors import DataError
 
 
+def check_array(name: str, value: Any) -> NDArray[Any]:
+    """Return `value` as an array, or raise DataError if it is none (ragged lists, for example)."""
+    try:
+        array: NDArray[Any] = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name}: expected an array, got {error}") from error
+    return array
+
+
 def check_int(name: str, value: object, minimum: int) -> int:
     """Return `value` as an int of at least `minimum`, or raise DataError."""
     try:
@@ -30,6 +39,8 @@ def check_int(name: str, value: object, minimum: int) -> int:
 
 def check_float(name: str, value: object, *, positive: bool) -> float:
     """Return `value` as a finite float, positive or at least not negative, or raise DataError."""
+    if isinstance(value, (str, bytes)):
+        raise DataError(f"{name}: expected a number, got {value!r}")
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -63,7 +74,7 @@ def check_seed(seed: object) -> int:
 
 def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[np.int64]:
     """Return labels `y`, shape (n_samples,), as int64 in ``0 ... n_classes-1``, or raise."""
-    y = np.asarray(y)
+    y = check_array(name, y)
     if y.ndim != 1:
         raise DataError(f"{name}: expected one dimension (n_samples,), got shape {y.shape}")
     if not np.issubdtype(y.dtype, np.integer):
@@ -81,7 +92,7 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
 
 def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
     """Return sample numbers, shape (n_steps, batch_size), as int64 below n_samples, or raise."""
-    batches = np.asarray(batches)
+    batches = check_array(name, batches)
     if batches.ndim != 2 or 0 in batches.shape:
         raise DataError(f"{name}: expected shape (n_steps, batch_size), got {batches.shape}")
     if not np.issubdtype(batches.dtype, np.integer):
@@ -98,12 +109,13 @@ def check_parameter(
     name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return one parameter as a finite C-contiguous array of `shape` and `dtype`, or raise."""
-    value = np.asarray(value)
+    value = check_array(f"parameters[{name!r}]", value)
     if value.shape != shape:
         raise DataError(f"parameters[{name!r}]: expected shape {shape}, got {value.shape}")
     if not (np.issubdtype(value.dtype, np.floating) or np.issubdtype(value.dtype, np.integer)):
         raise DataError(f"parameters[{name!r}]: expected numbers, got dtype {value.dtype}")
-    array: NDArray[Any] = np.ascontiguousarray(value, dtype=dtype)
+    with np.errstate(over="ignore"):  # found below
+        array: NDArray[Any] = np.ascontiguousarray(value, dtype=dtype)
     if not np.isfinite(array).all():
         raise DataError(f"parameters[{name!r}]: expected finite values, got NaN or infinity")
     return array

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The examples in the docstrings run and print what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import pkgutil
+
+import pytest
+import sae_fast
+from sae_fast import datasets
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(sae_fast.__path__, "sae_fast.")
+    if importlib.util.find_spec(module.name).origin.endswith(".py")
+    and not module.name.endswith("__main__")
+)
+
+
+def examples(name):
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    return [test for test in finder.find(importlib.import_module(name)) if test.examples]
+
+
+def test_there_are_modules_and_examples():
+    assert len(MODULES) > 20
+    assert sum(len(examples(name)) for name in MODULES) >= 10
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if examples(name)])
+def test_examples(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # in case an example writes
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in examples(name):
+        runner.run(test, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Autoencoder",
+        "StackedAutoencoder",
+        "run_experiment",
+        "run_reconstruction",
+        "info",
+        "load",
+        "ArmResult",
+        *(f"datasets.{name}" for name in datasets.__all__ if name[0].islower()),
+    ],
+)
+def test_public_names_have_examples(name):
+    value = sae_fast
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert "Examples\n" in value.__doc__
