@@ -455,15 +455,22 @@ def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeyp
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT to send")
-@pytest.mark.parametrize("phase", ["autoencoder 1", "fine-tuning, normal"])
-def test_interrupt(phase, data_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("phase", "arms", "threads"),
+    [
+        ("autoencoder 1", "pretrained,normal", 2),
+        ("fine-tuning, normal", "normal", 2),
+        ("fine-tuning, he", "normal,he", 2),  # side by side
+        ("fine-tuning, normal", "normal,he", 1),  # one waits for the other
+    ],
+)
+def test_interrupt(phase, arms, threads, data_dir, tmp_path):
     steps = 10_000_000 if phase.startswith("auto") else 1
     command = f"-m sae_fast run --hidden 9 --pretrain-steps {steps} --finetune-steps 10000000"
-    arms = "pretrained,normal" if phase.startswith("auto") else "normal"
     process = subprocess.Popen(
         [
             sys.executable, *command.split(), f"--arms={arms}", "--dataset=idx",
-            f"--data-dir={data_dir}", f"--output={tmp_path}",
+            f"--data-dir={data_dir}", f"--output={tmp_path}", f"--threads={threads}",
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -472,12 +479,11 @@ def test_interrupt(phase, data_dir, tmp_path):
         stack.callback(process.kill)
         shown = b""
         deadline = time.monotonic() + TIME_LIMIT
-        while b"step/s" not in shown:
+        while b"step/s" not in shown or phase.encode() not in shown:
             assert time.monotonic() < deadline, shown
             assert process.poll() is None, shown
             if select.select([process.stderr], [], [], 1)[0]:
                 shown += os.read(process.stderr.fileno(), 65536)
-        assert phase.encode() in shown
         process.send_signal(signal.SIGINT)
         started = time.monotonic()
         out, err = process.communicate(timeout=TIME_LIMIT)

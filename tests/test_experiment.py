@@ -3,17 +3,30 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+import threading
+import time
+import types
+from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
 import reference as ref
 import sae_fast
 from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
-from sae_fast import Autoencoder, StackedAutoencoder, run_experiment, run_reconstruction
+from sae_fast import (
+    Autoencoder,
+    DivergenceError,
+    StackedAutoencoder,
+    run_experiment,
+    run_reconstruction,
+)
 from sae_fast.datasets import Dataset
+from sae_fast.experiment import _train_together
 from sae_fast.pca import PCA
+from sae_fast.progress import Progress
 
 N_TRAIN, N_TEST, N_FEATURES = 300, 80, 30
 HIDDEN = [16, 8, 5]
@@ -232,6 +245,66 @@ class TestRunExperiment:
         assert out == ""
         for title in ("autoencoder 1 (30 → 16)", "autoencoder 3 (8 → 5)", "fine-tuning, normal"):
             assert title in err
+
+
+class TestArmsSideBySide:
+    """However many threads there are, arms share them and results do not change."""
+
+    @pytest.mark.parametrize("threads", [2, 3, 7])
+    def test_results(self, result, data, threads):
+        shared = run_experiment(dataset=data, **{**SETTINGS, "threads": threads})
+        assert list(shared.arms) == ARMS
+        for arm in ARMS:
+            assert_identical(shared.models[arm].parameters, result.models[arm].parameters)
+            assert shared.arms[arm].test_loss == result.arms[arm].test_loss
+
+    def test_who_remains_gets_the_threads(self):
+        models = {arm: types.SimpleNamespace(n_threads=3) for arm in ("pretrained", "normal")}
+        seen = {}
+
+        def train(arm):
+            own = models[arm]
+            wait_until(lambda: own.n_threads == 1)
+            seen[arm] = own.n_threads
+            if arm == "pretrained":
+                wait_until(lambda: own.n_threads == 3)
+            return arm.upper()
+
+        done = _train_together(train, models, 3, threading.Event())
+        assert done == {"pretrained": "PRETRAINED", "normal": "NORMAL"}
+        assert seen == {"pretrained": 1, "normal": 1}
+        assert [model.n_threads for model in models.values()] == [3, 3]
+
+    @pytest.mark.parametrize("threads", [1, 2, 5])
+    def test_an_error_ends_the_others(self, threads):
+        models = {arm: types.SimpleNamespace(n_threads=1) for arm in ARMS}
+        cancelled = threading.Event()
+
+        def train(arm):
+            if arm == "pretrained":
+                raise DivergenceError("too fast")
+            if not cancelled.wait(TIME_LIMIT):
+                raise AssertionError("not told")
+            raise CancelledError
+
+        with pytest.raises(DivergenceError, match="too fast"):
+            _train_together(train, models, threads, cancelled)
+
+    def test_a_cancelled_training_stops(self, data):
+        cancelled = threading.Event()
+        cancelled.set()
+        net = StackedAutoencoder([N_FEATURES, *HIDDEN], 5)
+        progress = functools.partial(Progress, shown=False, cancelled=cancelled)
+        with pytest.raises(CancelledError):
+            net.finetune(data.x_train, data.y_train, steps=10**9, progress=progress)
+        assert all(np.isfinite(value).all() for value in net.parameters.values())
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + TIME_LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 class TestRunReconstruction:

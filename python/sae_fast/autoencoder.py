@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _core
 from .errors import DataError
 from .inputs import as_input, core_class
-from .progress import Progress
+from .progress import ProgressOption, start_progress
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
@@ -138,7 +138,7 @@ class Autoencoder:
         batches: Any = None,
         scale: float | None = None,
         adam: str = "tf1",
-        progress: bool = False,
+        progress: ProgressOption = False,
     ) -> History:
         """Train from the current parameters, with fresh moments.
 
@@ -188,18 +188,18 @@ class Autoencoder:
         return self._train(data, objective, schedule, progress=progress)
 
     def _train(
-        self, data: Any, objective: Objective, schedule: Schedule, *, progress: bool
+        self, data: Any, objective: Objective, schedule: Schedule, *, progress: ProgressOption
     ) -> History:
         """Train on a core input; everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        with Progress(title, schedule.steps, shown=progress) as bar:
+        with start_progress(progress, title, schedule.steps) as bar:
             return train(
                 objective.trainer(self._network, data, None, schedule.batch_size, self.dtype),
                 schedule,
                 lambda: objective.evaluate(self._network, data, None, self.n_threads),
                 self._network,
                 phase=f"training of {title}",
-                n_threads=self.n_threads,
+                n_threads=lambda: self.n_threads,
                 progress=bar,
             )
 

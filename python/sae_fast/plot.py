@@ -80,7 +80,7 @@ def plot_accuracy(result: ExperimentResult, ax: Axes | None = None) -> Axes:
     ax.xaxis.set_major_formatter("{x:,.0f}")
     _quiet(ax)
     if result.arms:
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.05), fontsize=9, framealpha=0.9)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False)
     return ax
 
 

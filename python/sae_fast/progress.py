@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 
 class Progress:
@@ -15,9 +18,20 @@ class Progress:
     title : str
     n_steps : int
     shown : bool
+    cancelled : threading.Event, optional
+        Once it is set, the next `advance` raises CancelledError: what ends a training on a thread
+        that Ctrl-C does not reach.
     """
 
-    def __init__(self, title: str, n_steps: int, *, shown: bool) -> None:
+    def __init__(
+        self,
+        title: str,
+        n_steps: int,
+        *,
+        shown: bool,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._cancelled = cancelled
         self._bar: Any = None
         if shown:
             from tqdm.auto import tqdm
@@ -26,6 +40,8 @@ class Progress:
 
     def advance(self, n_steps: int) -> None:
         """Count `n_steps` more steps."""
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise CancelledError
         if self._bar is not None:
             self._bar.update(n_steps)
 
@@ -47,3 +63,12 @@ class Progress:
         """Leave the bar as it stands."""
         if self._bar is not None:
             self._bar.close()
+
+
+#: What a training is told about its bar: shown or not, or how one is made of title and steps.
+ProgressOption: TypeAlias = bool | Callable[[str, int], Progress]
+
+
+def start_progress(option: ProgressOption, title: str, n_steps: int) -> Progress:
+    """Make the bar of one phase."""
+    return option(title, n_steps) if callable(option) else Progress(title, n_steps, shown=option)

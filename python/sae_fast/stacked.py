@@ -15,7 +15,7 @@ from . import _core
 from .autoencoder import STDDEV, Autoencoder, draw_weights, replaced_parameters
 from .errors import DataError
 from .inputs import as_input, core_class
-from .progress import Progress
+from .progress import ProgressOption, start_progress
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
@@ -95,12 +95,12 @@ class StackedAutoencoder:
         self.seed = check_seed(seed)
         self.init = check_choice("init", init, ("normal", "he"))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
-        self.n_threads = resolve_threads(n_threads)
         self.pretrained = False
         self.autoencoders = tuple(
-            Autoencoder(n_in, n_out, seed=seed, dtype=dtype, n_threads=n_threads, layer=layer)
+            Autoencoder(n_in, n_out, seed=seed, dtype=dtype, layer=layer)
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
+        self.n_threads = resolve_threads(n_threads)
         widths = [*self.sizes, self.n_classes]
         self._network = core_class("Network", dtype)(
             widths,
@@ -114,6 +114,17 @@ class StackedAutoencoder:
             if top:
                 b = generator(self.seed, Purpose.BIASES, layer).standard_normal(n_out)
             self._network.set_parameters(layer - 1, w.astype(dtype), b.astype(dtype))
+
+    @property
+    def n_threads(self) -> int:
+        """Threads to compute on, of the autoencoders too; assignable, during a training as well."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        for autoencoder in self.autoencoders:
+            autoencoder.n_threads = n_threads
 
     @property
     def n_layers(self) -> int:
@@ -154,7 +165,7 @@ class StackedAutoencoder:
         batches: Any = None,
         scale: float | None = None,
         adam: str = "tf1",
-        progress: bool = False,
+        progress: ProgressOption = False,
     ) -> list[History]:
         """Train the hidden layers one after another, each as an autoencoder on the codes below it.
 
@@ -241,7 +252,7 @@ class StackedAutoencoder:
         scale: float | None = None,
         loss: str = "article",
         adam: str = "tf1",
-        progress: bool = False,
+        progress: ProgressOption = False,
         title: str = "fine-tuning",
     ) -> History:
         """Train the whole network on labelled samples, from its current parameters.
@@ -299,14 +310,14 @@ class StackedAutoencoder:
             batches=batches,
             order=SampleOrder(data.n_samples, self.seed, Purpose.FINETUNE_ORDER),
         )
-        with Progress(title, schedule.steps, shown=progress) as bar:
+        with start_progress(progress, title, schedule.steps) as bar:
             return train(
                 objective.trainer(self._network, data, labels, schedule.batch_size, self.dtype),
                 schedule,
                 evaluate,
                 self._network,
                 phase=title,
-                n_threads=self.n_threads,
+                n_threads=lambda: self.n_threads,
                 progress=bar,
             )
 

@@ -141,7 +141,7 @@ def train(
     network: Any,
     *,
     phase: str,
-    n_threads: int,
+    n_threads: Callable[[], int],
     progress: Progress,
 ) -> History:
     """Train to the end of the schedule.
@@ -155,7 +155,8 @@ def train(
         Returns (loss, accuracy); called every `eval_every` steps and after the last one.
     phase : str
         What is being trained, for errors.
-    n_threads : int
+    n_threads : callable
+        Asked before every native call, so that trainings side by side can hand threads over.
     progress : Progress
 
     Raises
@@ -171,7 +172,7 @@ def train(
         next_evaluation = min((step // stretch + 1) * stretch, schedule.steps)
         batches = schedule.batches(step, min(next_evaluation - step, _LONGEST_STRETCH))
         while len(batches):
-            done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads)
+            done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
             progress.advance(done)
             step += done
             batches = batches[done:]
