@@ -34,6 +34,7 @@ WORDS = {
         "without one, on a harder data set or after few steps, it may be no more than where the "
         "curve stood."
     ),
+    "seconds": "by the clock; arms are trained side by side where there are threads for it.",
 }
 NUMERALS = ("No", "One", "Two", "Three")
 
@@ -45,7 +46,7 @@ CAPTIONS = {
         "The height of a curve's right end is how well an arm ended, its steepness at the left how "
         "soon it learned; the large marker on the dashed line is where it first reached 90 %. The "
         "axis is logarithmic in the error: each halving of the error is the same step upward. A "
-        "collapsed arm lies flat at the bottom.",
+        "collapsed arm ends below the dashed line.",
     ),
     "reconstructions": (
         "Reconstructions",
@@ -288,7 +289,7 @@ def _about_lead(result: ExperimentResult) -> Iterable[str]:
     second, runner_up = others[0]
     variance = sum(a * (1 - a) for a in (winner.final_accuracy, runner_up.final_accuracy))
     if n_test and 0 < leads[0] < 2 * math.sqrt(variance / n_test):
-        yield f"The choice of test samples alone could make the lead over {_quoted(second)}."
+        yield f"On {n_test:,} samples, a lead this small over {_quoted(second)} may be chance."
 
 
 def _about_speed(result: ExperimentResult) -> Iterable[str]:
@@ -366,7 +367,7 @@ def _glossary(result: ExperimentResult) -> str:
     """Explain the words that the tables use."""
     words = {arm: ARMS[arm] for arm in result.arms if arm in ARMS} | WORDS
     if not result.arms:
-        del words["collapsed"]
+        del words["collapsed"], words["seconds"]
     items = "\n".join(f"<dt>{word}</dt><dd>{_prose(text)}</dd>" for word, text in words.items())
     return f"<dl>\n{items}\n</dl>"
 
