@@ -343,8 +343,9 @@ def test_help(command, words, capsys):
         ("run --dataset cifar", "cifar"),
         ("run --arms pretrained,best", "'best'"),
         ("run --hidden 100,0", "--hidden"),
-        ("run --hidden=", "--hidden"),
-        ("run --hidden 100,x", "--hidden"),
+        ("run --hidden=", "--hidden: expected integers"),
+        ("run --hidden 100,x", "--hidden: expected integers"),
+        ("run --hidden 9999999999999999999999", "--hidden: expected integers"),
         ("run --pretrain-steps 0", "--pretrain-steps"),
         ("run --finetune-steps 1.5", "--finetune-steps"),
         ("run --batch-size 0", "--batch-size"),
@@ -356,6 +357,7 @@ def test_help(command, words, capsys):
         ("run --seed=-1", "--seed"),
         ("run --seed one", "--seed"),
         ("run --threads 0", "--threads"),
+        ("run --threads 1000000000", "--threads: expected at most 1024"),
         ("reconstruct --units 0", "--units"),
         ("reconstruct --weight-decay=-0.1", "--weight-decay"),
         ("reconstruct --arms he", "--arms"),
@@ -474,6 +476,8 @@ def test_interrupt(phase, arms, threads, data_dir, tmp_path):
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # whoever started pytest may have had SIGINT ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     with process, contextlib.ExitStack() as stack:
         stack.callback(process.kill)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -240,6 +241,12 @@ def csr_with_duplicates(x):
     )
 
 
+def big_endian_csr(x):
+    matrix = sparse.csr_matrix(x)
+    swapped = matrix.data.astype(matrix.dtype.newbyteorder(">"))
+    return sparse.csr_matrix((swapped, matrix.indices, matrix.indptr), matrix.shape)
+
+
 def csr_with_int64(x):
     matrix = sparse.csr_array(x)
     matrix.indices, matrix.indptr = matrix.indices.astype("i8"), matrix.indptr.astype("i8")
@@ -254,6 +261,7 @@ SPARSE = {
     "int64 indices": csr_with_int64,
     "unsorted": unsorted_csr,
     "duplicates": csr_with_duplicates,
+    "big-endian": big_endian_csr,
 }
 
 
@@ -274,6 +282,16 @@ def test_sparse_matrix_of_pixels():
         fit_and_tune(sparse.csr_array(pixels), y, scale=1 / 255),
         fit_and_tune(pixels, y, scale=1 / 255),
     )
+
+
+def test_sums_of_duplicate_pixels_do_not_wrap():
+    matrix = sparse.csr_matrix(
+        (np.array([200, 100], np.uint8), np.array([1, 1]), np.array([0, 2])), (1, 3)
+    )
+    model = Autoencoder(3, 2)
+    error = model.reconstruction_error(matrix, scale=0.5)
+    assert error == model.reconstruction_error(np.array([[0, 150, 0]], np.float32))
+    assert error > 7000
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -481,6 +499,32 @@ def run_python(code, **environment):
         text=True,
         timeout=TIME_LIMIT,
     )
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_callers_on_many_threads_share_arrays(kind):
+    """Each call holds its array for a while: counts of references that race lose or free it."""
+    x = draw_x(4, 8, zeros=0.5)
+    if kind == "sparse":
+        x = sparse.csr_matrix(x)
+    model = Autoencoder(8, 3, n_threads=1)
+    expected = model.encode(x)
+    shared = [x, None] if kind == "dense" else [x.data, None]
+    counts = [sys.getrefcount(item) for item in shared]
+
+    def call(_):
+        return all(np.array_equal(model.encode(x), expected) for _ in range(2000))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(call, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    # None is immortal from Python 3.12 on, and others use it meanwhile
+    for item, before in zip(shared, counts, strict=True):
+        assert abs(sys.getrefcount(item) - before) < 1000
 
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])

@@ -204,7 +204,7 @@ def test_wrong_csr_structure(method):
     assert_refused(method, "x", "row 17", "column 500", "12", x=x)
 
 
-@pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, "small"])
+@pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, "small", 1e-300, 1e300, 10**400])
 def test_scale(method, scale):
     assert_refused(method, "scale: expected", repr(scale), x=(X > 0).astype(np.uint8), scale=scale)
 
@@ -368,6 +368,15 @@ class TestConstructors:
             self.refuses(build, "sizes[1]: expected an integer", sizes=[4, value])
             self.refuses(build, "n_classes: expected an integer", n_classes=value)
 
+    @pytest.mark.parametrize("value", [2**24 + 1, 2**62, 10**30])
+    def test_widths_beyond_reason(self, build, value):
+        if build is Autoencoder:
+            self.refuses(build, "n_features: expected at most", repr(value), n_features=value)
+            self.refuses(build, "n_hidden: expected at most", repr(value), n_hidden=value)
+        else:
+            self.refuses(build, "sizes[1]: expected at most", repr(value), sizes=[4, value])
+            self.refuses(build, "n_classes: expected at most", repr(value), n_classes=value)
+
     @pytest.mark.parametrize("value", [-1, 0.0, True, "0", None, np.nan])
     def test_seed(self, build, value):
         self.refuses(build, "seed: expected an integer", repr(value), seed=value)
@@ -379,6 +388,26 @@ class TestConstructors:
     @pytest.mark.parametrize("value", [0, -1, 1.0, True, "2"])
     def test_n_threads(self, build, value):
         self.refuses(build, "n_threads: expected an integer", repr(value), n_threads=value)
+        model = build(4, 3) if build is Autoencoder else build([4, 3], 2)
+        before = model.n_threads
+        with pytest.raises(DataError) as caught:
+            model.n_threads = value
+        assert_mentions(caught.value, "n_threads: expected an integer", repr(value))
+        assert model.n_threads == before
+
+    def test_n_threads_of_all(self, build):
+        model = build(4, 3) if build is Autoencoder else build([4, 3], 2)
+        default = model.n_threads
+        for value, expected in ((3, 3), (None, default)):
+            model.n_threads = value
+            assert model.n_threads == expected
+            for autoencoder in getattr(model, "autoencoders", ()):
+                assert autoencoder.n_threads == expected
+
+    def test_more_memory_than_there_is(self, build):
+        """Two matrices of 2**48 numbers."""
+        with pytest.raises(MemoryError, match=r"16777216-16777216.*GB"):
+            build(2**24, 2**24) if build is Autoencoder else build([2**24, 2**24], 2)
 
 
 @pytest.mark.parametrize("value", [5, "784", None, [], [784], {4, 3}])

@@ -316,11 +316,20 @@ class TestDescription:
             tmp_path / "model", with_description(data, lambda d: {**d, "pretrained": False})
         )
 
-    @pytest.mark.parametrize("text", ["", "{", "[[[[", "nan", "\udcff"])
+    @pytest.mark.parametrize("text", ["", "{", "[[[[", "nan", "\udcff", "[" * 100_000])
     def test_no_json(self, files, text, tmp_path):
         header, arrays = split(files["autoencoder"])
         header["__metadata__"]["sae_fast"] = text
         assert_refused(tmp_path / "model", join(header, arrays))
+
+    def test_another_precision(self, tmp_path):
+        """Numbers of 64 bits under a description of 32 would be rounded."""
+
+        def halve(description):
+            return {**description, "arguments": {**description["arguments"], "dtype": "float32"}}
+
+        data = Autoencoder(5, 3, dtype="float64").save(tmp_path / "double").read_bytes()
+        assert_refused(tmp_path / "model", with_description(data, halve))
 
     def test_a_promise_costs_no_memory(self, files, tmp_path):
         """The header says a terabyte, the file holds a kilobyte."""

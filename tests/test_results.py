@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_results import FakeModel, fake_reconstruct, fake_run
-from sae_fast.errors import OutputError, SaeFastError
+from sae_fast.errors import DataError, OutputError, SaeFastError
 from sae_fast.results import OUTPUT_NAMES, ArmResult, check_output
 
 
@@ -173,6 +173,12 @@ class TestSave:
         mine = {tmp_path / "notes.txt", tmp_path / "model-mine.safetensors"}
         assert set(tmp_path.iterdir()) == {*files, *mine}
 
+    def test_removes_nothing_where_no_run_was(self, tmp_path: Path) -> None:
+        (tmp_path / "model.safetensors").write_text("mine")
+        names = {file.name for file in fake_run().save(tmp_path)}
+        assert "model.safetensors" not in names
+        assert (tmp_path / "model.safetensors").read_text() == "mine"
+
     def test_failure_leaves_the_earlier_files(self, tmp_path: Path) -> None:
         class FullDisk(FakeModel):
             def save(self, path: Path) -> None:
@@ -249,8 +255,9 @@ class TestCheckOutput:
             check_output("/proc")
 
     def test_refuses_an_impossible_name(self) -> None:
-        with pytest.raises(OutputError, match="null"):
-            check_output("a\0b")
+        for name in ("a\0b", 3):
+            with pytest.raises(DataError, match="output: expected a path"):
+                check_output(name)
 
     def test_error_is_of_both_kinds(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -26,6 +26,13 @@ using Indices = Array<std::int64_t>;
 template <class T>
 inline const char* const kSuffix = sizeof(T) == 4 ? "_float32" : "_float64";
 
+// Runs f without the GIL. Python objects, copies of references to them too, stay outside.
+template <class F>
+auto without_gil(F&& f) {
+    const py::gil_scoped_release release;
+    return f();
+}
+
 // An Input, and the arrays that it reads from.
 template <class T>
 struct BoundInput {

@@ -23,8 +23,8 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
                              x.shape(1),
                              x.strides(0) / x.itemsize(),
                              x.strides(1) / x.itemsize()};
-    py::gil_scoped_release release;
-    return {Input<T>(source, static_cast<T>(scale), layout, n_threads), x};
+    return {without_gil([&] { return Input<T>(source, static_cast<T>(scale), layout, n_threads); }),
+            x};
 }
 
 // indptr, indices and data as SciPy has them: int32 or int64, sorted; checked by the caller.
@@ -38,8 +38,7 @@ BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py
                               indptr.size() - 1,
                               n_features,
                               std::min(indices.size(), data.size())};
-    py::gil_scoped_release release;
-    return {Input<T>(source, static_cast<T>(scale)), py::none()};
+    return {without_gil([&] { return Input<T>(source, static_cast<T>(scale)); }), py::none()};
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ void register_network(py::module_& m) {
                 return py::make_tuple(w, b);
             },
             py::arg("layer"))
-        .def("finite", &Net::finite, py::call_guard<py::gil_scoped_release>())
+        .def("finite", [](const Net& net) { return without_gil([&] { return net.finite(); }); })
         .def(
             "predict",
             [](const Net& net, const Bound& x, Index first_layer, Index last_layer, bool softmax,
@@ -39,8 +39,9 @@ void register_network(py::module_& m) {
                 const auto& last = net.layers().at(static_cast<std::size_t>(last_layer - 1));
                 Array<T> out({x.input.n_samples(), last.n_out});
                 T* data = out.mutable_data();
-                py::gil_scoped_release release;
-                net.predict(x.input, first_layer, last_layer, softmax, n_threads, data);
+                without_gil([&] {
+                    net.predict(x.input, first_layer, last_layer, softmax, n_threads, data);
+                });
                 return out;
             },
             py::arg("x"), py::kw_only(), py::arg("first_layer"), py::arg("last_layer"),
@@ -50,18 +51,16 @@ void register_network(py::module_& m) {
             [](const Net& net, const Bound& x, int n_threads) {
                 Indices out(x.input.n_samples());
                 std::int64_t* data = out.mutable_data();
-                py::gil_scoped_release release;
-                net.classify(x.input, n_threads, data);
+                without_gil([&] { net.classify(x.input, n_threads, data); });
                 return out;
             },
             py::arg("x"), py::kw_only(), py::arg("n_threads"))
         .def(
             "count_dead_units",
             [](const Net& net, const Bound& x, int n_threads) {
-                return net.count_dead_units(x.input, n_threads);
+                return without_gil([&] { return net.count_dead_units(x.input, n_threads); });
             },
-            py::arg("x"), py::kw_only(), py::arg("n_threads"),
-            py::call_guard<py::gil_scoped_release>());
+            py::arg("x"), py::kw_only(), py::arg("n_threads"));
 }
 
 template void register_network<float>(py::module_&);

@@ -55,8 +55,8 @@ void register_trainer(py::module_& m) {
                 }
                 const std::int64_t* data = batches.data();
                 const Index n_steps = batches.shape(0);
-                py::gil_scoped_release release;
-                return bound.trainer.run(data, n_steps, max_seconds, n_threads);
+                return without_gil(
+                    [&] { return bound.trainer.run(data, n_steps, max_seconds, n_threads); });
             },
             py::arg("batches").noconvert(), py::kw_only(), py::arg("max_seconds"),
             py::arg("n_threads"))
@@ -68,11 +68,8 @@ void register_trainer(py::module_& m) {
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
            Loss loss, double weight_decay, int n_threads) {
             const std::int64_t* y = labels_of(labels, x.input.n_samples());
-            Evaluation result;
-            {
-                py::gil_scoped_release release;
-                result = evaluate(network, x.input, y, loss, weight_decay, n_threads);
-            }
+            const Evaluation result = without_gil(
+                [&] { return evaluate(network, x.input, y, loss, weight_decay, n_threads); });
             return py::make_tuple(result.loss, result.n_correct);
         },
         py::arg("network"), py::arg("x"), py::arg("labels").noconvert(), py::kw_only(),

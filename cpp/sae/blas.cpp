@@ -20,6 +20,8 @@ void BLAS(cblas_dgemm)(int order, int transpose_a, int transpose_b, int m, int n
 void BLAS(openblas_set_num_threads)(int n);
 char* BLAS(openblas_get_config)();
 char* BLAS(openblas_get_corename)();
+#elif defined(__ELF__)
+void openblas_set_num_threads(int n) __attribute__((weak));
 #endif
 }
 
@@ -59,7 +61,11 @@ void blas_init() { BLAS(openblas_set_num_threads)(1); }
 #else
 std::string blas_description() { return "system: " SAE_FAST_BLAS_LIBRARIES; }
 
-void blas_init() {}
+void blas_init() {
+#ifdef __ELF__
+    if (openblas_set_num_threads) openblas_set_num_threads(1);
+#endif
+}
 #endif
 
 }  // namespace sae

@@ -19,7 +19,8 @@ void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index 
 // What the library says of itself: version, build options, kernel in use.
 std::string blas_description();
 
-// Turns off the library's own threads, in our copy of it. Called once, at import.
+// Turns off the library's own threads: in our copy of it, or in a system's OpenBLAS. Another system
+// library keeps what its environment variables say. Called once, at import.
 void blas_init();
 
 }  // namespace sae

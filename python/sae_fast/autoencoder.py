@@ -12,13 +12,20 @@ from numpy.typing import NDArray
 
 from . import _core
 from .errors import DataError
-from .inputs import as_input, core_class
+from .inputs import as_input, core_network
 from .progress import ProgressOption, start_progress
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
 from .training import Objective, Schedule, train
-from .validation import check_choice, check_float, check_int, check_parameter, check_seed
+from .validation import (
+    check_choice,
+    check_float,
+    check_int,
+    check_parameter,
+    check_seed,
+    check_width,
+)
 
 #: Standard deviation of the article's initial weights.
 STDDEV = 0.01
@@ -86,14 +93,17 @@ class Autoencoder:
         n_threads: int | None = None,
         layer: int = 1,
     ) -> None:
-        self.n_features = check_int("n_features", n_features, 1)
-        self.n_hidden = check_int("n_hidden", n_hidden, 1)
+        self.n_features, self.n_hidden = (
+            check_width("n_features", n_features),
+            check_width("n_hidden", n_hidden),
+        )
         self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
         self.seed = check_seed(seed)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
-        self.n_threads = resolve_threads(n_threads)
+        self.n_threads = n_threads
         self.layer = check_int("layer", layer, 1)
-        self._network = core_class("Network", dtype)(
+        self._network = core_network(
+            dtype,
             [self.n_features, self.n_hidden, self.n_features],
             [_core.Activation.relu, _core.Activation.identity],
         )
@@ -121,6 +131,15 @@ class Autoencoder:
         new = replaced_parameters(self.parameters, values)
         self._network.set_parameters(0, new["W_enc"], new["b_enc"])
         self._network.set_parameters(1, new["W_dec"], new["b_dec"])
+
+    @property
+    def n_threads(self) -> int:
+        """Most threads to compute on; assignable at any time, during a training as well."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, n_threads: int | None) -> None:
+        self._n_threads = resolve_threads(n_threads)
 
     def _input(self, name: str, x: Any, n_features: int, scale: float | None = None) -> Any:
         return as_input(

@@ -19,7 +19,8 @@ from .errors import DataError, SaeFastError
 from .experiment import ARMS, DATASETS, HIDDEN, run_experiment, run_reconstruction
 from .info import info
 from .results import ExperimentResult
-from .validation import check_float, check_int
+from .threads import MOST_THREADS
+from .validation import MOST_UNITS, check_float, check_int, check_width
 
 
 def _checked(check: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[[str], Any]:
@@ -41,7 +42,12 @@ _natural = _checked(check_int, 0)
 
 
 def _widths(text: str) -> list[int]:
-    return [_positive(part) for part in text.split(",")]
+    try:
+        return [check_width("value", int(part)) for part in text.split(",")]
+    except (ValueError, DataError):
+        raise argparse.ArgumentTypeError(
+            f"expected integers from 1 to {MOST_UNITS} with commas between, got {text!r}"
+        ) from None
 
 
 def _arms(text: str) -> list[str]:
@@ -82,7 +88,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--seed", type=_natural, default=0, metavar="N", help="default: 0")
     training.add_argument(
         "--threads",
-        type=_positive,
+        type=_checked(check_int, 1, MOST_THREADS),
         metavar="N",
         help="no influence on the result (default: what the process may use)",
     )
@@ -91,7 +97,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--output",
         default="sae-fast-out",
         metavar="DIR",
-        help="for result.json, pictures, models and report.html (default: sae-fast-out)",
+        help="for result.json, pictures, models and report.html, in the place of an earlier run's "
+        "(default: sae-fast-out)",
     )
     output.add_argument(
         "--quiet", action="store_true", help="no progress bars and no summary, only errors"
@@ -126,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_arms,
         default=["pretrained", "normal"],
         metavar="ARM,ARM,...",
-        help="any of pretrained; normal: from N(0, 0.01²); he: from N(0, 2/n_in) "
+        help="any of pretrained; normal: from N(0, 0.01^2); he: from N(0, 2/n_in) "
         "(default: pretrained,normal)",
     )
     network.add_argument(
@@ -146,7 +153,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     network = reconstruct.add_argument_group("autoencoder")
     network.add_argument(
-        "--units", type=_positive, default=100, metavar="N", help="width of the code (100)"
+        "--units",
+        type=_checked(check_int, 1, MOST_UNITS),
+        default=100,
+        metavar="N",
+        help="width of the code (100)",
     )
     network.add_argument("--steps", type=_positive, default=1000, metavar="N", help="(1000)")
     network.add_argument(

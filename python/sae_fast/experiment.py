@@ -37,7 +37,15 @@ from .results import (
 )
 from .stacked import StackedAutoencoder
 from .threads import resolve_threads
-from .validation import check_choice, check_float, check_int, check_seed, check_sizes
+from .validation import (
+    check_choice,
+    check_float,
+    check_int,
+    check_path,
+    check_seed,
+    check_sizes,
+    check_width,
+)
 
 ARMS = ("pretrained", "normal", "he")
 DATASETS = ("auto", "mnist", "strokes", "idx")
@@ -128,7 +136,7 @@ def run_experiment(
     arms = tuple(dict.fromkeys(check_choice("arms", arm, ARMS) for arm in arms))
     config = {
         "dataset": _dataset_name(dataset),
-        "data_dir": None if data_dir is None else os.fspath(data_dir),
+        "data_dir": None if data_dir is None else str(check_path("data_dir", data_dir)),
         "hidden": list(hidden),
         "arms": list(arms),
         "pretrain_steps": check_int("pretrain_steps", pretrain_steps, 1),
@@ -245,8 +253,8 @@ def run_reconstruction(
     """
     config = {
         "dataset": _dataset_name(dataset),
-        "data_dir": None if data_dir is None else os.fspath(data_dir),
-        "units": check_int("units", units, 1),
+        "data_dir": None if data_dir is None else str(check_path("data_dir", data_dir)),
+        "units": check_width("units", units),
         "steps": check_int("steps", steps, 1),
         "weight_decay": check_float("weight_decay", weight_decay, positive=False),
         **_common_config(batch_size, learning_rate, eval_every, seed, threads, offline),

@@ -7,6 +7,8 @@ arrays included) and CSR matrices, and decides from the data whether to work on 
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,21 +22,36 @@ Input = _core.Input_float32 | _core.Input_float64
 _STORED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
 
+def core_network(dtype: str, widths: Sequence[int], activations: Sequence[Any]) -> Any:
+    """Return a core network of layers `widths`, all parameters 0; MemoryError says its size."""
+    try:
+        return core_class("Network", dtype)(widths, activations)
+    except MemoryError:
+        size = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))
+        size *= np.dtype(dtype).itemsize
+        layers = "-".join(map(str, widths))
+        raise MemoryError(f"a network {layers} takes {size / 1e9:,.1f} GB, not to be had") from None
+
+
 def core_class(name: str, dtype: str) -> Any:
     """Return the core's class `name` ("Input", "Network" or "Trainer") for a precision."""
     return getattr(_core, f"{name}_{dtype}")
 
 
-def _check_scale(name: str, dtype: np.dtype[Any], scale: float | None) -> float:
-    if dtype == np.uint8:
+def _check_scale(name: str, stored: np.dtype[Any], scale: float | None, dtype: str) -> float:
+    if stored == np.uint8:
         if scale is None:
             raise DataError(
                 f"{name}: uint8 needs scale=, the value of one step of a pixel (1/255 for the "
                 "range 0 to 1), got none"
             )
-        return check_float("scale", scale, positive=True)
+        factor = check_float("scale", scale, positive=True)
+        limits = np.finfo(dtype)
+        if not float(limits.tiny) <= factor <= float(limits.max) / 255:
+            raise DataError(f"scale: expected a factor that {dtype} can hold, got {scale!r}")
+        return factor
     if scale is not None:
-        raise DataError(f"scale: expected None with {name} of dtype {dtype}, got {scale!r}")
+        raise DataError(f"scale: expected None with {name} of dtype {stored}, got {scale!r}")
     return 1.0
 
 
@@ -87,7 +104,7 @@ def as_input(
         raise DataError(
             f"{name}: expected float32, float64, or uint8 with scale=, got dtype {x.dtype}"
         )
-    factor = _check_scale(name, x.dtype, scale)
+    factor = _check_scale(name, x.dtype, scale, dtype)
     try:
         if sparse:
             return _from_sparse(input_class, x, factor)
@@ -100,14 +117,16 @@ def as_input(
 
 def _from_sparse(input_class: Any, x: Any, scale: float) -> Any:
     x = x.tocsr()
+    native = x.dtype.newbyteorder("=")
     if not x.has_canonical_format:
-        x = x.copy()
+        # a copy, and one in which sums of uint8 do not wrap
+        x = x.astype(np.float32 if native == np.uint8 else native, copy=True)
         x.sum_duplicates()
     index = np.int64 if x.indices.dtype == np.int64 else np.int32
     return input_class.from_csr(
         np.ascontiguousarray(x.indptr, index),
         np.ascontiguousarray(x.indices, index),
-        np.ascontiguousarray(x.data),
+        np.ascontiguousarray(x.data, x.dtype.newbyteorder("=")),
         x.shape[1],
         scale,
     )

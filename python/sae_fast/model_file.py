@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError, ModelFileError
-from .validation import check_int, check_sizes
+from .validation import check_int, check_path, check_sizes
 
 if TYPE_CHECKING:
     from .autoencoder import Autoencoder
@@ -66,7 +66,7 @@ def save(model: Any, path: str | Path) -> Path:
     """Write a model to `path`, by way of a temporary name, and return the path."""
     from safetensors.numpy import save as to_bytes
 
-    path = Path(path)
+    path = check_path("path", path)
     header = {"sae_fast": json.dumps({"format": FORMAT, **_describe(model)})}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -106,7 +106,7 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = check_path("path", path)
     with path.open("rb"):
         pass  # Python's own error if there is no such file
     try:
@@ -120,13 +120,23 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
             if shapes != expected:
                 raise DataError(f"arrays {shapes} instead of {expected}")
             values = {name: file.get_tensor(name) for name in shapes}
+            for name, value in values.items():
+                if value.dtype != model.dtype:
+                    raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
         model.parameters = {name: values[name] for name in model.parameters}
         if getattr(model, "pretrained", False):
             for autoencoder in model.autoencoders:
                 autoencoder.parameters = {
                     name: values[f"{name}{autoencoder.layer}"] for name in autoencoder.parameters
                 }
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise ModelFileError(f"{path}: expected a model of sae_fast, got {error}") from error
     return model  # type: ignore[no-any-return]
 

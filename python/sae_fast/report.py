@@ -410,7 +410,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
         elif isinstance(value, list | tuple):
             yield name, ", ".join(map(str, value))
         else:
-            yield name, "not set" if value is None else str(value)
+            yield name, "none" if value is None else str(value)
 
 
 def _command(result: ExperimentResult) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sae_fast.errors import OutputError, SaeFastError
+from sae_fast.validation import check_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -300,9 +301,9 @@ class ExperimentResult:
         """Write everything into a folder: numbers, models, pictures, report.
 
         Each file appears whole, by an atomic rename. Numbers and models come first, so that
-        nothing that befalls the pictures can lose them. Files of an earlier run that this one does
-        not replace (`OUTPUT_NAMES`) are removed, all others stay. Without matplotlib there are no
-        pictures, and the report says so.
+        nothing that befalls the pictures can lose them. Where a ``result.json`` is, files of that
+        earlier run which this one does not replace (`OUTPUT_NAMES`) are removed; all others stay.
+        Without matplotlib there are no pictures, and the report says so.
 
         Parameters
         ----------
@@ -323,8 +324,9 @@ class ExperimentResult:
         try:
             with tempfile.TemporaryDirectory(prefix=".sae-fast-", dir=folder) as stage:
                 files = self._write_numbers(Path(stage))
-                for stale in set(OUTPUT_NAMES).difference(file.name for file in files):
-                    (folder / stale).unlink(missing_ok=True)
+                if (folder / "result.json").exists():
+                    for stale in set(OUTPUT_NAMES).difference(file.name for file in files):
+                        (folder / stale).unlink(missing_ok=True)
                 saved = [file.replace(folder / file.name) for file in files]
                 files = self._write_pictures(Path(stage))
                 saved += [file.replace(folder / file.name) for file in files]
@@ -375,7 +377,7 @@ def check_output(output: str | os.PathLike[str]) -> Path:
     OutputError
         With the path and the reason, if it cannot be created or written.
     """
-    folder = Path(output)
+    folder = check_path("output", output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".sae-fast-", dir=folder):

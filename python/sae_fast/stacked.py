@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 from . import _core
 from .autoencoder import STDDEV, Autoencoder, draw_weights, replaced_parameters
 from .errors import DataError
-from .inputs import as_input, core_class
+from .inputs import as_input, core_network
 from .progress import ProgressOption, start_progress
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
 from .training import Objective, Schedule, train
 from .validation import (
+    check_array,
     check_choice,
-    check_int,
     check_labels,
     check_seed,
     check_sizes,
+    check_width,
 )
 
 
@@ -91,7 +92,7 @@ class StackedAutoencoder:
         self.sizes = check_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
-        self.n_classes = check_int("n_classes", n_classes, 2)
+        self.n_classes = check_width("n_classes", n_classes, 2)
         self.seed = check_seed(seed)
         self.init = check_choice("init", init, ("normal", "he"))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
@@ -100,9 +101,10 @@ class StackedAutoencoder:
             Autoencoder(n_in, n_out, seed=seed, dtype=dtype, layer=layer)
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
-        self.n_threads = resolve_threads(n_threads)
+        self.n_threads = n_threads
         widths = [*self.sizes, self.n_classes]
-        self._network = core_class("Network", dtype)(
+        self._network = core_network(
+            dtype,
             widths,
             [_core.Activation.relu] * self.n_layers + [_core.Activation.identity],
         )
@@ -117,14 +119,14 @@ class StackedAutoencoder:
 
     @property
     def n_threads(self) -> int:
-        """Threads to compute on, of the autoencoders too; assignable, during a training as well."""
+        """Most threads to compute on, here and in `autoencoders`; assignable at any time."""
         return self._n_threads
 
     @n_threads.setter
-    def n_threads(self, n_threads: int) -> None:
-        self._n_threads = n_threads
+    def n_threads(self, n_threads: int | None) -> None:
+        self._n_threads = resolve_threads(n_threads)
         for autoencoder in self.autoencoders:
-            autoencoder.n_threads = n_threads
+            autoencoder.n_threads = self._n_threads
 
     @property
     def n_layers(self) -> int:
@@ -197,7 +199,7 @@ class StackedAutoencoder:
         objective = Objective("squared_error", adam, learning_rate)
         data = self._input("x", x, scale)
         listed = isinstance(batches, (list, tuple))
-        if listed and any(getattr(item, "ndim", 0) == 2 for item in batches):
+        if listed and any(check_array("batches", item).ndim == 2 for item in batches):
             per_layer = list(batches)
         else:
             per_layer = [batches] * self.n_layers
@@ -347,7 +349,8 @@ class StackedAutoencoder:
         parameters = [autoencoder.parameters for autoencoder in self.autoencoders]
         layers = [(p["W_enc"], p["b_enc"]) for p in parameters]
         layers += [(p["W_dec"], p["b_dec"]) for p in reversed(parameters)]
-        network = core_class("Network", self.dtype)(
+        network = core_network(
+            self.dtype,
             [*self.sizes, *reversed(self.sizes[:-1])],
             [_core.Activation.relu] * self.n_layers + [_core.Activation.identity] * self.n_layers,
         )

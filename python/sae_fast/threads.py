@@ -11,7 +11,6 @@ import math
 import os
 from pathlib import Path
 
-from .errors import DataError
 from .validation import check_int
 
 #: More is a mistake, and would exhaust the process before it computes anything.
@@ -73,7 +72,4 @@ def resolve_threads(n_threads: int | None) -> int:
     """Return `n_threads`, checked, or what the process may use if it is None."""
     if n_threads is None:
         return available_threads()
-    n_threads = check_int("n_threads", n_threads, 1)
-    if n_threads > MOST_THREADS:
-        raise DataError(f"n_threads: expected at most {MOST_THREADS}, got {n_threads}")
-    return n_threads
+    return check_int("n_threads", n_threads, 1, MOST_THREADS)

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+
+#: Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2**48 numbers.
+MOST_UNITS = 2**24
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
@@ -26,15 +31,22 @@ def check_array(name: str, value: Any) -> NDArray[Any]:
     return array
 
 
-def check_int(name: str, value: object, minimum: int) -> int:
-    """Return `value` as an int of at least `minimum`, or raise DataError."""
+def check_int(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
+    """Return `value` as an int from `minimum` to `maximum`, or raise DataError."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise DataError(f"{name}: expected an integer, got {value!r}") from None
     if isinstance(value, bool) or number < minimum:
         raise DataError(f"{name}: expected an integer of at least {minimum}, got {value!r}")
+    if maximum is not None and number > maximum:
+        raise DataError(f"{name}: expected at most {maximum}, got {value!r}")
     return number
+
+
+def check_width(name: str, value: object, minimum: int = 1) -> int:
+    """Return the width of a layer, or raise DataError."""
+    return check_int(name, value, minimum, MOST_UNITS)
 
 
 def check_float(name: str, value: object, *, positive: bool) -> float:
@@ -43,12 +55,23 @@ def check_float(name: str, value: object, *, positive: bool) -> float:
         raise DataError(f"{name}: expected a number, got {value!r}")
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name}: expected a number, got {value!r}") from None
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         kind = "a positive number" if positive else "a number of at least 0"
         raise DataError(f"{name}: expected {kind}, got {value!r}")
     return number
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return `value` as a path, or raise DataError if it is none."""
+    try:
+        path = os.fsdecode(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise DataError(f"{name}: expected a path, got {value!r}") from None
+    if "\0" in path:
+        raise DataError(f"{name}: expected a path, got {value!r}")
+    return Path(path)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
@@ -64,7 +87,7 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
         raise DataError(f"{name}: expected a sequence of positive integers, got {value!r}")
     if len(value) == 0:
         raise DataError(f"{name}: expected at least one layer, got none")
-    return tuple(check_int(f"{name}[{i}]", n, 1) for i, n in enumerate(value))
+    return tuple(check_width(f"{name}[{i}]", n) for i, n in enumerate(value))
 
 
 def check_seed(seed: object) -> int:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, DatasetUnavailableError
+from ..validation import check_path
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
 
 CHUNK_BYTES = 1 << 20
@@ -42,7 +43,7 @@ _FILE_NAME = re.compile(
 def open_decompressed(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a plain or gzip file, told apart by content; errors while reading name the file."""
     try:
-        with Path(path).open("rb") as file:
+        with check_path("path", path).open("rb") as file:
             if file.peek(2)[:2] == b"\x1f\x8b":
                 with gzip.GzipFile(fileobj=file) as unzipped:
                     yield cast(BinaryIO, unzipped)
@@ -170,7 +171,7 @@ def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> D
     Dataset('fashion-mnist', n_train=60000, n_test=10000, n_features=784, n_classes=10, ...)
     """
     check_dtype(dtype)
-    folder = Path(data_dir)
+    folder = check_path("data_dir", data_dir)
     sets = find_sets(folder)
     if len(sets) > 1:
         raise DataError(

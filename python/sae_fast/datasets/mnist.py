@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ..errors import DataError, DatasetUnavailableError
+from ..validation import check_path
 from .dataset import Dataset, Dtype, check_dtype, dataset_from_pixels
 from .idx import file_name, find_sets, read_splits
 
@@ -78,7 +79,7 @@ def load_mnist(
     Dataset('mnist', n_train=55000, n_test=10000, n_features=784, n_classes=10, dtype=float32)
     """
     check_dtype(dtype)
-    folder = locate_mnist() if data_dir is None else Path(data_dir)
+    folder = locate_mnist() if data_dir is None else check_path("data_dir", data_dir)
     if folder is None:
         folder = cache_dir()
         if not download:
