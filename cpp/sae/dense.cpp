@@ -7,8 +7,8 @@
 
 namespace sae {
 
-// From this size on BLAS, which packs its operands, is faster than our unpacked tiles
-// (benchmarks/test_kernels.py).
+// From this size on products go through BLAS, which packs its operands and needs no transposed copy
+// of w; up to there our tiles are as fast or faster (benchmarks/test_kernels.py).
 template <class T>
 bool Dense<T>::is_wide(Index n_in, Index n_out) {
     return std::min(n_in, n_out) >= 256;
