@@ -6,6 +6,8 @@ And what must matter does: the seed, the stream's purpose, the forced instructio
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -25,6 +27,7 @@ from helpers import (
     draw_y,
 )
 from sae_fast import Autoencoder, StackedAutoencoder, _core, training
+from sae_fast.progress import Progress
 from sae_fast.streams import Purpose, SampleOrder, generator
 from scipy import sparse
 
@@ -77,6 +80,35 @@ def test_threads(kind, dtype):
     expected = train(kind, dtype, 1)
     for n_threads in THREADS[1:]:
         assert_identical(train(kind, dtype, n_threads), expected)
+
+
+class Countdown(Progress):
+    """Hands a model other threads whenever a native call returns."""
+
+    def __init__(self, model, threads, title, n_steps):
+        super().__init__(title, n_steps, shown=False)
+        self.model, self.threads = model, threads
+
+    def advance(self, n_steps):
+        super().advance(n_steps)
+        self.model.n_threads = next(self.threads)
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_threads_that_come_and_go(kind, monkeypatch):
+    """As when arms train side by side and one of them ends."""
+    monkeypatch.setattr(training, "_RESPONSE_SECONDS", 0.0)
+    sizes, zeros, batch_size, steps = TRAININGS[kind]
+    x, y = draw_x(N_SAMPLES, sizes[0], zeros=zeros), draw_y(N_SAMPLES, 4)
+    options = {"steps": steps, "batch_size": batch_size}
+    parameters = []
+    for threads in ((1,), (1, 3, 2, 1, 7)):
+        net = StackedAutoencoder(sizes, 4, init="he", n_threads=1)
+        progress = functools.partial(Countdown, net, itertools.cycle(threads))
+        net.pretrain(x, progress=progress, **options)
+        net.finetune(x, y, progress=progress, **options)
+        parameters.append(net.parameters)
+    assert_identical(*parameters)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

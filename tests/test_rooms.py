@@ -45,6 +45,7 @@ FLOORS = (
     ("sae/kernels", "sae/blas", "sae/parallel"),
     ("sae/dense", "sae/loss"),
     ("sae/input",),
+    ("sae/sparse_batch",),
     ("sae/network",),
     ("sae/trainer",),
     ("bindings",),

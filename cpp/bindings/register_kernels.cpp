@@ -81,18 +81,25 @@ void register_kernels_of(py::module_& m) {
                                      {pw.data(), pm.data(), pv.data(), pw.ld});
               return py::make_tuple(pw.array(), pm.array(), pv.array());
           });
-    m.def("sparse_forward", [=](const std::string& isa, Index32 columns, A values, A w, A b,
-                                bool relu) {
-        Padded<T> pw(w), pb(b), out(1, w.shape(1));
-        table(isa).sparse_forward(columns.size(), out.cols, entries<T>(columns, values).data(),
-                                  pw.data(), pw.ld, pb.data(), relu, out.data());
-        return out.array();
-    });
+    m.def("sparse_forward",
+          [=](const std::string& isa, Index32 columns, A values, A w, A b, bool relu) {
+              Padded<T> pw(w), pb(b), out(1, w.shape(1));
+              // in two blocks, the second on top of the first one's sums
+              const std::vector<Entry<T>> x = entries<T>(columns, values);
+              const auto count = static_cast<std::uint32_t>(x.size());
+              const std::uint32_t start[] = {0, count / 2, count};
+              table(isa).sparse_forward(1, out.cols, {x.data(), start, 2}, pw.data(), pw.ld, false,
+                                        nullptr, relu, out.data(), out.ld);
+              table(isa).sparse_forward(1, out.cols, {x.data(), start + 1, 2}, pw.data(), pw.ld,
+                                        true, pb.data(), relu, out.data(), out.ld);
+              return out.array();
+          });
     m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w, A m0,
                                A v0, const std::vector<double>& adam) {
         Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
-        table(isa).sparse_update(rows.size(), w.shape(1), entries<T>(rows, values).data(),
-                                 pd.data(), pd.ld, step(adam),
+        const std::vector<Entry<T>> x = entries<T>(rows, values);
+        const std::uint32_t start[] = {0, static_cast<std::uint32_t>(x.size())};
+        table(isa).sparse_update(1, w.shape(1), {x.data(), start, 1}, pd.data(), pd.ld, step(adam),
                                  {pw.data(), pm.data(), pv.data(), pw.ld});
         return py::make_tuple(pw.array(), pm.array(), pv.array());
     });

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "sae/loss.hpp"
+#include "sae/sparse_batch.hpp"
 
 namespace sae {
 
@@ -83,14 +84,6 @@ void Network<T>::update_transposed(Index l, Index r0, Index r1) {
 }
 
 template <class T>
-void Network<T>::forward_sparse(Index count, const Entry<T>* x, T* a) const {
-    const Dense<T>& layer = layers_.front();
-    kernels<T>(active_isa())
-        .sparse_forward(count, layer.n_out, x, layer.w.data, layer.w.ld, layer.b,
-                        layer.activation == Activation::relu, a);
-}
-
-template <class T>
 void Network<T>::forward_rows(Index l, Range rows, const Activations<T>& work) const {
     const Dense<T>& layer = layers_[static_cast<std::size_t>(l)];
     const View<T> a = work.a[static_cast<std::size_t>(l)];
@@ -113,25 +106,27 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
     }
     const int team = std::min(useful_threads(n_threads, static_cast<double>(n) * work_per_sample),
                               static_cast<int>(n_chunks));
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const bool sparse = first_layer == 0 && input.sparse();
     std::vector<Activations<T>> work;
+    std::vector<SparseBatch<T>> samples(static_cast<std::size_t>(sparse ? team : 0));
     work.reserve(static_cast<std::size_t>(team));
     for (int t = 0; t < team; ++t) {
         work.emplace_back(layers_, first_layer, last_layer, std::min(n, kChunk));
     }
-    const bool sparse = first_layer == 0 && input.sparse();
-    const Index room = sparse ? input.max_row_nonzeros() : 0;
-    const Buffer<Entry<T>> nonzeros(team * room);
+    for (SparseBatch<T>& batch : samples) batch = {input, layers_.front(), std::min(n, kChunk)};
     run_team(team, [&](Member member) {
         const Activations<T>& mine = work[static_cast<std::size_t>(member.rank)];
-        Entry<T>* x = nonzeros.data() + member.rank * room;
         const Range chunks = member.share(n_chunks);
         for (Index c = chunks.begin; c < chunks.end; ++c) {
             const Index first = c * kChunk;
             const Index rows = std::min(kChunk, n - first);
-            if (!sparse) input.gather(nullptr, first, rows, mine.x);
-            for (Index i = 0; sparse && i < rows; ++i) {
-                const Index count = input.row(first + i, x);
-                forward_sparse(count, x, mine.a.front().row(i));
+            if (sparse) {
+                SparseBatch<T>& batch = samples[static_cast<std::size_t>(member.rank)];
+                batch.read(input, nullptr, first, rows);
+                batch.forward(k, layers_.front(), mine.a.front());
+            } else {
+                input.gather(nullptr, first, rows, mine.x);
             }
             for (Index l = first_layer + sparse; l < last_layer; ++l) {
                 forward_rows(l, {0, rows}, mine);

@@ -44,9 +44,6 @@ class Network {
     // Brings the transposed copy of rows [r0, r1) of a layer's w up to date.
     void update_transposed(Index layer, Index r0, Index r1);
 
-    // One sparse sample, `count` entries, through the first layer: a (n_out).
-    void forward_sparse(Index count, const Entry<T>* x, T* a) const;
-
     // Rows [begin, end) of dense samples or activations through layer l.
     void forward_rows(Index l, Range rows, const Activations<T>& work) const;
 

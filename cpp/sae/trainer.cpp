@@ -53,7 +53,7 @@ bool Trainer<T>::idle(Index column) const {
     return input_.column_nonzeros(column) == 0 && options_.weight_decay == 0;
 }
 
-// Cuts the parameters into tasks, with what each costs.
+// Cuts the parameters into tasks, with what each costs; idle rows are in none.
 template <class T>
 void Trainer<T>::plan() {
     const auto batch = static_cast<double>(options_.batch_size);
@@ -63,19 +63,22 @@ void Trainer<T>::plan() {
         const bool sparse = l == 0 && input_.sparse();
         const double vectors = std::ceil(static_cast<double>(layer.n_out) / lanes);
         const Index step = wide(l) ? kWideTaskRows : kTaskRows;
-        for (Index r = 0; r < layer.n_in; r += step) {
-            const Index end = std::min(r + step, layer.n_in);
-            double products = 0, rows = 0;
-            for (Index j = r; j < end; ++j) {
-                if (sparse && idle(j)) continue;
+        for (Index r = 0; r < layer.n_in;) {
+            const Index begin = r;
+            double products = 0;
+            for (; r < std::min(begin + step, layer.n_in) && !(sparse && idle(r)); ++r) {
                 products += !sparse ? batch
-                                    : batch * static_cast<double>(input_.column_nonzeros(j)) /
+                                    : batch * static_cast<double>(input_.column_nonzeros(r)) /
                                           static_cast<double>(input_.n_samples());
-                ++rows;
             }
-            tasks_.push_back({l, r, end, vectors * (products + rows * kAdamCost)});
+            const auto rows = static_cast<double>(r - begin);
+            if (r > begin) {
+                tasks_.push_back({l, {begin, r}, vectors * (products + rows * kAdamCost)});
+            }
+            while (sparse && r < layer.n_in && idle(r)) ++r;
         }
-        tasks_.push_back({l, layer.n_in, layer.n_in + 1, vectors * (batch + kAdamCost)});
+        if (sparse) n_sparse_tasks_ = static_cast<Index>(tasks_.size());
+        tasks_.push_back({l, {layer.n_in, layer.n_in + 1}, vectors * (batch + kAdamCost)});
     }
     for (const Task& task : tasks_) total_cost_ += task.cost;
 }
@@ -94,13 +97,15 @@ void Trainer<T>::reserve_scratch(int n_threads) {
         const Dense<T>& layer = network_.layers()[static_cast<std::size_t>(l)];
         if (wide(l)) dw = std::max(dw, kWideTaskRows * layer.w.ld);
     }
-    const Index samples = input_.sparse() ? options_.batch_size : 0;
-    const Index features = input_.sparse() ? input_.n_features() : 0;
-    const Index nonzeros = samples * input_.max_row_nonzeros();
     while (static_cast<int>(scratch_.size()) < n_threads) {
-        scratch_.push_back({Buffer<Entry<T>>(nonzeros), Buffer<std::uint32_t>(samples),
-                            Buffer<Entry<T>>(nonzeros), Buffer<std::uint32_t>(features),
-                            Buffer<Entry<T>>(samples), Buffer<T>(dw)});
+        Scratch scratch;
+        if (input_.sparse()) {
+            scratch.samples = {input_, network_.layers().front(), options_.batch_size};
+            scratch.columns = {input_, options_.batch_size};
+            scratch.joined = {input_, options_.batch_size};
+        }
+        scratch.dw = Buffer<T>(dw);
+        scratch_.push_back(std::move(scratch));
     }
 }
 
@@ -168,7 +173,6 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
             loss_delta(index, rows, scratch);
             backward(member, rows);
             member.barrier();
-            if (step < n_steps) prefetch(index + options_.batch_size, rows);
             update(member, adam, tasks, scratch);
             // read by all after this barrier, written again only after the next step's first one
             if (member.rank == 0) stop = Clock::now() >= deadline;
@@ -178,12 +182,6 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
     });
     steps_done_ += done;
     return done;
-}
-
-template <class T>
-void Trainer<T>::prefetch(const std::int64_t* index, Range rows) const {
-    if (!input_.sparse()) return;
-    for (Index i = rows.begin; i < rows.end; ++i) input_.prefetch(index[i]);
 }
 
 template <class T>
@@ -213,35 +211,17 @@ void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range 
     }
 }
 
-// The first layer on the non-zeros, which are then sorted by column for the gradient (a counting
-// sort: within a column they stay in order of samples).
+// The first layer on the non-zeros, which are then sorted by column for the gradient.
 template <class T>
 void Trainer<T>::forward_sparse(const std::int64_t* index, Range rows, Scratch& scratch) {
-    std::uint32_t* column_end = scratch.column_end.data();
-    std::fill_n(column_end, input_.n_features(), 0u);
-    Index end = 0;
-    for (Index i = rows.begin; i < rows.end; ++i) {
-        Entry<T>* x = scratch.by_sample.data() + end;
-        const Index count = input_.row(index[i], x);
-        network_.forward_sparse(count, x, work_.a.front().row(i));
-        for (Index t = 0; t < count; ++t) ++column_end[x[t].index];
-        end += count;
-        scratch.sample_end.data()[i - rows.begin] = static_cast<std::uint32_t>(end);
-    }
-    std::uint32_t start = 0;
-    for (Index j = 0; j < input_.n_features(); ++j) {
-        const std::uint32_t count = column_end[j];
-        column_end[j] = start;  // moves to the column's end while it is filled
-        start += count;
-    }
-    Index t = 0;
-    for (Index i = rows.begin; i < rows.end; ++i) {
-        for (; t < scratch.sample_end.data()[i - rows.begin]; ++t) {
-            const Entry<T> entry = scratch.by_sample.data()[t];
-            scratch.by_column.data()[column_end[entry.index]++] = {static_cast<std::uint32_t>(i),
-                                                                   entry.value};
-        }
-    }
+    const Index n = rows.end - rows.begin;
+    const View<T> a = work_.a.front();
+    SparseBatch<T>& samples = scratch.samples;
+    samples.read(input_, index + rows.begin, 0, n);
+    samples.forward(kernels<T>(active_isa()), network_.layers().front(),
+                    {a.row(rows.begin), n, a.cols, a.ld});
+
+    scratch.columns.sort(samples, rows.begin);
 }
 
 // The gradient with respect to the last layer's output.
@@ -250,15 +230,14 @@ void Trainer<T>::loss_delta(const std::int64_t* index, Range rows, const Scratch
     const Kernels<T>& k = kernels<T>(active_isa());
     const View<T> a = work_.a.back();
     const View<T> delta = deltas_.a.back();
-    Index t = 0;
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (options_.loss != Loss::squared_error) {
             classification_delta(options_.loss, a.cols, a.row(i), labels_[index[i]], delta.row(i));
         } else if (input_.sparse()) {
             k.squared_error_delta(a.cols, a.row(i), nullptr, delta.row(i));
-            for (; t < scratch.sample_end.data()[i - rows.begin]; ++t) {
-                const Entry<T> entry = scratch.by_sample.data()[t];
-                delta(i, entry.index) -= 2 * entry.value;
+            const Entry<T>* end = scratch.samples.end(i - rows.begin);
+            for (const Entry<T>* x = scratch.samples.begin(i - rows.begin); x != end; ++x) {
+                delta(i, x->index) -= 2 * x->value;
             }
         } else {
             k.squared_error_delta(a.cols, a.row(i), work_.x.row(i), delta.row(i));
@@ -296,23 +275,24 @@ template <class T>
 void Trainer<T>::update(const Member& member, const AdamStep<T>& adam, Range tasks,
                         Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());
-    for (Index t = tasks.begin; t < tasks.end; ++t) {
+    const Index sparse_end = std::clamp(n_sparse_tasks_, tasks.begin, tasks.end);
+    update_sparse(member, adam, {tasks.begin, sparse_end}, scratch);
+    for (Index t = sparse_end; t < tasks.end; ++t) {
         const Task& task = tasks_[static_cast<std::size_t>(t)];
         const auto at = static_cast<std::size_t>(task.layer);
         const Dense<T>& layer = network_.layers()[at];
         const View<T> delta = deltas_.a[at];
         const Index offset = layer.w.data - network_.parameters().data();
-        if (task.begin == layer.n_in) {
+        if (task.rows.begin == layer.n_in) {
             const Index bias = offset + layer.n_in * layer.w.ld;
             dense_update_bias<T>(k, layer, delta, adam, m_.data() + bias, v_.data() + bias);
-        } else if (task.layer == 0 && input_.sparse()) {
-            update_sparse(member, adam, task, scratch);
         } else {
             const View<T> x = task.layer == 0 ? work_.x : work_.a[at - 1];
-            dense_update<T>(k, layer, x, delta, adam, m_.data() + offset, v_.data() + offset,
-                            task.begin, task.end,
-                            {scratch.dw.data(), task.end - task.begin, layer.n_out, layer.w.ld});
-            network_.update_transposed(task.layer, task.begin, task.end);
+            dense_update<T>(
+                k, layer, x, delta, adam, m_.data() + offset, v_.data() + offset, task.rows.begin,
+                task.rows.end,
+                {scratch.dw.data(), task.rows.end - task.rows.begin, layer.n_out, layer.w.ld});
+            network_.update_transposed(task.layer, task.rows.begin, task.rows.end);
         }
     }
 }
@@ -320,25 +300,24 @@ void Trainer<T>::update(const Member& member, const AdamStep<T>& adam, Range tas
 // Rows of the first w. A row's gradient needs the non-zeros of its column: those of each thread's
 // samples one after the other, which is the order of the batch.
 template <class T>
-void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, const Task& task,
+void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, Range tasks,
                                Scratch& scratch) {
-    const Kernels<T>& k = kernels<T>(active_isa());
-    const Dense<T>& layer = network_.layers().front();
-    const View<T> delta = deltas_.a.front();
-    Entry<T>* column = scratch.column.data();
-    for (Index j = task.begin; j < task.end; ++j) {
-        if (idle(j)) continue;
-        Index count = 0;
-        for (int rank = 0; rank < member.size; ++rank) {
-            const Scratch& part = scratch_[static_cast<std::size_t>(rank)];
-            const Index begin = j == 0 ? 0 : part.column_end.data()[j - 1];
-            const Index n = part.column_end.data()[j] - begin;
-            std::copy_n(part.by_column.data() + begin, n, column + count);
-            count += n;
+    if (tasks.begin == tasks.end) return;
+    const auto rows = [&](Index t) { return tasks_[static_cast<std::size_t>(t)].rows; };
+    if (member.size > 1) {
+        const auto part = [&](int rank) -> const SparseColumns<T>& {
+            return scratch_[static_cast<std::size_t>(rank)].columns;
+        };
+        scratch.joined.join(member.size, part, {rows(tasks.begin).begin, rows(tasks.end - 1).end});
+    }
+    const SparseColumns<T>& columns = member.size > 1 ? scratch.joined : scratch.columns;
+    const Dense<T>& layer = network_.layers().front();  // its w opens the arena
+    const Index n_blocks = columns.n_blocks(layer, options_.batch_size);
+    for (Index block = 0; block < n_blocks; ++block) {
+        for (Index t = tasks.begin; t < tasks.end; ++t) {
+            columns.update(kernels<T>(active_isa()), layer, deltas_.a.front(), adam, m_.data(),
+                           v_.data(), rows(t), block, n_blocks);
         }
-        const Index at = j * layer.w.ld;  // the first layer's w opens the arena
-        k.sparse_update(count, layer.n_out, column, delta.data, delta.ld, adam,
-                        {layer.w.data + at, m_.data() + at, v_.data() + at, layer.w.ld});
     }
 }
 

@@ -14,6 +14,7 @@
 
 #include "sae/loss.hpp"
 #include "sae/network.hpp"
+#include "sae/sparse_batch.hpp"
 
 namespace sae {
 
@@ -47,18 +48,15 @@ class Trainer {
     // A part of the parameters that one thread updates on its own: rows of a layer's w, or its b.
     struct Task {
         Index layer;
-        Index begin, end;  // rows of w; n_in … n_in + 1 is the bias
-        double cost;       // vector operations, roughly
+        Range rows;   // of w; n_in … n_in + 1 is the bias
+        double cost;  // vector operations, roughly
     };
-    // What belongs to one thread. In the phase by rows it writes down the non-zeros of its samples,
-    // by sample and then sorted by column; in the phase by parameters all threads read the latter.
+    // What belongs to one thread. In the phase by rows it reads its samples and sorts them by
+    // column; in the phase by parameters it joins from all threads the columns that it updates.
     struct Scratch {
-        Buffer<Entry<T>> by_sample;        // (rows, max_row_nonzeros), filled without gaps
-        Buffer<std::uint32_t> sample_end;  // (rows): where each sample's entries end
-        Buffer<Entry<T>> by_column;        // the same, sorted; the index is the row in the batch
-        Buffer<std::uint32_t> column_end;  // (n_features): where each column's entries end
-        Buffer<Entry<T>> column;           // (batch_size): one column of all threads
-        Buffer<T> dw;                      // (rows of a task, padded n_out of the widest layer)
+        SparseBatch<T> samples;
+        SparseColumns<T> columns, joined;
+        Buffer<T> dw;  // (rows of a task, padded n_out of the widest layer)
     };
 
     bool wide(Index layer) const;
@@ -69,13 +67,12 @@ class Trainer {
     Range task_share(Member member) const;
     AdamStep<T> adam_step(Index step) const;
 
-    void prefetch(const std::int64_t* index, Range rows) const;
     void forward(const Member& member, const std::int64_t* index, Range rows, Scratch& scratch);
     void forward_sparse(const std::int64_t* index, Range rows, Scratch& scratch);
     void loss_delta(const std::int64_t* index, Range rows, const Scratch& scratch);
     void backward(const Member& member, Range rows);
     void update(const Member& member, const AdamStep<T>& adam, Range tasks, Scratch& scratch);
-    void update_sparse(const Member& member, const AdamStep<T>& adam, const Task& task,
+    void update_sparse(const Member& member, const AdamStep<T>& adam, Range tasks,
                        Scratch& scratch);
 
     Network<T>& network_;
@@ -87,6 +84,7 @@ class Trainer {
     Activations<T> deltas_;  // their gradients; its x is not used
     Buffer<T> m_, v_;        // moments, laid out as the network's parameters
     std::vector<Task> tasks_;
+    Index n_sparse_tasks_ = 0;  // the first ones, on the non-zeros of a sparse input
     double total_cost_ = 0;
     std::vector<Scratch> scratch_;  // one per thread
 };

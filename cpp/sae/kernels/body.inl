@@ -167,43 +167,52 @@ SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, I
     }
 }
 
-// N vectors of the sum over the entries of value * b[index].
+// For each of m sparse rows N vectors of `resume` (m, n), or of zero if it is null, plus the sum
+// over the row's entries of value * b[index].
 template <int N, class T, class Epilogue>
-void sparse_tile(Index count, const Entry<T>* x, const T* b, Index ldb, Index c0,
-                 Epilogue epilogue) {
-    Vector<T> sum[N] = {};
-    for (Index t = 0; t < count; ++t) {
-        const T* row = b + static_cast<Index>(x[t].index) * ldb;
-        const T s = x[t].value;
+void sparse_panel(Index m, const SparseRows<T>& x, const T* b, Index ldb, const T* resume,
+                  Index ldr, Index c0, Epilogue epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        const Entry<T>* entry = x.entries + x.start[r * x.stride];
+        const Entry<T>* end = x.entries + x.start[r * x.stride + 1];
+        Vector<T> sum[N] = {};
+        if (resume) {
 #pragma GCC unroll 32
-        for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
+            for (int j = 0; j < N; ++j) sum[j] = load(resume + r * ldr + c0 + j * kLanes<T>);
+        }
+        for (; entry != end; ++entry) {
+            const T* row = b + static_cast<Index>(entry->index) * ldb;
+            const T s = entry->value;
+#pragma GCC unroll 32
+            for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
+        }
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) epilogue(r, c0 + j * kLanes<T>, sum[j]);
     }
-#pragma GCC unroll 32
-    for (int j = 0; j < N; ++j) epilogue(0, c0 + j * kLanes<T>, sum[j]);
 }
 
 // As many vectors at once as the registers hold beside the operands: 13 of 16.
 inline constexpr int kSparseVectors = 13;
 
 template <int N, class T, class Epilogue>
-SAE_INLINE void sparse_rest(Index left, Index count, const Entry<T>* x, const T* b, Index ldb,
-                            Index c0, Epilogue epilogue) {
+SAE_INLINE void sparse_rest(Index left, Index m, const SparseRows<T>& x, const T* b, Index ldb,
+                            const T* resume, Index ldr, Index c0, Epilogue epilogue) {
     if (left == N) {
-        sparse_tile<N>(count, x, b, ldb, c0, epilogue);
+        sparse_panel<N>(m, x, b, ldb, resume, ldr, c0, epilogue);
     } else if constexpr (N > 1) {
-        sparse_rest<N - 1>(left, count, x, b, ldb, c0, epilogue);
+        sparse_rest<N - 1>(left, m, x, b, ldb, resume, ldr, c0, epilogue);
     }
 }
 
 template <class T, class Epilogue>
-SAE_INLINE void sparse_product(Index count, Index n, const Entry<T>* x, const T* b, Index ldb,
-                               Epilogue epilogue) {
+SAE_INLINE void sparse_product(Index m, Index n, const SparseRows<T>& x, const T* b, Index ldb,
+                               const T* resume, Index ldr, Epilogue epilogue) {
     Index left = (n + kLanes<T> - 1) / kLanes<T>;
     Index c = 0;
     for (; left > kSparseVectors; left -= kSparseVectors, c += kSparseVectors * kLanes<T>) {
-        sparse_tile<kSparseVectors>(count, x, b + c, ldb, c, epilogue);
+        sparse_panel<kSparseVectors>(m, x, b + c, ldb, resume, ldr, c, epilogue);
     }
-    sparse_rest<kSparseVectors>(left, count, x, b + c, ldb, c, epilogue);
+    sparse_rest<kSparseVectors>(left, m, x, b + c, ldb, resume, ldr, c, epilogue);
 }
 
 template <class T, class Epilogue>
@@ -234,15 +243,21 @@ void dense_update(Index rows, Index n, Index batch, const T* x, Index ldx, Index
 }
 
 template <class T>
-void sparse_forward(Index count, Index n, const Entry<T>* x, const T* w, Index ldw, const T* b,
-                    bool relu, T* out) {
-    sparse_product(count, n, x, w, ldw, Activate<T>{b, relu, out, 0});
+void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw, bool resume,
+                    const T* b, bool relu, T* out, Index ldo) {
+    const T* sums = resume ? out : nullptr;
+    if (b) {
+        sparse_product(m, n, x, w, ldw, sums, ldo, Activate<T>{b, relu, out, ldo});
+    } else {
+        sparse_product(m, n, x, w, ldw, sums, ldo, Mask<T>{nullptr, 0, out, ldo});
+    }
 }
 
 template <class T>
-void sparse_update(Index count, Index n, const Entry<T>* x, const T* delta, Index ldd,
+void sparse_update(Index rows, Index n, const SparseRows<T>& x, const T* delta, Index ldd,
                    const AdamStep<T>& adam, const AdamRows<T>& parameters) {
-    sparse_product(count, n, x, delta, ldd, Adam<T>{adam, parameters});
+    const T* from_zero = nullptr;
+    sparse_product(rows, n, x, delta, ldd, from_zero, Index{0}, Adam<T>{adam, parameters});
 }
 
 template <class T>

@@ -41,6 +41,15 @@ struct Entry {
     T value;
 };
 
+// Sparse rows, or a part of each: row r has the entries from start[r * stride] up to
+// start[r * stride + 1].
+template <class T>
+struct SparseRows {
+    const Entry<T>* entries;
+    const std::uint32_t* start;
+    Index stride;
+};
+
 template <class T>
 struct Kernels {
     // out (m, n) = activation(x (m, k) w (k, n) + b (n))
@@ -54,11 +63,12 @@ struct Kernels {
     void (*dense_update)(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs,
                          const T* delta, Index ldd, const AdamStep<T>& adam,
                          const AdamRows<T>& parameters);
-    // out (n) = activation(sum over the entries of value * w[index] + b (n))
-    void (*sparse_forward)(Index count, Index n, const Entry<T>* x, const T* w, Index ldw,
-                           const T* b, bool relu, T* out);
-    // Adam on one row of w with dw (n) = sum over the entries of value * delta[index]
-    void (*sparse_update)(Index count, Index n, const Entry<T>* x, const T* delta, Index ldd,
+    // out (m, n) = activation(sum over the entries of value * w[index] + b (n)); resume: on top of
+    // the sums in out; b null: the sums alone, for a later call to resume
+    void (*sparse_forward)(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw,
+                           bool resume, const T* b, bool relu, T* out, Index ldo);
+    // Adam on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[index]
+    void (*sparse_update)(Index rows, Index n, const SparseRows<T>& x, const T* delta, Index ldd,
                           const AdamStep<T>& adam, const AdamRows<T>& parameters);
     // The epilogues of the above on a product that BLAS left in memory.
     void (*bias_activation)(Index m, Index n, const T* b, bool relu, T* out, Index ldo);
