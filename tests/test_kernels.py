@@ -232,6 +232,37 @@ def test_squared_error_is_the_same_on_every_instruction_set(case):
     assert kernels.squared_error(isa, a, x) == kernels.squared_error("baseline", a, x)
 
 
+def test_exp_shifted(case):
+    isa, kernels, dtype = case
+    lowest = -87.3 if dtype == np.float32 else -708.3
+    x = np.concatenate([np.linspace(lowest, 0, 20_001), -np.logspace(-12, 1, 999)]).astype(dtype)
+    got = kernels.exp_shifted(isa, x, dtype.type(0)).ravel()[: x.size]
+    expected = np.exp(x.astype(np.longdouble))  # on some systems no wider than float64
+    error = np.abs(got.astype(np.longdouble) - expected) / expected
+    assert error.max() < 1.5 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("n", [1, 5, 8, 10, 16, 17, 33])
+def test_exp_shifted_leaves_the_padding_zero(case, n):
+    isa, kernels, dtype = case
+    (z,) = draw(dtype, (n,))
+    got = kernels.exp_shifted(isa, z, z.max()).ravel()
+    np.testing.assert_allclose(got[:n], np.exp(z - z.max()), rtol=4 * np.finfo(dtype).eps)
+    assert not got[n:].any()
+
+
+def test_exp_shifted_at_the_ends(case):
+    isa, kernels, dtype = case
+    z = np.array([0, -1e4, -np.inf, np.nan, 3, -88, -104, -709, -750], dtype)
+    with np.errstate(under="ignore"):
+        expected = np.exp(z.astype(np.longdouble)).astype(dtype)
+    expected[np.abs(expected) < np.finfo(dtype).tiny] = 0
+    expected[3] = np.nan
+    got = kernels.exp_shifted(isa, z, dtype.type(0)).ravel()[: z.size]
+    np.testing.assert_allclose(got, expected, rtol=2 * np.finfo(dtype).eps)
+    assert got[0] == 1
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_relu_shows_what_is_not_finite(case, value):
     """NaN must come through, or divergence would look like a dead unit."""

@@ -123,6 +123,11 @@ void register_kernels_of(py::module_& m) {
         table(isa).squared_error_delta(a.size(), pa.data(), px.data(), out.data());
         return out.array();
     });
+    m.def("exp_shifted", [=](const std::string& isa, A z, T largest) {
+        Padded<T> pz(z), out(1, pz.ld);  // the padding too, which stays zero
+        table(isa).exp_shifted(z.size(), pz.data(), largest, out.data());
+        return out.array();
+    });
     m.def("squared_error", [=](const std::string& isa, A a, A x) {
         return table(isa).squared_error(a.size(), a.data(), x.data());
     });

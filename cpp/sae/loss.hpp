@@ -14,16 +14,19 @@ enum class Loss {
     article,        // -log clip(softmax(z)[label], 1e-10, 1); below the clip there is no gradient
 };
 
-// p = softmax(z), n elements each; they may be the same array.
-template <class T>
-void softmax_row(Index n, const T* z, T* p);
+// Rows of n elements, all padded.
 
-// Loss of one row of logits.
+// p = softmax(z); they may be the same array.
 template <class T>
-double classification_loss(Loss loss, Index n, const T* z, Index label);
+void softmax_row(const Kernels<T>& kernels, Index n, const T* z, T* p);
+
+// Loss of one row of logits, which are lost.
+template <class T>
+double classification_loss(const Kernels<T>& kernels, Loss loss, Index n, T* z, Index label);
 
 // delta = d loss / d z: softmax(z) - onehot(label), or zero where the article's clip cuts.
 template <class T>
-void classification_delta(Loss loss, Index n, const T* z, Index label, T* delta);
+void classification_delta(const Kernels<T>& kernels, Loss loss, Index n, const T* z, Index label,
+                          T* delta);
 
 }  // namespace sae

@@ -139,13 +139,13 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
 template <class T>
 void Network<T>::predict(const Input<T>& input, Index first_layer, Index last_layer, bool softmax,
                          int n_threads, T* out) const {
+    const Kernels<T>& k = kernels<T>(active_isa());
     for_each_chunk(input, first_layer, last_layer, n_threads,
                    [&](Index first, Index rows, const Activations<T>& work) {
                        const View<T> a = work.a[static_cast<std::size_t>(last_layer - 1)];
                        for (Index i = 0; i < rows; ++i) {
-                           T* row = out + (first + i) * a.cols;
-                           std::copy_n(a.row(i), a.cols, row);
-                           if (softmax) softmax_row(a.cols, a.row(i), row);
+                           if (softmax) softmax_row(k, a.cols, a.row(i), a.row(i));
+                           std::copy_n(a.row(i), a.cols, out + (first + i) * a.cols);
                        }
                    });
 }

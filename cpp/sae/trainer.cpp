@@ -232,7 +232,8 @@ void Trainer<T>::loss_delta(const std::int64_t* index, Range rows, const Scratch
     const View<T> delta = deltas_.a.back();
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (options_.loss != Loss::squared_error) {
-            classification_delta(options_.loss, a.cols, a.row(i), labels_[index[i]], delta.row(i));
+            classification_delta(k, options_.loss, a.cols, a.row(i), labels_[index[i]],
+                                 delta.row(i));
         } else if (input_.sparse()) {
             k.squared_error_delta(a.cols, a.row(i), nullptr, delta.row(i));
             const Entry<T>* end = scratch.samples.end(i - rows.begin);
@@ -338,11 +339,11 @@ Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std:
                                    }
                                } else {
                                    for (Index i = 0; i < rows; ++i) {
-                                       const T* z = a.row(i);
+                                       T* z = a.row(i);
                                        const std::int64_t label = labels[first + i];
-                                       sum.loss += classification_loss(loss, a.cols, z, label);
                                        sum.n_correct +=
                                            std::max_element(z, z + a.cols) - z == label;
+                                       sum.loss += classification_loss(k, loss, a.cols, z, label);
                                    }
                                }
                                chunks[static_cast<std::size_t>(first / Network<T>::kChunk)] = sum;

@@ -79,6 +79,8 @@ struct Kernels {
     void (*transpose)(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo);
     // delta (n) = 2 (a (n) - x (n)); x null: 2 a
     void (*squared_error_delta)(Index n, const T* a, const T* x, T* delta);
+    // p (n) = exp(z (n) - largest), zero from where T has no normal number on; p may be z
+    void (*exp_shifted)(Index n, const T* z, T largest, T* p);
     // sum of (a - x)^2 over n elements, in float64
     double (*squared_error)(Index n, const T* a, const T* x);
 };
