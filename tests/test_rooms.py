@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -274,7 +276,28 @@ def test_the_stub_names_what_the_core_has():
                 assert hasattr(getattr(_core, node.name), method), f"{node.name}.{method}"
 
 
+def test_importing_loads_the_core_alone():
+    """What is not used costs nothing: NumPy comes with the first name that needs it."""
+    code = (
+        "import sys, sae_fast\n"
+        "print(*(name for name in ('numpy', 'tqdm', 'matplotlib', 'sklearn', 'safetensors')"
+        " if name in sys.modules))\n"
+        "ours = [name for name in sys.modules if name.startswith('sae_fast')]\n"
+        "print(*sorted(name for name in ours if not name.startswith('sae_fast._core.')))\n"
+        "sae_fast.Autoencoder, sae_fast.datasets, sae_fast.info()\n"
+        "print('matplotlib' in sys.modules, 'sklearn' in sys.modules, callable(sae_fast.info))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["", "sae_fast sae_fast._core", "False False True"]
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match=r"'sae_fast' has no attribute 'Autoencoders'"):
+        sae_fast.Autoencoders  # noqa: B018
+
+
 def test_public_names():
+    assert set(sae_fast.__all__) <= set(dir(sae_fast))
     assert sorted(sae_fast.__all__) == sorted(set(sae_fast.__all__))
     for name in sae_fast.__all__:
         assert hasattr(sae_fast, name)

@@ -1,23 +1,32 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Stacked autoencoders, and small dense networks in general, trained fast on CPUs."""
+"""Stacked autoencoders, and small dense networks in general, trained fast on CPUs.
 
-from . import datasets
+Importing the package loads the compiled core, which fails here and now if it cannot run on this
+processor; everything else, NumPy included, is loaded with the first name that needs it.
+"""
+
+import importlib
+
 from ._core import build_config as _build_config
-from .autoencoder import Autoencoder
-from .errors import (
-    CheckpointError,
-    DataError,
-    DatasetUnavailableError,
-    DivergenceError,
-    ModelFileError,
-    OutputError,
-    SaeFastError,
-)
-from .experiment import run_experiment, run_reconstruction
-from .info import info
-from .model_file import load
-from .results import ArmResult, ExperimentResult, History, LayerResult, Reconstructions
-from .stacked import StackedAutoencoder
+
+TYPE_CHECKING = False  # typing's own costs an import
+if TYPE_CHECKING:
+    from . import datasets, plot
+    from .autoencoder import Autoencoder
+    from .environment import info
+    from .errors import (
+        CheckpointError,
+        DataError,
+        DatasetUnavailableError,
+        DivergenceError,
+        ModelFileError,
+        OutputError,
+        SaeFastError,
+    )
+    from .experiment import run_experiment, run_reconstruction
+    from .model_file import load
+    from .results import ArmResult, ExperimentResult, History, LayerResult, Reconstructions
+    from .stacked import StackedAutoencoder
 
 __version__: str = _build_config()["version"]
 
@@ -40,6 +49,37 @@ __all__ = [
     "datasets",
     "info",
     "load",
+    "plot",
     "run_experiment",
     "run_reconstruction",
 ]
+
+#: Where each public name lives; modules stand for themselves.
+_HOMES = {
+    "Autoencoder": "autoencoder",
+    "StackedAutoencoder": "stacked",
+    "info": "environment",
+    "load": "model_file",
+    "run_experiment": "experiment",
+    "run_reconstruction": "experiment",
+    **dict.fromkeys(
+        ("ArmResult", "ExperimentResult", "History", "LayerResult", "Reconstructions"), "results"
+    ),
+    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used."""
+    if name in _HOMES:
+        value: object = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    elif name in __all__:
+        value = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

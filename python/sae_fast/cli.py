@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
+from .environment import info
 from .errors import DataError, SaeFastError
 from .experiment import ARMS, DATASETS, HIDDEN, run_experiment, run_reconstruction
-from .info import info
 from .results import ExperimentResult
 from .threads import MOST_THREADS
 from .validation import MOST_UNITS, check_float, check_int, check_width

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from . import datasets
 from .autoencoder import Autoencoder
 from .datasets import Dataset
+from .environment import info
 from .errors import DataError
-from .info import info
 from .inputs import as_input
 from .pca import PCA
 from .progress import Progress
