@@ -49,7 +49,7 @@ FLOORS = (
     ("sae/input",),
     ("sae/sparse_batch",),
     ("sae/network",),
-    ("sae/trainer",),
+    ("sae/trainer", "sae/evaluation"),
     ("bindings",),
 )
 KERNELS_MAY_INCLUDE = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "bindings.hpp"
+#include "sae/evaluation.hpp"
 #include "sae/trainer.hpp"
 
 namespace sae::bindings {

@@ -93,7 +93,7 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
                 }
             }
         });
-        count_columns();
+        sum_columns();
     });
 }
 
@@ -133,7 +133,7 @@ Input<T>::Input(const CsrSource<I>& source, T scale)
             }
         }
     });
-    count_columns();
+    sum_columns();
 }
 
 // Room for the non-zeros, given each row's count.
@@ -173,10 +173,19 @@ void Input<T>::put(Index at, Index column, S value) {
 }
 
 template <class T>
-void Input<T>::count_columns() {
-    column_nonzeros_.assign(static_cast<std::size_t>(n_features_), 0);
-    for (Index at = 0; at < n_nonzero_; ++at) {
-        ++column_nonzeros_[columns16_.data() ? columns16_.data()[at] : columns32_.data()[at]];
+void Input<T>::sum_columns() {
+    const auto n = static_cast<std::size_t>(n_features_);
+    column_nonzeros_.assign(n, 0);
+    column_sums_.assign(n, 0);
+    Buffer<Entry<T>> x(max_row_nonzeros_);
+    for (Index i = 0; i < n_samples_; ++i) {
+        const Index count = row(i, x.data());
+        for (Index t = 0; t < count; ++t) {
+            const auto value = static_cast<double>(x.data()[t].value);
+            ++column_nonzeros_[x.data()[t].index];
+            column_sums_[x.data()[t].index] += value;
+            sum_squares_ += value * value;
+        }
     }
 }
 

@@ -62,6 +62,9 @@ class Input {
     Index max_row_nonzeros() const { return max_row_nonzeros_; }
     // Non-zeros of the whole set in one column.
     Index column_nonzeros(Index j) const { return column_nonzeros_[static_cast<std::size_t>(j)]; }
+    // Sums over the whole set: of each column's values, and of all squares.
+    double column_sum(Index j) const { return column_sums_[static_cast<std::size_t>(j)]; }
+    double sum_squares() const { return sum_squares_; }
     // Brings nearer, for a row() to come, where a sample's non-zeros are, and then themselves.
     void prefetch_start(Index sample) const { __builtin_prefetch(row_start_.data() + sample); }
     void prefetch(Index sample) const;
@@ -70,7 +73,7 @@ class Input {
     void start_sparse(const std::vector<Index>& counts, bool bytes);
     template <class S>
     void put(Index at, Index column, S value);
-    void count_columns();
+    void sum_columns();
 
     DenseSource source_{};
     T scale_ = 1;
@@ -81,6 +84,8 @@ class Input {
     Buffer<std::uint8_t> bytes_;          // (n_nonzero), before scaling, if the source is uint8
     Buffer<T> values_;                    // else, scaled
     std::vector<Index> column_nonzeros_;  // (n_features)
+    std::vector<double> column_sums_;     // (n_features)
+    double sum_squares_ = 0;
 };
 
 }  // namespace sae

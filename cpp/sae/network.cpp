@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "sae/loss.hpp"
-#include "sae/sparse_batch.hpp"
 
 namespace sae {
 
@@ -109,20 +108,22 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
     const Kernels<T>& k = kernels<T>(active_isa());
     const bool sparse = first_layer == 0 && input.sparse();
     std::vector<Activations<T>> work;
-    std::vector<SparseBatch<T>> samples(static_cast<std::size_t>(sparse ? team : 0));
+    std::vector<SparseBatch<T>> samples(static_cast<std::size_t>(team));
     work.reserve(static_cast<std::size_t>(team));
     for (int t = 0; t < team; ++t) {
         work.emplace_back(layers_, first_layer, last_layer, std::min(n, kChunk));
     }
-    for (SparseBatch<T>& batch : samples) batch = {input, layers_.front(), std::min(n, kChunk)};
+    for (SparseBatch<T>& batch : samples) {
+        if (sparse) batch = {input, layers_.front(), std::min(n, kChunk)};
+    }
     run_team(team, [&](Member member) {
         const Activations<T>& mine = work[static_cast<std::size_t>(member.rank)];
+        SparseBatch<T>& batch = samples[static_cast<std::size_t>(member.rank)];
         const Range chunks = member.share(n_chunks);
         for (Index c = chunks.begin; c < chunks.end; ++c) {
             const Index first = c * kChunk;
             const Index rows = std::min(kChunk, n - first);
             if (sparse) {
-                SparseBatch<T>& batch = samples[static_cast<std::size_t>(member.rank)];
                 batch.read(input, nullptr, first, rows);
                 batch.forward(k, layers_.front(), mine.a.front());
             } else {
@@ -131,7 +132,7 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
             for (Index l = first_layer + sparse; l < last_layer; ++l) {
                 forward_rows(l, {0, rows}, mine);
             }
-            f(first, rows, mine);
+            f({member.rank, first, rows, mine, batch});
         }
     });
 }
@@ -140,25 +141,23 @@ template <class T>
 void Network<T>::predict(const Input<T>& input, Index first_layer, Index last_layer, bool softmax,
                          int n_threads, T* out) const {
     const Kernels<T>& k = kernels<T>(active_isa());
-    for_each_chunk(input, first_layer, last_layer, n_threads,
-                   [&](Index first, Index rows, const Activations<T>& work) {
-                       const View<T> a = work.a[static_cast<std::size_t>(last_layer - 1)];
-                       for (Index i = 0; i < rows; ++i) {
-                           if (softmax) softmax_row(k, a.cols, a.row(i), a.row(i));
-                           std::copy_n(a.row(i), a.cols, out + (first + i) * a.cols);
-                       }
-                   });
+    for_each_chunk(input, first_layer, last_layer, n_threads, [&](const Chunk<T>& chunk) {
+        const View<T> a = chunk.work.a[static_cast<std::size_t>(last_layer - 1)];
+        for (Index i = 0; i < chunk.rows; ++i) {
+            if (softmax) softmax_row(k, a.cols, a.row(i), a.row(i));
+            std::copy_n(a.row(i), a.cols, out + (chunk.first + i) * a.cols);
+        }
+    });
 }
 
 template <class T>
 void Network<T>::classify(const Input<T>& input, int n_threads, std::int64_t* classes) const {
-    for_each_chunk(
-        input, 0, n_layers(), n_threads, [&](Index first, Index rows, const Activations<T>& work) {
-            const View<T> a = work.a.back();
-            for (Index i = 0; i < rows; ++i) {
-                classes[first + i] = std::max_element(a.row(i), a.row(i) + a.cols) - a.row(i);
-            }
-        });
+    for_each_chunk(input, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
+        const View<T> a = chunk.work.a.back();
+        for (Index i = 0; i < chunk.rows; ++i) {
+            classes[chunk.first + i] = std::max_element(a.row(i), a.row(i) + a.cols) - a.row(i);
+        }
+    });
 }
 
 template <class T>
@@ -168,15 +167,14 @@ std::vector<Index> Network<T>::count_dead_units(const Input<T>& input, int n_thr
     for (const Dense<T>& layer : layers_) n_units += layer.n_out;
     // (n_chunks, n_units): whether the unit is alive on a sample of the chunk
     std::vector<char> alive(static_cast<std::size_t>(n_chunks * n_units));
-    for_each_chunk(input, 0, n_layers(), n_threads,
-                   [&](Index first, Index rows, const Activations<T>& work) {
-                       char* unit = alive.data() + first / kChunk * n_units;
-                       for (const View<T>& a : work.a) {
-                           for (Index j = 0; j < a.cols; ++j, ++unit) {
-                               for (Index i = 0; i < rows && !*unit; ++i) *unit = a(i, j) != T(0);
-                           }
-                       }
-                   });
+    for_each_chunk(input, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
+        char* unit = alive.data() + chunk.first / kChunk * n_units;
+        for (const View<T>& a : chunk.work.a) {
+            for (Index j = 0; j < a.cols; ++j, ++unit) {
+                for (Index i = 0; i < chunk.rows && !*unit; ++i) *unit = a(i, j) != T(0);
+            }
+        }
+    });
     std::vector<Index> dead;
     Index unit = 0;
     for (const Dense<T>& layer : layers_) {

@@ -11,6 +11,7 @@
 #include "sae/dense.hpp"
 #include "sae/input.hpp"
 #include "sae/parallel.hpp"
+#include "sae/sparse_batch.hpp"
 
 namespace sae {
 
@@ -24,6 +25,15 @@ struct Activations {
 
    private:
     Buffer<T> arena_;
+};
+
+// Consecutive samples of a set and what a network makes of them.
+template <class T>
+struct Chunk {
+    int rank;  // of the thread that has it
+    Index first, rows;
+    const Activations<T>& work;
+    const SparseBatch<T>& samples;  // if the input is sparse and goes into the first layer
 };
 
 template <class T>
@@ -47,9 +57,9 @@ class Network {
     // Rows [begin, end) of dense samples or activations through layer l.
     void forward_rows(Index l, Range rows, const Activations<T>& work) const;
 
-    // f(first sample, rows, activations) for consecutive chunks of the input, in any order and on
-    // several threads, each chunk run through the layers [first_layer, last_layer).
-    using ChunkFunction = std::function<void(Index, Index, const Activations<T>&)>;
+    // f for consecutive chunks of the input, in any order and on up to n_threads threads, each
+    // chunk run through the layers [first_layer, last_layer).
+    using ChunkFunction = std::function<void(const Chunk<T>&)>;
     void for_each_chunk(const Input<T>& input, Index first_layer, Index last_layer, int n_threads,
                         const ChunkFunction& f) const;
 

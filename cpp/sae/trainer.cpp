@@ -322,55 +322,7 @@ void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, Ra
     }
 }
 
-template <class T>
-Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std::int64_t* labels,
-                    Loss loss, double weight_decay, int n_threads) {
-    const Kernels<T>& k = kernels<T>(active_isa());
-    const Index n_chunks = (input.n_samples() + Network<T>::kChunk - 1) / Network<T>::kChunk;
-    std::vector<Evaluation> chunks(static_cast<std::size_t>(n_chunks));
-    network.for_each_chunk(input, 0, network.n_layers(), n_threads,
-                           [&](Index first, Index rows, const Activations<T>& work) {
-                               const View<T> a = work.a.back();
-                               Evaluation sum{0, 0};
-                               if (loss == Loss::squared_error) {
-                                   if (input.sparse()) input.gather(nullptr, first, rows, work.x);
-                                   for (Index i = 0; i < rows; ++i) {
-                                       sum.loss += k.squared_error(a.cols, a.row(i), work.x.row(i));
-                                   }
-                               } else {
-                                   for (Index i = 0; i < rows; ++i) {
-                                       T* z = a.row(i);
-                                       const std::int64_t label = labels[first + i];
-                                       sum.n_correct +=
-                                           std::max_element(z, z + a.cols) - z == label;
-                                       sum.loss += classification_loss(k, loss, a.cols, z, label);
-                                   }
-                               }
-                               chunks[static_cast<std::size_t>(first / Network<T>::kChunk)] = sum;
-                           });
-    Evaluation total{0, 0};
-    for (const Evaluation& chunk : chunks) {
-        total.loss += chunk.loss;
-        total.n_correct += chunk.n_correct;
-    }
-    double squares = 0;
-    for (const Dense<T>& layer : network.layers()) {
-        for (Index i = 0; weight_decay != 0 && i < layer.n_in; ++i) {
-            for (Index j = 0; j < layer.n_out; ++j) {
-                const auto w = static_cast<double>(layer.w(i, j));
-                squares += w * w;
-            }
-        }
-    }
-    total.loss += weight_decay * squares / 2;
-    return total;
-}
-
 template class Trainer<float>;
 template class Trainer<double>;
-template Evaluation evaluate(const Network<float>&, const Input<float>&, const std::int64_t*, Loss,
-                             double, int);
-template Evaluation evaluate(const Network<double>&, const Input<double>&, const std::int64_t*,
-                             Loss, double, int);
 
 }  // namespace sae

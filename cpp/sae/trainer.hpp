@@ -89,14 +89,4 @@ class Trainer {
     std::vector<Scratch> scratch_;  // one per thread
 };
 
-// Loss summed over a set, and how many samples are classified right (0 without labels).
-struct Evaluation {
-    double loss;
-    Index n_correct;
-};
-
-template <class T>
-Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std::int64_t* labels,
-                    Loss loss, double weight_decay, int n_threads);
-
 }  // namespace sae

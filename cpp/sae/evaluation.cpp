@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/evaluation.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+namespace sae {
+
+namespace {
+
+// A set of at least so many samples is worth the expansion below, and averages its rounding errors.
+constexpr Index kExpandedSamples = 4096;
+
+// Where less than this share of the terms is left after they cancel, they are not trusted.
+constexpr double kCancellation = 3e-3;
+
+// What a chunk adds: its loss, and what else is counted beside it.
+struct Sums {
+    double loss, other;
+};
+
+// The sums of f(chunk) over the chunks in their order, each chunk run through the first n_layers
+// layers.
+template <class T, class F>
+Sums sum_chunks(const Network<T>& network, const Input<T>& input, Index n_layers, int n_threads,
+                const F& f) {
+    constexpr Index size = Network<T>::kChunk;
+    std::vector<Sums> sums(static_cast<std::size_t>((input.n_samples() + size - 1) / size));
+    network.for_each_chunk(input, 0, n_layers, n_threads, [&](const Chunk<T>& chunk) {
+        sums[static_cast<std::size_t>(chunk.first / size)] = f(chunk);
+    });
+    Sums total{0, 0};
+    for (const Sums& part : sums) {
+        total.loss += part.loss;
+        total.other += part.other;
+    }
+    return total;
+}
+
+// Sum of |x - a|^2, a being the last layer's output.
+template <class T>
+double squared_error(const Network<T>& network, const Input<T>& input, int n_threads) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const auto chunk_sums = [&](const Chunk<T>& chunk) {
+        const View<T> a = chunk.work.a.back(), x = chunk.work.x;
+        if (input.sparse()) input.gather(nullptr, chunk.first, chunk.rows, x);
+        Sums sum{0, 0};
+        for (Index i = 0; i < chunk.rows; ++i) {
+            sum.loss += k.squared_error(a.cols, a.row(i), x.row(i));
+        }
+        return sum;
+    };
+    return sum_chunks(network, input, network.n_layers(), n_threads, chunk_sums).loss;
+}
+
+// The same where x is sparse and the last layer linear, a = h w + b, without a:
+//   |x - a|^2 = h (w w^T) h^T + 2 h (w b^T - w x^T) + |x - b|^2
+// w x^T needs the non-zeros of x alone, w w^T is as small as h, and the last term's sum over a set
+// needs no more than sums of x. What cancels is summed in float64; empty if too little is left.
+template <class T>
+class LinearDecoder {
+   public:
+    LinearDecoder(const Network<T>& network, int n_threads)
+        : network_(network),
+          layer_(network.layers().back()),
+          gram_(layer_.n_in * padded<double>(layer_.n_in)),
+          wb_(padded<double>(layer_.n_in)),
+          zeros_(padded<T>(layer_.n_in)),
+          zeros64_(padded<double>(layer_.n_in)),
+          scratch_(static_cast<std::size_t>(n_threads)) {
+        const Index ld = padded<double>(layer_.n_in);
+        Buffer<double> w(layer_.n_in * layer_.n_out), w_t(layer_.n_out * ld);
+        for (Index i = 0; i < layer_.n_in; ++i) {
+            for (Index j = 0; j < layer_.n_out; ++j) {
+                const auto value = static_cast<double>(layer_.w(i, j));
+                w.data()[i * layer_.n_out + j] = w_t.data()[j * ld + i] = value;
+                wb_.data()[i] += value * static_cast<double>(layer_.b[j]);
+            }
+        }
+        product(layer_.n_in, layer_.n_out, w.data(), layer_.n_out, w_t.data(), gram_.data());
+    }
+
+    // Whether the expansion has less to compute than the reconstruction.
+    static bool pays(const Network<T>& network, const Input<T>& input) {
+        const Dense<T>& layer = network.layers().back();
+        const double density = static_cast<double>(input.n_nonzero()) /
+                               static_cast<double>(input.n_samples() * input.n_features());
+        const auto n_in = static_cast<double>(layer.n_in);
+        const auto n_out = static_cast<double>(layer.n_out);
+        return input.sparse() && network.n_layers() > 1 && layer.w_t.data &&
+               layer.activation == Activation::identity && input.n_samples() >= kExpandedSamples &&
+               2 * n_in + density * n_out < 0.8 * n_out;
+    }
+
+    std::optional<double> squared_error(const Input<T>& input, int n_threads) {
+        const Sums sum = sum_chunks(network_, input, network_.n_layers() - 1, n_threads,
+                                    [&](const Chunk<T>& chunk) { return expand(chunk); });
+        double xb = 0, bb = 0;
+        for (Index j = 0; j < layer_.n_out; ++j) {
+            const auto b = static_cast<double>(layer_.b[j]);
+            xb += input.column_sum(j) * b;
+            bb += static_cast<double>(input.n_samples()) * b * b;
+        }
+        const double loss = sum.loss + (input.sum_squares() - 2 * xb + bb);
+        if (loss < kCancellation * (sum.other + input.sum_squares() + bb)) return std::nullopt;
+        return loss;
+    }
+
+   private:
+    struct Scratch {
+        Buffer<T> wx;         // (rows, padded n_in)
+        Buffer<double> h, q;  // (rows, padded n_in): h, and h w w^T
+    };
+
+    // out (rows, n_in) = a (rows, inner) b (inner, n_in), in float64
+    void product(Index rows, Index inner, const double* a, Index lda, const double* b,
+                 double* out) const {
+        const Index ld = padded<double>(layer_.n_in);
+        kernels<double>(active_isa())
+            .dense_forward(rows, layer_.n_in, inner, a, lda, b, ld, zeros64_.data(), false, out,
+                           ld);
+    }
+
+    // The terms of a chunk that have h in them, and those of them that are squares.
+    Sums expand(const Chunk<T>& chunk) {
+        Scratch& s = scratch_[static_cast<std::size_t>(chunk.rank)];
+        const Index n = layer_.n_in, ld = padded<double>(n), ldx = padded<T>(n);
+        if (!s.h.data()) {
+            const Index rows = Network<T>::kChunk;
+            s = {Buffer<T>(rows * ldx), Buffer<double>(rows * ld), Buffer<double>(rows * ld)};
+        }
+        const Dense<T> transposed{layer_.n_out,  n, Activation::identity, layer_.w_t,
+                                  zeros_.data(), {}};
+        chunk.samples.forward(kernels<T>(active_isa()), transposed,
+                              {s.wx.data(), chunk.rows, n, ldx});
+        const View<T> a = chunk.work.a[chunk.work.a.size() - 2];
+        for (Index i = 0; i < chunk.rows; ++i) std::copy_n(a.row(i), n, s.h.data() + i * ld);
+        product(chunk.rows, n, s.h.data(), ld, gram_.data(), s.q.data());
+        Sums sum{0, 0};
+        for (Index i = 0; i < chunk.rows; ++i) {
+            const double *h = s.h.data() + i * ld, *q = s.q.data() + i * ld;
+            const T* wx = s.wx.data() + i * ldx;
+            double aa = 0, cross = 0;
+            for (Index j = 0; j < n; ++j) {
+                aa += h[j] * q[j];
+                cross += h[j] * (wb_.data()[j] - static_cast<double>(wx[j]));
+            }
+            sum.loss += aa + 2 * cross;
+            sum.other += aa;
+        }
+        return sum;
+    }
+
+    const Network<T>& network_;
+    const Dense<T>& layer_;
+    Buffer<double> gram_;  // (n_in, padded n_in): w w^T
+    Buffer<double> wb_;    // (n_in): w b^T
+    Buffer<T> zeros_;
+    Buffer<double> zeros64_;
+    std::vector<Scratch> scratch_;  // one per thread
+};
+
+}  // namespace
+
+template <class T>
+Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std::int64_t* labels,
+                    Loss loss, double weight_decay, int n_threads) {
+    Evaluation total{0, 0};
+    if (loss == Loss::squared_error) {
+        std::optional<double> expanded;
+        if (LinearDecoder<T>::pays(network, input)) {
+            expanded = LinearDecoder<T>(network, n_threads).squared_error(input, n_threads);
+        }
+        total.loss = expanded ? *expanded : squared_error(network, input, n_threads);
+    } else {
+        const Kernels<T>& k = kernels<T>(active_isa());
+        const auto chunk_sums = [&](const Chunk<T>& chunk) {
+            const View<T> a = chunk.work.a.back();
+            Sums sum{0, 0};  // the other: how many are right
+            for (Index i = 0; i < chunk.rows; ++i) {
+                T* z = a.row(i);
+                const std::int64_t label = labels[chunk.first + i];
+                sum.other += std::max_element(z, z + a.cols) - z == label;
+                sum.loss += classification_loss(k, loss, a.cols, z, label);
+            }
+            return sum;
+        };
+        const Sums sum = sum_chunks(network, input, network.n_layers(), n_threads, chunk_sums);
+        total = {sum.loss, static_cast<Index>(sum.other)};
+    }
+    double squares = 0;
+    for (const Dense<T>& layer : network.layers()) {
+        for (Index i = 0; weight_decay != 0 && i < layer.n_in; ++i) {
+            for (Index j = 0; j < layer.n_out; ++j) {
+                const auto w = static_cast<double>(layer.w(i, j));
+                squares += w * w;
+            }
+        }
+    }
+    total.loss += weight_decay * squares / 2;
+    return total;
+}
+
+template Evaluation evaluate(const Network<float>&, const Input<float>&, const std::int64_t*, Loss,
+                             double, int);
+template Evaluation evaluate(const Network<double>&, const Input<double>&, const std::int64_t*,
+                             Loss, double, int);
+
+}  // namespace sae
