@@ -297,6 +297,16 @@ SPARSE = {
 }
 
 
+def test_unaligned_labels_and_batches():
+    x, y = draw_x(90, 40, zeros=0.0), draw_y(90, 4).astype(np.int64)
+    batches = draw_batches(5, 11, 90)
+    expected = StackedAutoencoder([40, 5], 4)
+    expected.finetune(x, y, batches=batches)
+    net = StackedAutoencoder([40, 5], 4)
+    net.finetune(x, unaligned(y, None), batches=unaligned(batches.astype(np.int64), None))
+    assert_identical(net.parameters, expected.parameters)
+
+
 @pytest.mark.parametrize("stored", ["float32", "float64"])
 @pytest.mark.parametrize("kind", SPARSE)
 def test_sparse_matrices(kind, stored):

@@ -110,6 +110,7 @@ def as_input(
             return _from_sparse(input_class, x, factor)
         if not x.dtype.isnative or any(step % x.itemsize for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
+        x = np.require(x, requirements="A")
         return input_class(x, scale=factor, layout=_core.Layout.automatic, n_threads=n_threads)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
@@ -124,9 +125,9 @@ def _from_sparse(input_class: Any, x: Any, scale: float) -> Any:
         x.sum_duplicates()
     index = np.int64 if x.indices.dtype == np.int64 else np.int32
     return input_class.from_csr(
-        np.ascontiguousarray(x.indptr, index),
-        np.ascontiguousarray(x.indices, index),
-        np.ascontiguousarray(x.data, x.dtype.newbyteorder("=")),
+        np.require(x.indptr, index, ("C", "A")),
+        np.require(x.indices, index, ("C", "A")),
+        np.require(x.data, x.dtype.newbyteorder("="), ("C", "A")),
         x.shape[1],
         scale,
     )

@@ -110,7 +110,7 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
         raise DataError(
             f"{name}: expected classes from 0 to {n_classes - 1}, got {y[at]} at position {at}"
         )
-    return np.ascontiguousarray(y, dtype=np.int64)
+    return np.require(y, np.int64, ("C", "A"))
 
 
 def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
@@ -125,7 +125,7 @@ def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
         raise DataError(
             f"{name}: expected sample numbers from 0 to {n_samples - 1}, got {low} to {high}"
         )
-    return np.ascontiguousarray(batches, dtype=np.int64)
+    return np.require(batches, np.int64, ("C", "A"))
 
 
 def check_parameter(
@@ -138,7 +138,7 @@ def check_parameter(
     if not (np.issubdtype(value.dtype, np.floating) or np.issubdtype(value.dtype, np.integer)):
         raise DataError(f"parameters[{name!r}]: expected numbers, got dtype {value.dtype}")
     with np.errstate(over="ignore"):  # found below
-        array: NDArray[Any] = np.ascontiguousarray(value, dtype=dtype)
+        array: NDArray[Any] = np.require(value, dtype, ("C", "A"))
     if not np.isfinite(array).all():
         raise DataError(f"parameters[{name!r}]: expected finite values, got NaN or infinity")
     return array
