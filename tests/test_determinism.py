@@ -584,7 +584,10 @@ def test_the_instruction_set_matters_to_the_bits():
         "x = np.random.default_rng(0).random((64, 50), dtype=np.float32)\n"
         "ae = sae_fast.Autoencoder(50, 20)\n"
         "ae.fit(x, steps=5, batch_size=20)\n"
-        "print(hashlib.sha256(ae.parameters['W_enc'].tobytes()).hexdigest())"
+        "net = sae_fast.StackedAutoencoder([50, 20], 3, init='he')\n"
+        "net.finetune(x, np.arange(64) % 3, steps=20, batch_size=20)\n"
+        "parameters = [*ae.parameters.values(), *net.parameters.values()]\n"
+        "print(hashlib.sha256(b''.join(p.tobytes() for p in parameters)).hexdigest())"
     )
     isas = _core.build_config()["available_isas"]
     if "avx2" not in isas:
