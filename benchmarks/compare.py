@@ -1,189 +1,521 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Time the article's whole experiment in sae_fast and in its peers, turn about on one machine.
+"""Measure sae_fast beside its peers, turn about on one machine, and say which aims are reached.
 
-Each system is a subprocess that trains the same arms for the same steps, makes the same evaluations
-and writes a ``result.json``; its own ``seconds`` is what counts (arrays in memory to finished arms,
-compilation not counted). Systems take turns, so that a machine that warms up or is shared treats
-all of them alike. Ratios of one such run can be quoted; absolute times belong to the machine.
+Tasks: the article's whole experiment, its fine-tuning alone (scikit-learn knows no pretraining),
+single steps, prediction of a few rows, imports, two trainings at once, and the machine's own rate.
+Systems take turns, so that a machine that warms up or is shared treats all of them alike, and every
+ratio is the median over rounds of ratios within a round. Absolute times belong to the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
+import math
 import os
 import platform
 import statistics
-import subprocess
 import sys
-import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-PEERS_DIR = Path(__file__).resolve().parent / "peers"
-OURS = "sae_fast"
+from peers.shared import N_CLASSES, SIZES, Point
+from systems import OURS, SYSTEMS, RunError, Runner, add_arguments, print_table
+
+ARTICLE = Point(SIZES, data="mnist")
+WIDE = Point((784, 1000, 1000, 1000, 10))
+WIDE_512 = dataclasses.replace(WIDE, batch=512)
+STEPS = (ARTICLE, WIDE, WIDE_512)
+ROW, WIDE_ROW, TEN_ROWS = (
+    dataclasses.replace(point, batch=batch, data="mnist")
+    for point, batch in ((ARTICLE, 1), (WIDE, 1), (ARTICLE, 10))
+)
+PREDICTIONS = (ROW, WIDE_ROW, TEN_ROWS)
+
+JAX = ("jax", "jax-side-by-side")
+TORCH = ("torch", "torch-side-by-side", "torch-compile")
+TENSORFLOW = ("tensorflow-graph", "tensorflow-function")
+TASKS = {  # which systems do what; for steps and predictions one way of each framework's few
+    "experiment": (OURS.name, *JAX, *TORCH, *TENSORFLOW),
+    "finetune": (OURS.name, "sklearn"),
+    "step": (OURS.name, "jax", "torch", "torch-compile", "sklearn"),
+    "predict": (OURS.name, "jax", "torch", "torch-module", "sklearn"),
+    "pair": (OURS.name,),
+    "sgemm": (OURS.name, "jax", "torch"),
+    "import": (),
+}
+IMPORTS = {  # what is imported, and what for
+    "numpy": "import numpy",
+    "sae_fast": "import sae_fast",
+    "sae_fast, first class": "from sae_fast import StackedAutoencoder",
+    "jax": "import jax",
+    "torch": "import torch",
+    "tensorflow": "import tensorflow",
+    "sklearn": "from sklearn.neural_network import MLPClassifier",
+}
+
+FULL_PRETRAINING, FULL_FINETUNING = 3000, 30000
+PAIR_STEPS = 3000  # at most; enough for start-up not to count
+
+# What has to be true of a system that learns, from the article's experiment over 25 seeds
+SPREAD = (0.94, 0.975)  # final accuracy of an arm that has not collapsed
+LOSS_SPREAD = 0.25  # of the first autoencoder, about the systems' median
+SHORTEST_JUDGED = 1000  # steps of fine-tuning; before that an arm may still be at chance
+CHANCE = math.log(N_CLASSES) * 10_000  # loss over the test set
 
 
-@dataclasses.dataclass
-class System:
-    """One thing to time: the module it needs, and what to append to the Python it runs in."""
-
-    name: str
-    module: str
-    command: list[str]  # {out} is a folder of its own for every run
+# Measuring
 
 
-@dataclasses.dataclass
-class Run:
-    """What one run of one system left."""
+def measure(runner: Runner, options: argparse.Namespace) -> dict[str, dict[str, list[dict]]]:
+    """Run all tasks: results by task and system, a list of rounds."""
 
-    seconds: float
-    peak_memory_mb: float
-    result: dict
+    def seeded(number: int, finetune_steps: int = options.finetune_steps) -> list[str]:
+        return [
+            f"--seed={options.seed + number}",
+            f"--pretrain-steps={options.pretrain_steps}",
+            f"--finetune-steps={finetune_steps}",
+        ]
+
+    def at(points: Iterable[Point]) -> Callable[[int], list[str]]:
+        return lambda number: [f"--point={point}" for point in points]
+
+    arguments = {
+        "experiment": seeded,
+        "finetune": seeded,
+        "step": at(STEPS),
+        "predict": at(PREDICTIONS),
+        "pair": lambda number: seeded(number, min(options.finetune_steps, PAIR_STEPS)),
+        "sgemm": lambda number: [],
+    }
+    results = {}
+    for task in options.tasks:
+        if task == "import":
+            results[task] = time_imports(runner, options.rounds)
+        else:
+            results[task] = runner.take_turns(
+                task, TASKS[task], options.rounds, arguments[task], describe
+            )
+    return results
 
 
-def list_systems(args: argparse.Namespace) -> list[System]:
-    """Ours, and every peer there is: a new peer is one more entry here and a file in ``peers/``."""
-    common = [
-        f"--data-dir={args.data_dir.resolve()}",
-        f"--pretrain-steps={args.pretrain_steps}",
-        f"--finetune-steps={args.finetune_steps}",
-        f"--seed={args.seed}",
-        f"--arms={args.arms}",
-    ]
-    ours = ["-m", "sae_fast", "run", "--offline", "--dataset=mnist", "--quiet", "--output={out}"]
-    jax = [str(PEERS_DIR / "jax_article.py"), "--json={out}/result.json"]
+def describe(result: dict) -> str:
+    """One run in a few words, for the log."""
+    if "seconds" in result:
+        return f"{result['seconds']:.2f} s"
+    if "points" in result:
+        return ", ".join(f"{entry['us']:.1f}" for entry in result["points"]) + " µs"
+    if "gflops" in result:
+        return f"{result['gflops']:.0f} GFLOP/s"
+    return f"{pair_ratio(result):.2f} x one"
+
+
+def time_imports(runner: Runner, rounds: int) -> dict[str, list[dict]]:
+    """Time imports in fresh interpreters, a bare one's time taken off.
+
+    NumPy and ours, a ratio of two small times, get five interpreters a round.
+    """
+    results: dict[str, list[dict]] = {name: [] for name in IMPORTS}
+    for _, (name, statement) in itertools.product(range(rounds), IMPORTS.items()):
+        module = statement.split()[1].partition(".")[0]
+        if name not in results or (runner.only and module not in ("numpy", *runner.only)):
+            continue
+        repeats = 5 if module in ("numpy", OURS.module) else 1
+        try:
+            bare = runner.import_seconds(module, "pass", repeats)
+            seconds = runner.import_seconds(module, statement, repeats) - bare
+        except RunError as error:
+            runner.failed[f"import, {name}"] = str(error)
+            del results[name]
+        else:
+            results[name].append({"seconds": seconds})
+    return {name: runs for name, runs in results.items() if runs}
+
+
+# Checking that each learns
+
+
+def check_learning(results: dict, options: argparse.Namespace) -> list[str]:
+    """Say what speaks against a system having learned; a collapsed arm alone does not.
+
+    At the article's length an arm of each system has to end in the seeds' spread. At any length the
+    first autoencoder has to come down as far as the others', and, unless the run is too short to
+    tell, an arm to within three times the others' loss, clear of chance.
+    """
+    problems = []
+    runs = results.get("experiment", {})
+    first = {
+        name: statistics.median(run["pretraining"][0]["loss"][-1] for run in own)
+        for name, own in runs.items()
+    }
+    middle = statistics.median([loss for loss in first.values() if loss < math.inf] or [math.nan])
+    for name, loss in first.items():
+        if not abs(loss / middle - 1) < LOSS_SPREAD:  # NaN is a problem too
+            problems.append(f"{name}: first autoencoder's loss {loss:.0f}, others {middle:.0f}")
+    if options.finetune_steps < SHORTEST_JUDGED:
+        return problems
+    for task in ("experiment", "finetune"):
+        problems += [f"{task}, {text}" for text in check_arms(results.get(task, {}), options)]
+    return problems
+
+
+def check_arms(runs: dict[str, list[dict]], options: argparse.Namespace) -> list[str]:
+    """Judge each system by the arm that learned most."""
+    problems = []
+    arms = {
+        name: [arm for run in own for arm in run["arms"].values()] for name, own in runs.items()
+    }
+    best = {name: min(own, key=lambda arm: arm["test_loss"][-1]) for name, own in arms.items()}
+    limit = 3 * statistics.median(arm["test_loss"][-1] for arm in best.values()) if best else 0
+    for name, arm in best.items():
+        loss, accuracy = arm["test_loss"][-1], arm["final_accuracy"]
+        if not loss < min(limit, 0.9 * CHANCE):
+            problems.append(f"{name}: test loss {loss:.0f}, chance is {CHANCE:.0f}")
+        if is_full(options) and not SPREAD[0] <= accuracy <= SPREAD[1]:
+            problems.append(f"{name}: no arm ended between {SPREAD[0]:.1%} and {SPREAD[1]:.1%}")
+    return problems
+
+
+def is_full(options: argparse.Namespace) -> bool:
+    return options.pretrain_steps >= FULL_PRETRAINING and options.finetune_steps >= FULL_FINETUNING
+
+
+# Figures
+
+
+def seconds_of(run: dict) -> float:
+    return run["seconds"]
+
+
+def microseconds_at(point: Point) -> Callable[[dict], float]:
+    def figure(run: dict) -> float:
+        return next(entry["us"] for entry in run["points"] if entry["point"] == str(point))
+
+    return figure
+
+
+def pair_ratio(run: dict) -> float:
+    """How many trainings alone two at once are worth."""
+    rounds = zip(run["alone_seconds"], run["pair_seconds"], strict=True)
+    return statistics.median(2 * alone / pair for alone, pair in rounds)
+
+
+def ratios(runs: dict, name: str, figure: Callable, base: str = OURS.name) -> list[float]:
+    """Return a system's figure over ours, round by round; nothing if one of both is not there."""
+    pairs = zip(runs.get(name, []), runs.get(base, []), strict=False)
+    return [figure(theirs) / figure(ours) for theirs, ours in pairs]
+
+
+def fastest(runs: dict, names: Iterable[str], figure: Callable) -> tuple[str, list[float]]:
+    """Of a framework's ways the one that comes closest to us, and its ratios."""
+    known = {name: own for name in names if (own := ratios(runs, name, figure))}
+    if not known:
+        return next(iter(names)), []
+    return min(known.items(), key=lambda item: statistics.median(item[1]))
+
+
+def shares_of_sgemm(results: dict, name: str, point: Point) -> list[float]:
+    """Rate of a training step over the machine's best big product, round by round."""
+    steps, products = results.get("step", {}).get(name, []), results.get("sgemm", {}).values()
+    figure = microseconds_at(point)
     return [
-        System(OURS, "sae_fast", [*ours, *common]),
-        System("jax", "jax", [*jax, *common]),
-        System("jax-side-by-side", "jax", [*jax, "--side-by-side", *common]),
+        point.flops() / (1e3 * figure(step)) / max(run["gflops"] for run in same_round)
+        for step, same_round in zip(steps, zip(*products, strict=True), strict=False)
     ]
 
 
-def has_module(python: str, module: str) -> bool:
-    probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
-    with tempfile.TemporaryDirectory() as elsewhere:
-        return subprocess.run([python, "-c", probe], cwd=elsewhere, check=False).returncode == 0
+# Aims
 
 
-def run_once(python: str, system: System) -> Run:
-    """Run a system once in a fresh folder; its standard error is ours."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [python, *(part.replace("{out}", out) for part in system.command)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            sys.exit(f"{system.name} failed (exit status {process.returncode}): {command}")
-        result = json.loads((Path(out) / "result.json").read_text())
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there, KiB on Linux
-    return Run(result["seconds"], usage.ru_maxrss / unit, result)
+@dataclasses.dataclass
+class Aim:
+    """A row of the table of aims."""
+
+    row: str
+    rounds: list[float]  # what each round measured
+    least: float
+    unit: str = "x"
+    at_most: bool = False
+    aim: float | None = None
+
+    @property
+    def measured(self) -> float | None:
+        return statistics.median(self.rounds) if self.rounds else None
+
+    @property
+    def reached(self) -> bool | None:
+        if self.measured is None:
+            return None
+        return self.measured <= self.least if self.at_most else self.measured >= self.least
+
+    def cells(self) -> list[str]:
+        """Row, measured, its lowest and highest round, target, reached."""
+        digits = 0 if self.unit == "MB" else 2
+
+        def text(value: float) -> str:
+            return f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
+
+        target = f"{'≤' if self.at_most else '≥'} {text(self.least)} {self.unit}".strip()
+        if self.aim is not None:
+            target += f", aim {text(self.aim)}"
+        if self.measured is None:
+            return [self.row, "not measured", "-", target, "-"]
+        measured = f"{self.measured:.{digits}f} {self.unit}".strip()
+        spread = f"{min(self.rounds):.{digits}f} to {max(self.rounds):.{digits}f}"
+        return [self.row, measured, spread, target, "yes" if self.reached else "NO"]
 
 
-def summarize(runs: dict[str, list[Run]]) -> list[dict]:
-    """One row per system; ratios are medians over rounds of (its seconds / ours, same round)."""
-    rows = []
-    for name, own in runs.items():
-        seconds = [run.seconds for run in own]
-        row = {
-            "system": name,
-            "median_seconds": statistics.median(seconds),
-            "seconds": seconds,
-            "peak_memory_mb": max(run.peak_memory_mb for run in own),
-            "final_accuracy": {
-                arm: statistics.median(run.result["arms"][arm]["final_accuracy"] for run in own)
-                for arm in own[0].result["arms"]
-            },
-        }
-        if OURS in runs:
-            row["ratios"] = [s / run.seconds for s, run in zip(seconds, runs[OURS], strict=True)]
-            row["median_ratio"] = statistics.median(row["ratios"])
-        rows.append(row)
-    return rows
+def list_aims(results: dict) -> list[Aim]:
+    """Return the *Done when* table: what was set out to be reached, and what was."""
+    experiment, finetune = results.get("experiment", {}), results.get("finetune", {})
+    steps, predictions = results.get("step", {}), results.get("predict", {})
+    imports = results.get("import", {})
+
+    def against(row: str, runs: dict, names: Iterable[str], figure: Callable, *bounds) -> Aim:
+        name, own = fastest(runs, names, figure)
+        return Aim(f"{row} ({name})", own, bounds[0], aim=bounds[1] if bounds[1:] else None)
+
+    aims = [
+        against("whole experiment against JAX", experiment, JAX, seconds_of, 6, 8),
+        *(
+            against(f"whole experiment against {title}", experiment, names, seconds_of, 16, 20)
+            for title, names in (
+                ("the article's program", ["tensorflow-graph"]),
+                ("TensorFlow, its fastest way", TENSORFLOW),
+                ("PyTorch, eager", ["torch"]),
+                ("PyTorch, its fastest way", TORCH),
+            )
+        ),
+        against("a step of the article's network", steps, ["jax"], microseconds_at(ARTICLE), 5, 6),
+    ]
+    for point, least in ((WIDE, 0.72), (WIDE_512, 0.90)):
+        row = f"784-1000-1000-1000, batch {point.batch}"
+        aims += [
+            Aim(f"{row}: share of sgemm", shares_of_sgemm(results, OURS.name, point), least, ""),
+            against(f"{row}: time against PyTorch", steps, TORCH, microseconds_at(point), 1),
+        ]
+    one_row = microseconds_at(ROW)
+    pairs = results.get("pair", {}).get(OURS.name, [])
+    memory = [run["peak_memory_mb"] for run in experiment.get(OURS.name, [])]
+    return [
+        *aims,
+        against("predict one row", predictions, ["torch-module"], one_row, 10),
+        against("predict one row", predictions, ["torch"], one_row, 10),
+        against("predict one row", predictions, ["sklearn"], one_row, 20),
+        against("fine-tuning in MLPClassifier", finetune, ["sklearn"], seconds_of, 10),
+        Aim(
+            "two trainings at once, in trainings alone",
+            list(map(pair_ratio, pairs)),
+            1.9,
+        ),
+        Aim("peak memory of the experiment", memory, 250, "MB", at_most=True),
+        Aim(
+            "import sae_fast against import numpy",
+            ratios(imports, OURS.name, seconds_of, base="numpy"),
+            1.3,
+            at_most=True,
+        ),
+    ]
 
 
-def print_table(rows: list[dict], missing: list[System]) -> None:
-    arms = list(rows[0]["final_accuracy"]) if rows else []
-    heads = ["median s", "min", "max", "ratio", "min", "max", "peak MB", *arms]
-    print(f"{'system':<18}" + "".join(f"{head:>12}" for head in heads))
-    for row in rows:
-        cells = [f"{f(row['seconds']):.2f}" for f in (statistics.median, min, max)]
-        ratios = row.get("ratios")
-        for f in (statistics.median, min, max):
-            cells.append(f"{f(ratios):.2f}" if ratios else "-")
-        cells.append(f"{row['peak_memory_mb']:.0f}")
-        cells += [f"{100 * accuracy:.2f} %" for accuracy in row["final_accuracy"].values()]
-        print(f"{row['system']:<18}" + "".join(f"{cell:>12}" for cell in cells))
-    for system in missing:
-        print(f"{system.name:<18}missing: its Python has no module {system.module!r}")
+# Tables
 
 
-def main() -> None:
+def columns_of(runs: dict[str, list[dict]], name: str, figure: Callable, digits: int) -> list[str]:
+    """Median, fastest and slowest round, and the ratio to ours."""
+    values = [figure(run) for run in runs[name]]
+    cells = [f"{f(values):.{digits}f}" for f in (statistics.median, min, max)]
+    to_ours = ratios(runs, name, figure)
+    return [*cells, f"{statistics.median(to_ours):.2f}" if to_ours else "-"]
+
+
+def print_experiments(results: dict) -> None:
+    imports = results.get("import", {})
+    for task, title in (
+        ("experiment", "The whole experiment: both arms, all evaluations, compilation not counted"),
+        ("finetune", "Fine-tuning alone, from He's weights or their like"),
+    ):
+        runs = results.get(task, {})
+        rows = []
+        for name, own in runs.items():
+            module = next(system.module for system in SYSTEMS if system.name == name)
+            arms = [arm for run in own for arm in run["arms"].values()]
+            accuracies = [arm["final_accuracy"] for arm in arms]
+            n_collapsed = sum(accuracy < 0.9 for accuracy in accuracies)
+            imported = [run["seconds"] for run in imports.get(module, [])]
+            rows.append(
+                [
+                    name,
+                    *columns_of(runs, name, seconds_of, 2),
+                    f"{statistics.median(run.get('compile_seconds', 0) for run in own):.1f}",
+                    f"{max(run['peak_memory_mb'] for run in own):.0f}",
+                    f"{statistics.median(imported):.2f}" if imported else "-",
+                    f"{100 * max(accuracies):.2f} %",
+                    f"{n_collapsed} of {len(arms)}",
+                ]
+            )
+        head = ["system", "seconds", "min", "max", "ratio", "compile", "peak MB", "import s"]
+        print_table(title, [*head, "best arm", "below 90 %"], rows)
+
+
+def print_points(results: dict) -> None:
+    for task, points, title in (
+        ("step", STEPS, "A training step, µs"),
+        ("predict", PREDICTIONS, "Prediction, from a NumPy array to one, µs"),
+    ):
+        runs = results.get(task, {})
+        for point in points:
+            figure = microseconds_at(point)
+            rows = [[name, *columns_of(runs, name, figure, 1)] for name in runs]
+            if task == "step":
+                for row in rows:
+                    shares = shares_of_sgemm(results, row[0], point)
+                    row.append(f"{statistics.median(shares):.2f}" if shares else "-")
+            head = ["system", "median", "min", "max", "ratio"] + ["of sgemm"] * (task == "step")
+            print_table(f"{title}: {point}", head, rows)
+
+
+def print_report(results: dict, aims: list[Aim], runner: Runner, problems: list[str]) -> None:
+    print_experiments(results)
+    print_points(results)
+    for task, title, figure, digits in (
+        ("import", "Import alone, seconds", seconds_of, 3),
+        ("sgemm", "Product of two 2048 by 2048 matrices, GFLOP/s", lambda run: run["gflops"], 0),
+    ):
+        runs = results.get(task, {})
+        rows = [[name, *columns_of(runs, name, figure, digits)[:3]] for name in runs]
+        print_table(title, ["", "median", "min", "max"], rows)
+    head = ["row", "measured", "rounds", "target", "reached"]
+    print_table("Aims", head, [aim.cells() for aim in aims])
+    runner.print_absences()
+    for problem in problems:
+        print(f"does not learn as it should: {problem}")
+
+
+# Picture
+
+BLUE, GREY = "#0072B2", "#A6A6A6"
+
+
+def draw(results: dict, path: Path) -> None:
+    """Draw a panel of bars for each task that was measured, two abreast."""
+    from matplotlib.figure import Figure
+
+    panels = [
+        ("experiment", "The whole experiment, seconds", seconds_of),
+        ("step", "One training step of the article's network, µs", microseconds_at(ARTICLE)),
+        ("experiment", "Peak memory of the experiment, MB", lambda run: run["peak_memory_mb"]),
+        ("predict", "Prediction of one row, µs", microseconds_at(ROW)),
+        ("finetune", "Fine-tuning alone, seconds", seconds_of),
+    ]
+    panels = [panel for panel in panels if results.get(panel[0])]
+    if not panels:
+        return
+    pairs = [panels[i : i + 2] for i in range(0, len(panels), 2)]
+    heights = [max(len(results[task]) for task, *_ in pair) + 1 for pair in pairs]
+    figure = Figure(figsize=(13, 0.36 * sum(heights) + 0.3), layout="constrained")
+    axes = figure.subplots(len(pairs), 2, height_ratios=heights, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for row, pair, height in zip(axes, pairs, heights, strict=True):
+        for ax, (task, title, value_of) in zip(row, pair, strict=False):
+            draw_bars(ax, results[task], label_of(task), title, value_of)
+            ax.set_ylim(height - 1.5, -0.5)  # bars of one thickness
+    figure.savefig(path, dpi=150)
+
+
+def label_of(task: str) -> Callable[[str], str]:
+    """Return what names a system in a picture: how it runs arms matters where there are arms."""
+    systems = {system.name: system for system in SYSTEMS}
+
+    def label(name: str) -> str:
+        system = systems[name]
+        arms = f", arms {system.arms}" if system.arms and task == "experiment" else ""
+        return system.title + arms
+
+    return label
+
+
+def draw_bars(ax, runs: dict, label: Callable, title: str, value_of: Callable) -> None:
+    """One bar per system, ours first, the others by size; behind each its value and ratio."""
+    medians = {name: statistics.median(map(value_of, own)) for name, own in runs.items()}
+    names = sorted(medians, key=lambda name: (name != OURS.name, medians[name]))
+    colours = [BLUE if name == OURS.name else GREY for name in names]
+    bars = ax.barh(list(map(label, names)), [medians[name] for name in names], color=colours)
+    captions = []
+    for name in names:
+        value = f" {medians[name]:,.{0 if medians[name] >= 100 else 1}f}"
+        to_ours = ratios(runs, name, value_of)
+        known = to_ours and name != OURS.name
+        behind = f"   {statistics.median(to_ours):.1f} x" if known else ""
+        captions.append(value + behind)
+    ax.bar_label(bars, captions, fontsize=9)
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    ax.set_xlim(0, 1.3 * max(medians.values()))
+    ax.set_axis_on()
+    ax.tick_params(axis="y", length=0, labelsize=9)
+    ax.set_xticks([])
+    ax.spines[:].set_visible(False)
+
+
+# The command
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of MNIST's IDX files")
+    add_arguments(parser)
+    parser.add_argument("--tasks", default=",".join(TASKS), help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pretrain-steps", type=int, default=3000)
-    parser.add_argument("--finetune-steps", type=int, default=30000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--arms", default="pretrained,normal")
-    parser.add_argument("--only", help="names of the systems to run, with commas between")
-    parser.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="MODULE=PATH",
-        help="interpreter that has this module, where it is not the one running this",
-    )
-    parser.add_argument("--json", type=Path, help="where to write everything measured")
-    args = parser.parse_args()
-    if args.rounds < 1:
-        parser.error(f"--rounds has to be at least 1, not {args.rounds}")
+    parser.add_argument("--pretrain-steps", type=int, default=FULL_PRETRAINING)
+    parser.add_argument("--finetune-steps", type=int, default=FULL_FINETUNING)
+    parser.add_argument("--seed", type=int, default=0, help="of the first round; then one more")
+    options = parser.parse_args()
+    options.tasks = options.tasks.split(",")
+    if unknown := set(options.tasks) - TASKS.keys():
+        parser.error(f"--tasks: no such task: {', '.join(sorted(unknown))}")
+    if options.rounds < 1:
+        parser.error(f"--rounds: at least 1, not {options.rounds}")
+    for name in ("pretrain_steps", "finetune_steps"):
+        if getattr(options, name) < 100 or getattr(options, name) % 100:
+            parser.error(
+                f"--{name.replace('_', '-')}: a multiple of 100, as there is an "
+                "evaluation every 100 steps"
+            )
+    return options
 
-    systems = list_systems(args)
-    if args.only:
-        wanted = args.only.split(",")
-        unknown = set(wanted) - {system.name for system in systems}
-        if unknown:
-            parser.error(f"--only: no such system: {', '.join(sorted(unknown))}")
-        systems = [system for system in systems if system.name in wanted]
-    pythons = dict(entry.split("=", 1) for entry in args.python)
 
-    def python_of(system: System) -> str:
-        path = pythons.get(system.module)
-        return str(Path(path).absolute()) if path else sys.executable
-
-    missing = [system for system in systems if not has_module(python_of(system), system.module)]
-    present = [system for system in systems if system not in missing]
-    runs: dict[str, list[Run]] = {system.name: [] for system in present}
-    loads = [os.getloadavg()[0]]
-    for number in range(1, args.rounds + 1):
-        for system in present:
-            run = run_once(python_of(system), system)
-            runs[system.name].append(run)
-            print(f"round {number}: {system.name} {run.seconds:.2f} s", file=sys.stderr)
-        loads.append(os.getloadavg()[0])
-
-    rows = summarize(runs)
-    print_table(rows, missing)
-    if args.json:
+def main() -> int:
+    options = parse()
+    runner = Runner(options)
+    results = measure(runner, options)
+    aims, problems = list_aims(results), check_learning(results, options)
+    print_report(results, aims, runner, problems)
+    if options.json:
         report = {
             "machine": platform.processor() or platform.machine(),
             "platform": platform.platform(),
             "cpus": os.cpu_count(),
-            "load_average": loads,
             "settings": {
-                "pretrain_steps": args.pretrain_steps,
-                "finetune_steps": args.finetune_steps,
-                "arms": args.arms,
-                "seed": args.seed,
-                "rounds": args.rounds,
+                name: getattr(options, name)
+                for name in ("rounds", "pretrain_steps", "finetune_steps", "seed", "tasks")
             },
-            "systems": rows,
-            "missing": [system.name for system in missing],
-            "environments": {name: own[0].result["environment"] for name, own in runs.items()},
+            "aims": [
+                dataclasses.asdict(aim) | {"measured": aim.measured, "reached": aim.reached}
+                for aim in aims
+            ],
+            "load_average": runner.loads,
+            "missing": runner.missing,
+            "failed": runner.failed,
+            "does_not_learn": problems,
+            "results": results,
         }
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    if options.plot:
+        draw(results, options.plot)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -161,14 +161,20 @@ def draw_sparse(dtype, count, n_rows, seed=0):
     return index, rng.normal(size=count).astype(dtype)
 
 
+@pytest.mark.parametrize("packing", ["16 bits", "32 bits", "bytes"])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 33])
-def test_sparse_forward(case, count, relu):
+def test_sparse_forward(case, count, relu, packing):
     isa, kernels, dtype = case
     for n in COLUMNS + WIDE_COLUMNS:
         columns, values = draw_sparse(dtype, count, 40)
         w, b = draw(dtype, (40, n), (n,))
-        got = kernels.sparse_forward(isa, columns, values, w, b, relu)
+        stored, table = values, None
+        if packing == "bytes":
+            (table,) = draw(dtype, (256,))
+            stored = np.arange(count, dtype=np.uint8) + np.uint8(200)
+            values = table[stored]
+        got = kernels.sparse_forward(isa, columns, stored, table, packing == "32 bits", w, b, relu)
         values, w, b = exact(values, w, b)
         z = values @ w[columns] + b
         terms = np.abs(values) @ np.abs(w[columns]) + np.abs(b)
@@ -226,10 +232,32 @@ def test_squared_error(case):
         np.testing.assert_array_equal(delta.ravel(), 2 * (a - x))
 
 
-def test_squared_error_is_the_same_on_every_instruction_set(case):
+def test_dot(case):
+    isa, kernels, dtype = case
+    for n in COLUMNS + WIDE_COLUMNS:
+        a, x = exact(*(stored := draw(dtype, (n,), (n,))))
+        assert kernels.dot(isa, *stored) == pytest.approx(
+            np.sum(a * x), abs=1e-15 * n * np.sum(np.abs(a * x))
+        )
+
+
+def test_sums_in_float64_are_the_same_on_every_instruction_set(case):
     isa, kernels, dtype = case
     a, x = draw(dtype, (209,), (209,))
     assert kernels.squared_error(isa, a, x) == kernels.squared_error("baseline", a, x)
+    if dtype == np.float32:  # whose products are exact in float64
+        assert kernels.dot(isa, a, x) == kernels.dot("baseline", a, x)
+
+
+def test_gram(case):
+    isa, kernels, dtype = case
+    for m, n, _ in SHAPES:
+        (h,) = draw(dtype, (m, n))
+        got = kernels.gram(isa, h)
+        (h,) = exact(h)
+        upper = np.triu_indices(n)
+        terms = np.abs(h).T @ np.abs(h)
+        assert_near(got[upper], (h.T @ h)[upper], terms[upper], dtype, m + 2)
 
 
 def test_exp_shifted(case):
@@ -278,7 +306,7 @@ def test_relu_shows_what_is_not_finite(case, value):
         columns = np.arange(3, dtype=np.uint32)
         for got in (
             kernels.dense_forward(isa, x, w, b, True)[3],
-            kernels.sparse_forward(isa, columns, x[3], w, b, True)[0],
+            kernels.sparse_forward(isa, columns, x[3], None, False, w, b, True)[0],
             kernels.bias_activation(isa, z, b, True)[3],
         ):
             np.testing.assert_array_equal(got, np.full(n, value, dtype))
@@ -310,7 +338,9 @@ def test_the_way_through_a_tile_has_no_influence(case):
     for m, n in ((1, 209), (3, 17), (5, 100), (8, 8), (24, 1)):
         part = kernels.dense_forward(isa, x[:m], w[:, :n].copy(), b[:n], False)
         np.testing.assert_array_equal(part, whole[:m, :n])
-        by_sparse = kernels.sparse_forward(isa, columns, x[m - 1], w[:, :n].copy(), b[:n], False)
+        by_sparse = kernels.sparse_forward(
+            isa, columns, x[m - 1], None, False, w[:, :n].copy(), b[:n], False
+        )
         np.testing.assert_array_equal(by_sparse[0], whole[m - 1, :n])
 
 

@@ -53,7 +53,7 @@ FLOORS = (
     ("bindings",),
 )
 KERNELS_MAY_INCLUDE = {
-    "cmath", "cstddef", "cstdint", "immintrin.h",
+    "cmath", "type_traits", "cstddef", "cstdint", "immintrin.h",
     "sae/view.hpp", "sae/isa.hpp", "sae/kernels/kernels.hpp", "sae/kernels/body.inl",
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
 // indptr, indices and data as SciPy has them: int32 or int64, sorted; checked by the caller.
 template <class T, class I>
 BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py::array& data,
-                       Index n_features, double scale) {
+                       Index n_features, double scale, int n_threads) {
     const CsrSource<I> source{indptr.data(),
                               indices.data(),
                               data.data(),
@@ -38,7 +38,8 @@ BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py
                               indptr.size() - 1,
                               n_features,
                               std::min(indices.size(), data.size())};
-    return {without_gil([&] { return Input<T>(source, static_cast<T>(scale)); }), py::none()};
+    return {without_gil([&] { return Input<T>(source, static_cast<T>(scale), n_threads); }),
+            py::none()};
 }
 
 }  // namespace
@@ -51,10 +52,10 @@ void register_input(py::module_& m) {
              py::arg("layout"), py::arg("n_threads"))
         .def_static("from_csr", &from_csr<T, std::int32_t>, py::arg("indptr").noconvert(),
                     py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
-                    py::arg("scale"))
+                    py::kw_only(), py::arg("scale"), py::arg("n_threads"))
         .def_static("from_csr", &from_csr<T, std::int64_t>, py::arg("indptr").noconvert(),
                     py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
-                    py::arg("scale"))
+                    py::kw_only(), py::arg("scale"), py::arg("n_threads"))
         .def_property_readonly("n_samples", [](const Bound& x) { return x.input.n_samples(); })
         .def_property_readonly("n_features", [](const Bound& x) { return x.input.n_features(); })
         .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })

@@ -36,11 +36,21 @@ struct Padded {
     Buffer<T> memory;
 };
 
+// One column's entries.
 template <class T>
-std::vector<Entry<T>> entries(const Array<std::uint32_t>& index, const Array<T>& values) {
+std::vector<Entry<T>> entries(const Array<std::uint32_t>& rows, const Array<T>& values) {
     std::vector<Entry<T>> x;
-    for (Index t = 0; t < index.size(); ++t) x.push_back({index.data()[t], values.data()[t]});
+    for (Index t = 0; t < rows.size(); ++t) x.push_back({rows.data()[t], values.data()[t]});
     return x;
+}
+
+// `array`, and `last` behind its end.
+template <class To, class From>
+std::vector<To> closed(const Array<From>& array, To last) {
+    std::vector<To> copy;
+    for (Index t = 0; t < array.size(); ++t) copy.push_back(static_cast<To>(array.data()[t]));
+    copy.push_back(last);
+    return copy;
 }
 
 template <class T>
@@ -81,25 +91,45 @@ void register_kernels_of(py::module_& m) {
                                      {pw.data(), pm.data(), pv.data(), pw.ld});
               return py::make_tuple(pw.array(), pm.array(), pv.array());
           });
+    // One row in all three ways that rows are packed: columns in 16 or 32 bits, values in bytes
+    // if there is a table.
     m.def("sparse_forward",
-          [=](const std::string& isa, Index32 columns, A values, A w, A b, bool relu) {
+          [=](const std::string& isa, Index32 columns, const py::array& values,
+              std::optional<Array<T>> byte_values, bool wide, A w, A b, bool relu) {
               Padded<T> pw(w), pb(b), out(1, w.shape(1));
+              const auto columns16 = closed(columns, kNoColumn<std::uint16_t>);
+              const auto columns32 = closed(columns, kNoColumn<std::uint32_t>);
+              std::vector<std::uint8_t> bytes;
+              std::vector<T> numbers;
+              PackedRows<T> packed{};
+              if (wide) {
+                  packed.columns32 = columns32.data();
+              } else {
+                  packed.columns16 = columns16.data();
+              }
+              if (byte_values) {
+                  bytes = closed(values.cast<Array<std::uint8_t>>(), std::uint8_t{0});
+                  packed.bytes = {bytes.data(), byte_values->data()};
+              } else {
+                  numbers = closed(values.cast<Array<T>>(), T(0));
+                  packed.values = numbers.data();
+              }
               // in two blocks, the second on top of the first one's sums
-              const std::vector<Entry<T>> x = entries<T>(columns, values);
-              const auto count = static_cast<std::uint32_t>(x.size());
-              const std::uint32_t start[] = {0, count / 2, count};
-              table(isa).sparse_forward(1, out.cols, {x.data(), start, 2}, pw.data(), pw.ld, false,
-                                        nullptr, relu, out.data(), out.ld);
-              table(isa).sparse_forward(1, out.cols, {x.data(), start + 1, 2}, pw.data(), pw.ld,
-                                        true, pb.data(), relu, out.data(), out.ld);
+              Index next = 0;
+              const auto middle = static_cast<std::uint32_t>(w.shape(0) / 2);
+              const auto all = static_cast<std::uint32_t>(w.shape(0));
+              table(isa).sparse_forward(1, out.cols, {packed, &next, middle}, pw.data(), pw.ld,
+                                        false, nullptr, relu, out.data(), out.ld);
+              table(isa).sparse_forward(1, out.cols, {packed, &next, all}, pw.data(), pw.ld, true,
+                                        pb.data(), relu, out.data(), out.ld);
               return out.array();
           });
     m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w, A m0,
                                A v0, const std::vector<double>& adam) {
         Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
         const std::vector<Entry<T>> x = entries<T>(rows, values);
-        const std::uint32_t start[] = {0, static_cast<std::uint32_t>(x.size())};
-        table(isa).sparse_update(1, w.shape(1), {x.data(), start, 1}, pd.data(), pd.ld, step(adam),
+        const std::uint32_t ends[] = {0, static_cast<std::uint32_t>(x.size())};
+        table(isa).sparse_update(1, w.shape(1), {x.data(), ends}, pd.data(), pd.ld, step(adam),
                                  {pw.data(), pm.data(), pv.data(), pw.ld});
         return py::make_tuple(pw.array(), pm.array(), pv.array());
     });
@@ -130,6 +160,14 @@ void register_kernels_of(py::module_& m) {
     });
     m.def("squared_error", [=](const std::string& isa, A a, A x) {
         return table(isa).squared_error(a.size(), a.data(), x.data());
+    });
+    m.def("dot", [=](const std::string& isa, A a, A x) {
+        return table(isa).dot(a.size(), a.data(), x.data());
+    });
+    m.def("gram", [=](const std::string& isa, A h) {
+        Padded<T> ph(h), out(h.shape(1), h.shape(1));
+        table(isa).gram(ph.rows, ph.cols, ph.data(), ph.ld, out.data(), out.ld);
+        return out.array();
     });
     m.def("gemm", [](bool transpose_a, bool transpose_b, A a, A b) {
         const auto flag = [](bool yes) { return yes ? Transpose::yes : Transpose::no; };

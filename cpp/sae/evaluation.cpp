@@ -55,42 +55,38 @@ double squared_error(const Network<T>& network, const Input<T>& input, int n_thr
 }
 
 // The same where x is sparse and the last layer linear, a = h w + b, without a:
-//   |x - a|^2 = h (w w^T) h^T + 2 h (w b^T - w x^T) + |x - b|^2
-// w x^T needs the non-zeros of x alone, w w^T is as small as h, and the last term's sum over a set
-// needs no more than sums of x. What cancels is summed in float64; empty if too little is left.
+//   |x - a|^2 summed = <h^T h, w w^T> - 2 <h, x w^T - b w^T> + |x - b|^2
+// x w^T needs the non-zeros of x alone, h^T h and w w^T are as small as h, and the last term's sum
+// over a set needs no more than sums of x. What cancels is summed in float64; empty if too little
+// is left.
 template <class T>
 class LinearDecoder {
    public:
     LinearDecoder(const Network<T>& network, int n_threads)
         : network_(network),
           layer_(network.layers().back()),
-          gram_(layer_.n_in * padded<double>(layer_.n_in)),
-          wb_(padded<double>(layer_.n_in)),
-          zeros_(padded<T>(layer_.n_in)),
-          zeros64_(padded<double>(layer_.n_in)),
+          gram_(layer_.n_in * padded<T>(layer_.n_in)),
+          minus_wb_(padded<T>(layer_.n_in)),
           scratch_(static_cast<std::size_t>(n_threads)) {
-        const Index ld = padded<double>(layer_.n_in);
-        Buffer<double> w(layer_.n_in * layer_.n_out), w_t(layer_.n_out * ld);
+        const Kernels<T>& k = kernels<T>(active_isa());
         for (Index i = 0; i < layer_.n_in; ++i) {
-            for (Index j = 0; j < layer_.n_out; ++j) {
-                const auto value = static_cast<double>(layer_.w(i, j));
-                w.data()[i * layer_.n_out + j] = w_t.data()[j * ld + i] = value;
-                wb_.data()[i] += value * static_cast<double>(layer_.b[j]);
+            const T* w = layer_.w.row(i);
+            minus_wb_.data()[i] = static_cast<T>(-k.dot(layer_.n_out, w, layer_.b));
+            for (Index j = i; j < layer_.n_in; ++j) {  // h^T h is symmetric
+                gram_.data()[i * padded<T>(layer_.n_in) + j] =
+                    static_cast<T>((i == j ? 1 : 2) * k.dot(layer_.n_out, w, layer_.w.row(j)));
             }
         }
-        product(layer_.n_in, layer_.n_out, w.data(), layer_.n_out, w_t.data(), gram_.data());
     }
 
     // Whether the expansion has less to compute than the reconstruction.
     static bool pays(const Network<T>& network, const Input<T>& input) {
         const Dense<T>& layer = network.layers().back();
-        const double density = static_cast<double>(input.n_nonzero()) /
-                               static_cast<double>(input.n_samples() * input.n_features());
         const auto n_in = static_cast<double>(layer.n_in);
         const auto n_out = static_cast<double>(layer.n_out);
         return input.sparse() && network.n_layers() > 1 && layer.w_t.data &&
                layer.activation == Activation::identity && input.n_samples() >= kExpandedSamples &&
-               2 * n_in + density * n_out < 0.8 * n_out;
+               n_in + input.density() * n_out < 0.8 * n_out;
     }
 
     std::optional<double> squared_error(const Input<T>& input, int n_threads) {
@@ -109,55 +105,31 @@ class LinearDecoder {
 
    private:
     struct Scratch {
-        Buffer<T> wx;         // (rows, padded n_in)
-        Buffer<double> h, q;  // (rows, padded n_in): h, and h w w^T
+        Buffer<T> wx;   // (rows, padded n_in): x w^T - b w^T
+        Buffer<T> hth;  // (n_in, padded n_in)
     };
-
-    // out (rows, n_in) = a (rows, inner) b (inner, n_in), in float64
-    void product(Index rows, Index inner, const double* a, Index lda, const double* b,
-                 double* out) const {
-        const Index ld = padded<double>(layer_.n_in);
-        kernels<double>(active_isa())
-            .dense_forward(rows, layer_.n_in, inner, a, lda, b, ld, zeros64_.data(), false, out,
-                           ld);
-    }
 
     // The terms of a chunk that have h in them, and those of them that are squares.
     Sums expand(const Chunk<T>& chunk) {
+        const Kernels<T>& k = kernels<T>(active_isa());
         Scratch& s = scratch_[static_cast<std::size_t>(chunk.rank)];
-        const Index n = layer_.n_in, ld = padded<double>(n), ldx = padded<T>(n);
-        if (!s.h.data()) {
-            const Index rows = Network<T>::kChunk;
-            s = {Buffer<T>(rows * ldx), Buffer<double>(rows * ld), Buffer<double>(rows * ld)};
-        }
-        const Dense<T> transposed{layer_.n_out,  n, Activation::identity, layer_.w_t,
-                                  zeros_.data(), {}};
-        chunk.samples.forward(kernels<T>(active_isa()), transposed,
-                              {s.wx.data(), chunk.rows, n, ldx});
-        const View<T> a = chunk.work.a[chunk.work.a.size() - 2];
-        for (Index i = 0; i < chunk.rows; ++i) std::copy_n(a.row(i), n, s.h.data() + i * ld);
-        product(chunk.rows, n, s.h.data(), ld, gram_.data(), s.q.data());
-        Sums sum{0, 0};
-        for (Index i = 0; i < chunk.rows; ++i) {
-            const double *h = s.h.data() + i * ld, *q = s.q.data() + i * ld;
-            const T* wx = s.wx.data() + i * ldx;
-            double aa = 0, cross = 0;
-            for (Index j = 0; j < n; ++j) {
-                aa += h[j] * q[j];
-                cross += h[j] * (wb_.data()[j] - static_cast<double>(wx[j]));
-            }
-            sum.loss += aa + 2 * cross;
-            sum.other += aa;
-        }
-        return sum;
+        const Index n = layer_.n_in, ld = padded<T>(n);
+        if (!s.wx.data()) s = {Buffer<T>(Network<T>::kChunk * ld), Buffer<T>(n * ld)};
+        const Dense<T> transposed{layer_.n_out,     n, Activation::identity, layer_.w_t,
+                                  minus_wb_.data(), {}};
+        chunk.samples.forward(k, transposed, {s.wx.data(), chunk.rows, n, ld});
+        const View<T> h = chunk.work.a[chunk.work.a.size() - 2];
+        k.gram(chunk.rows, n, h.data, h.ld, s.hth.data(), ld);
+        const double squares = k.dot(n * ld, s.hth.data(), gram_.data());
+        double cross = 0;
+        for (Index i = 0; i < chunk.rows; ++i) cross += k.dot(n, h.row(i), s.wx.data() + i * ld);
+        return {squares - 2 * cross, squares};
     }
 
     const Network<T>& network_;
     const Dense<T>& layer_;
-    Buffer<double> gram_;  // (n_in, padded n_in): w w^T
-    Buffer<double> wb_;    // (n_in): w b^T
-    Buffer<T> zeros_;
-    Buffer<double> zeros64_;
+    Buffer<T> gram_;                // (n_in, padded n_in): w w^T, twice its upper triangle
+    Buffer<T> minus_wb_;            // (n_in): -b w^T
     std::vector<Scratch> scratch_;  // one per thread
 };
 

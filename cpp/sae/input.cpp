@@ -2,11 +2,14 @@
 #include "sae/input.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "sae/parallel.hpp"
 
@@ -40,16 +43,63 @@ auto with_type(Storage storage, const void* data, F&& f) {
     throw std::domain_error(message.str());
 }
 
-// A row to its finite check and its count of non-zeros.
+// The smallest i below n for which f(i) is true, or n; f is called for all smaller ones.
+template <class F>
+Index find_first(Index n, int n_threads, const F& f) {
+    std::atomic<Index> first{n};
+    run_team(n_threads, [&](Member member) {
+        const Range range = member.share(n);
+        Index i = range.begin;
+        while (i < range.end && !f(i)) ++i;
+        for (Index seen = first; i < std::min(seen, range.end);) {
+            if (first.compare_exchange_weak(seen, i)) break;
+        }
+    });
+    return first;
+}
+
+// How many numbers of a row are not zero in T, and whether all are finite. A scale leaves bytes
+// finite and makes none of them zero; its caller sees to that.
 template <class T, class S>
-Index scan_row(const S* row, Index n, Index stride, T scale, Index& not_finite) {
+bool scan_row(const S* row, Index n, Index stride, T scale, Index& n_nonzero) {
     Index count = 0;
+    int not_finite = 0;
     for (Index j = 0; j < n; ++j) {
-        const T value = static_cast<T>(row[j * stride]) * scale;
-        count += value != T(0);
-        if (!std::isfinite(value) && not_finite < 0) not_finite = j;
+        if constexpr (std::is_same_v<S, std::uint8_t>) {
+            count += row[j * stride] != 0;
+        } else {
+            const T value = static_cast<T>(row[j * stride]) * scale;
+            count += value != T(0);
+            not_finite |= !(std::abs(value) <= std::numeric_limits<T>::max());
+        }
     }
-    return count;
+    n_nonzero = count;
+    return not_finite == 0;
+}
+
+// Packs what is not zero, without a branch that no processor could predict.
+template <class S, class T, class Column, class Value>
+void pack_row(const S* row, Index n, Index stride, T scale, Column* columns, Value* values) {
+    Index at = 0;
+    for (Index j = 0; j < n; ++j) {
+        if constexpr (sizeof(S) == 1) {  // eight zeros at a time, most of such data
+            std::uint64_t eight = 1;
+            if (stride == 1 && j + 8 <= n) std::memcpy(&eight, row + j, sizeof eight);
+            if (eight == 0) {
+                j += 7;
+                continue;
+            }
+        }
+        if constexpr (std::is_same_v<Value, T>) {
+            values[at] = static_cast<T>(row[j * stride]) * scale;
+        } else {
+            values[at] = row[j * stride];
+        }
+        columns[at] = static_cast<Column>(j);
+        at += values[at] != Value(0);
+    }
+    columns[at] = kNoColumn<Column>;
+    values[at] = Value(0);
 }
 
 }  // namespace
@@ -58,48 +108,40 @@ template <class T>
 Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads)
     : source_(source), scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
     std::vector<Index> counts(static_cast<std::size_t>(n_samples_));
-    std::vector<Index> not_finite(static_cast<std::size_t>(n_samples_), -1);
-    n_threads = useful_threads(n_threads, static_cast<double>(n_samples_ * n_features_));
+    n_threads = useful_threads(n_threads, static_cast<double>(n_samples_ * n_features_) / 8);
     with_type(source.storage, source.data, [&](const auto* data) {
-        run_team(n_threads, [&](Member member) {
-            const Range range = member.share(n_samples_);
-            for (Index i = range.begin; i < range.end; ++i) {
-                const auto at = static_cast<std::size_t>(i);
-                counts[at] = scan_row(data + i * source_.row_stride, n_features_,
-                                      source_.column_stride, scale_, not_finite[at]);
-            }
+        const auto row = [&](Index i) { return data + i * source_.row_stride; };
+        const Index stride = source_.column_stride;
+        const Index bad = find_first(n_samples_, n_threads, [&](Index i) {
+            return !scan_row(row(i), n_features_, stride, scale_,
+                             counts[static_cast<std::size_t>(i)]);
         });
-        for (Index i = 0; i < n_samples_; ++i) {
-            const Index j = not_finite[static_cast<std::size_t>(i)];
-            if (j < 0) continue;
-            const auto value = data[i * source_.row_stride + j * source_.column_stride];
-            throw_not_finite(static_cast<double>(value), i, j, sizeof(T));
+        for (Index j = 0; bad < n_samples_ && j < n_features_; ++j) {
+            const auto value = static_cast<T>(row(bad)[j * stride]) * scale_;
+            if (std::isfinite(value)) continue;
+            throw_not_finite(static_cast<double>(row(bad)[j * stride]), bad, j, sizeof(T));
         }
         for (const Index count : counts) n_nonzero_ += count;
-        const double size = static_cast<double>(n_samples_) * static_cast<double>(n_features_);
-        if (layout == Layout::dense || (layout == Layout::automatic &&
-                                        static_cast<double>(n_nonzero_) > kSparseDensity * size))
+        if (layout == Layout::dense ||
+            (layout == Layout::automatic && density() > kSparseDensity)) {
             return;
-
+        }
         start_sparse(counts, source_.storage == Storage::uint8);
         run_team(n_threads, [&](Member member) {
             const Range range = member.share(n_samples_);
             for (Index i = range.begin; i < range.end; ++i) {
-                const auto* row = data + i * source_.row_stride;
-                Index at = row_start_[static_cast<std::size_t>(i)];
-                for (Index j = 0; j < n_features_; ++j) {
-                    const auto value = row[j * source_.column_stride];
-                    if (static_cast<T>(value) * scale_ != T(0)) put(at++, j, value);
-                }
+                with_storage(i, [&](auto* columns, auto* values) {
+                    pack_row(row(i), n_features_, stride, scale_, columns, values);
+                });
             }
         });
-        sum_columns();
+        sum_columns(n_threads);
     });
 }
 
 template <class T>
 template <class I>
-Input<T>::Input(const CsrSource<I>& source, T scale)
+Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
     : scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
     std::vector<Index> counts(static_cast<std::size_t>(n_samples_));
     for (Index i = 0; i < n_samples_; ++i) {
@@ -112,103 +154,137 @@ Input<T>::Input(const CsrSource<I>& source, T scale)
                                         std::to_string(source.n_nonzero));
         }
         counts[static_cast<std::size_t>(i)] = end - start;
+        n_nonzero_ += end - start;
     }
     start_sparse(counts, source.storage == Storage::uint8);
-    with_type(source.storage, source.values, [&](const auto* values) {
-        for (Index i = 0; i < n_samples_; ++i) {
+    n_threads = useful_threads(n_threads, static_cast<double>(n_nonzero_));
+    with_type(source.storage, source.values, [&](const auto* given) {
+        // the first entry of row i that no row may have, or the row's end
+        const auto find_wrong = [&](Index i) {
             Index previous = -1;
-            for (auto at = static_cast<Index>(source.row_start[i]);
-                 at < static_cast<Index>(source.row_start[i + 1]); ++at) {
+            auto at = static_cast<Index>(source.row_start[i]);
+            for (; at < static_cast<Index>(source.row_start[i + 1]); ++at) {
                 const auto j = static_cast<Index>(source.columns[at]);
-                if (j <= previous || j >= n_features_) {
-                    throw std::invalid_argument(
-                        "row " + std::to_string(i) + " has column " + std::to_string(j) +
-                        ", expected ascending columns below " + std::to_string(n_features_));
-                }
-                const T value = static_cast<T>(values[at]) * scale_;
-                if (!std::isfinite(value))
-                    throw_not_finite(static_cast<double>(values[at]), i, j, sizeof(T));
-                put(at, j, values[at]);
+                if (j <= previous || j >= n_features_) break;
+                if (!std::isfinite(static_cast<T>(given[at]) * scale_)) break;
                 previous = j;
             }
+            return at;
+        };
+        const auto is_wrong = [&](Index i) {
+            return find_wrong(i) < static_cast<Index>(source.row_start[i + 1]);
+        };
+        const Index bad = find_first(n_samples_, n_threads, is_wrong);
+        if (bad < n_samples_) {
+            const Index at = find_wrong(bad);
+            const auto j = static_cast<Index>(source.columns[at]);
+            if (!std::isfinite(static_cast<T>(given[at]) * scale_) && j < n_features_) {
+                throw_not_finite(static_cast<double>(given[at]), bad, j, sizeof(T));
+            }
+            throw std::invalid_argument("row " + std::to_string(bad) + " has column " +
+                                        std::to_string(j) + ", expected ascending columns below " +
+                                        std::to_string(n_features_));
         }
+        run_team(n_threads, [&](Member member) {
+            const Range range = member.share(n_samples_);
+            for (Index i = range.begin; i < range.end; ++i) {
+                const auto start = static_cast<Index>(source.row_start[i]);
+                const Index count = static_cast<Index>(source.row_start[i + 1]) - start;
+                with_storage(i, [&](auto* columns, auto* values) {
+                    using Column = std::decay_t<decltype(*columns)>;
+                    using Value = std::decay_t<decltype(*values)>;
+                    for (Index t = 0; t < count; ++t) {
+                        columns[t] = static_cast<Column>(source.columns[start + t]);
+                        if constexpr (std::is_same_v<Value, T>) {
+                            values[t] = static_cast<T>(given[start + t]) * scale_;
+                        } else {
+                            values[t] = static_cast<Value>(given[start + t]);
+                        }
+                    }
+                    columns[count] = kNoColumn<Column>;
+                    values[count] = Value(0);
+                });
+            }
+        });
     });
-    sum_columns();
+    sum_columns(n_threads);
 }
 
-// Room for the non-zeros, given each row's count.
+// Room for the non-zeros and the row ends, given each row's count.
 template <class T>
 void Input<T>::start_sparse(const std::vector<Index>& counts, bool bytes) {
     row_start_.assign(1, 0);
     row_start_.reserve(counts.size() + 1);
-    for (const Index count : counts) row_start_.push_back(row_start_.back() + count);
-    n_nonzero_ = row_start_.back();
-    max_row_nonzeros_ = *std::max_element(counts.begin(), counts.end());
-    if (n_features_ <= std::numeric_limits<std::uint16_t>::max()) {
-        columns16_ = Buffer<std::uint16_t>(n_nonzero_);
+    for (const Index count : counts) row_start_.push_back(row_start_.back() + count + 1);
+    const Index size = row_start_.back();
+    if (n_features_ > kNoColumn<std::uint16_t>) {
+        columns32_ = Buffer<std::uint32_t>(size);
     } else {
-        columns32_ = Buffer<std::uint32_t>(n_nonzero_);
+        columns16_ = Buffer<std::uint16_t>(size);
     }
-    if (bytes) {
-        bytes_ = Buffer<std::uint8_t>(n_nonzero_);
+    if (bytes && columns16_.data()) {
+        bytes_ = Buffer<std::uint8_t>(size);
+        table_ = Buffer<T>(256);
+        for (Index i = 0; i < table_.size(); ++i) table_.data()[i] = static_cast<T>(i) * scale_;
     } else {
-        values_ = Buffer<T>(n_nonzero_);
-    }
-}
-
-// One non-zero, as the source has it.
-template <class T>
-template <class S>
-void Input<T>::put(Index at, Index column, S value) {
-    if (columns16_.data()) {
-        columns16_.data()[at] = static_cast<std::uint16_t>(column);
-    } else {
-        columns32_.data()[at] = static_cast<std::uint32_t>(column);
-    }
-    if (bytes_.data()) {
-        bytes_.data()[at] = static_cast<std::uint8_t>(value);
-    } else {
-        values_.data()[at] = static_cast<T>(value) * scale_;
+        values_ = Buffer<T>(size);
     }
 }
 
+// Calls f(columns, values): where a sample's non-zeros are to be written.
 template <class T>
-void Input<T>::sum_columns() {
+template <class F>
+void Input<T>::with_storage(Index sample, const F& f) {
+    const Index start = row_start(sample);
+    if (columns32_.data()) {
+        f(columns32_.data() + start, values_.data() + start);
+    } else if (values_.data()) {
+        f(columns16_.data() + start, values_.data() + start);
+    } else {
+        f(columns16_.data() + start, bytes_.data() + start);
+    }
+}
+
+template <class T>
+PackedRows<T> Input<T>::packed() const {
+    return {columns16_.data(), columns32_.data(), {bytes_.data(), table_.data()}, values_.data()};
+}
+
+// In parts of the set that do not depend on the number of threads.
+template <class T>
+void Input<T>::sum_columns(int n_threads) {
+    struct Sums {
+        std::vector<Index> nonzeros;
+        std::vector<double> values;
+        double squares = 0;
+    };
     const auto n = static_cast<std::size_t>(n_features_);
+    const Index n_parts = std::clamp<Index>(n_nonzero_ / (8 * n_features_), 1, 64);
+    std::vector<Sums> parts(static_cast<std::size_t>(n_parts));
+    for (Sums& part : parts) part = {std::vector<Index>(n), std::vector<double>(n)};
+    run_team(std::min(n_threads, static_cast<int>(n_parts)), [&](Member member) {
+        const Range range = member.share(n_parts);
+        for (Index p = range.begin; p < range.end; ++p) {
+            Sums& part = parts[static_cast<std::size_t>(p)];
+            for (Index i = n_samples_ * p / n_parts; i < n_samples_ * (p + 1) / n_parts; ++i) {
+                for_each_nonzero(i, [&](Index j, T x) {
+                    const auto value = static_cast<double>(x);
+                    ++part.nonzeros[static_cast<std::size_t>(j)];
+                    part.values[static_cast<std::size_t>(j)] += value;
+                    part.squares += value * value;
+                });
+            }
+        }
+    });
     column_nonzeros_.assign(n, 0);
     column_sums_.assign(n, 0);
-    Buffer<Entry<T>> x(max_row_nonzeros_);
-    for (Index i = 0; i < n_samples_; ++i) {
-        const Index count = row(i, x.data());
-        for (Index t = 0; t < count; ++t) {
-            const auto value = static_cast<double>(x.data()[t].value);
-            ++column_nonzeros_[x.data()[t].index];
-            column_sums_[x.data()[t].index] += value;
-            sum_squares_ += value * value;
+    for (const Sums& part : parts) {
+        for (std::size_t j = 0; j < n; ++j) {
+            column_nonzeros_[j] += part.nonzeros[j];
+            column_sums_[j] += part.values[j];
         }
+        sum_squares_ += part.squares;
     }
-}
-
-template <class T>
-Index Input<T>::row(Index sample, Entry<T>* out) const {
-    const Index start = row_start_[static_cast<std::size_t>(sample)];
-    const Index count = row_start_[static_cast<std::size_t>(sample) + 1] - start;
-    const auto fill = [&](const auto* columns, const auto* values, T scale) {
-        for (Index t = 0; t < count; ++t) out[t] = {columns[t], static_cast<T>(values[t]) * scale};
-    };
-    const auto with_columns = [&](const auto* columns) {
-        if (const std::uint8_t* bytes = bytes_.data()) {
-            fill(columns, bytes + start, scale_);
-        } else {
-            fill(columns, values_.data() + start, T(1));
-        }
-    };
-    if (columns16_.data()) {
-        with_columns(columns16_.data() + start);
-    } else {
-        with_columns(columns32_.data() + start);
-    }
-    return count;
 }
 
 template <class T>
@@ -216,14 +292,9 @@ void Input<T>::gather(const std::int64_t* index, Index first, Index rows, View<T
     const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
     if (sparse()) {
         for (Index i = 0; i < rows; ++i) {
-            std::fill_n(out.row(i), n_features_, T(0));
-            const Index start = row_start_[static_cast<std::size_t>(sample(i))];
-            const Index end = row_start_[static_cast<std::size_t>(sample(i)) + 1];
-            for (Index at = start; at < end; ++at) {
-                const Index j = columns16_.data() ? columns16_.data()[at] : columns32_.data()[at];
-                out(i, j) =
-                    bytes_.data() ? static_cast<T>(bytes_.data()[at]) * scale_ : values_.data()[at];
-            }
+            T* to = out.row(i);
+            std::fill_n(to, n_features_, T(0));
+            for_each_nonzero(sample(i), [&](Index j, T x) { to[j] = x; });
         }
         return;
     }
@@ -244,12 +315,12 @@ void Input<T>::gather(const std::int64_t* index, Index first, Index rows, View<T
 
 template <class T>
 void Input<T>::prefetch(Index sample) const {
-    const Index start = row_start_[static_cast<std::size_t>(sample)];
-    const Index end = row_start_[static_cast<std::size_t>(sample) + 1];
     const auto lines = [&](const auto* from) {
         if (!from) return;
         constexpr Index line = kAlignment / static_cast<Index>(sizeof *from);
-        for (Index at = start; at < end; at += line) __builtin_prefetch(from + at);
+        for (Index at = row_start(sample); at < row_start(sample + 1); at += line) {
+            __builtin_prefetch(from + at);
+        }
     };
     lines(columns16_.data());
     lines(columns32_.data());
@@ -259,9 +330,9 @@ void Input<T>::prefetch(Index sample) const {
 
 template class Input<float>;
 template class Input<double>;
-template Input<float>::Input(const CsrSource<std::int32_t>&, float);
-template Input<float>::Input(const CsrSource<std::int64_t>&, float);
-template Input<double>::Input(const CsrSource<std::int32_t>&, double);
-template Input<double>::Input(const CsrSource<std::int64_t>&, double);
+template Input<float>::Input(const CsrSource<std::int32_t>&, float, int);
+template Input<float>::Input(const CsrSource<std::int64_t>&, float, int);
+template Input<double>::Input(const CsrSource<std::int32_t>&, double, int);
+template Input<double>::Input(const CsrSource<std::int64_t>&, double, int);
 
 }  // namespace sae

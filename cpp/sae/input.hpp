@@ -2,7 +2,7 @@
 // The samples that a network reads, prepared once for a data set: dense rows stay where the caller
 // has them (any strides, uint8 with a scale too) and are copied a batch at a time; mostly-zero data
 // is kept as its non-zeros, in as few bytes as hold them (3 for a pixel): shuffled rows come from
-// main memory, and what a step reads there is what it waits for.
+// main memory, and what a step reads there is what it waits for. Kernels read them as they are.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ class Input {
     // structure that is not one.
     Input(const DenseSource& source, T scale, Layout layout, int n_threads);
     template <class I>
-    Input(const CsrSource<I>& source, T scale);
+    Input(const CsrSource<I>& source, T scale, int n_threads);
 
     Index n_samples() const { return n_samples_; }
     Index n_features() const { return n_features_; }
@@ -56,36 +56,53 @@ class Input {
 
     // The rest: sparse only.
 
-    // Writes the sample's non-zeros in order of columns to `out`, room for max_row_nonzeros(), and
-    // returns how many they are.
-    Index row(Index sample, Entry<T>* out) const;
-    Index max_row_nonzeros() const { return max_row_nonzeros_; }
+    PackedRows<T> packed() const;
+    // Where a sample's non-zeros start in packed().
+    Index row_start(Index sample) const { return row_start_[static_cast<std::size_t>(sample)]; }
+    // f(column, value) for each non-zero of a sample, in order of columns.
+    template <class F>
+    void for_each_nonzero(Index sample, const F& f) const;
+    // Share of non-zeros.
+    double density() const {
+        return static_cast<double>(n_nonzero_) /
+               (static_cast<double>(n_samples_) * static_cast<double>(n_features_));
+    }
     // Non-zeros of the whole set in one column.
     Index column_nonzeros(Index j) const { return column_nonzeros_[static_cast<std::size_t>(j)]; }
     // Sums over the whole set: of each column's values, and of all squares.
     double column_sum(Index j) const { return column_sums_[static_cast<std::size_t>(j)]; }
     double sum_squares() const { return sum_squares_; }
-    // Brings nearer, for a row() to come, where a sample's non-zeros are, and then themselves.
-    void prefetch_start(Index sample) const { __builtin_prefetch(row_start_.data() + sample); }
+    // Asks for what packed() has of a sample.
     void prefetch(Index sample) const;
 
    private:
     void start_sparse(const std::vector<Index>& counts, bool bytes);
-    template <class S>
-    void put(Index at, Index column, S value);
-    void sum_columns();
+    template <class F>
+    void with_storage(Index sample, const F& f);
+    void sum_columns(int n_threads);
 
     DenseSource source_{};
     T scale_ = 1;
-    Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0, max_row_nonzeros_ = 0;
+    Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
+    // Non-zeros and, behind each row, kNoColumn with the value 0.
     std::vector<Index> row_start_;        // (n_samples + 1), empty if dense
-    Buffer<std::uint16_t> columns16_;     // (n_nonzero), if all columns fit
+    Buffer<std::uint16_t> columns16_;     // (n_nonzero + n_samples), if all columns fit
     Buffer<std::uint32_t> columns32_;     // else
-    Buffer<std::uint8_t> bytes_;          // (n_nonzero), before scaling, if the source is uint8
+    Buffer<std::uint8_t> bytes_;          // the same, before scaling, if source and columns fit
     Buffer<T> values_;                    // else, scaled
+    Buffer<T> table_;                     // (256): the bytes, scaled
     std::vector<Index> column_nonzeros_;  // (n_features)
     std::vector<double> column_sums_;     // (n_features)
     double sum_squares_ = 0;
 };
+
+template <class T>
+template <class F>
+void Input<T>::for_each_nonzero(Index sample, const F& f) const {
+    const Index begin = row_start(sample), end = row_start(sample + 1) - 1;
+    with_packed(packed(), [&](const auto* columns, auto values) {
+        for (Index at = begin; at < end; ++at) f(static_cast<Index>(columns[at]), values[at]);
+    });
+}
 
 }  // namespace sae

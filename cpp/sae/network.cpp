@@ -114,7 +114,7 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
         work.emplace_back(layers_, first_layer, last_layer, std::min(n, kChunk));
     }
     for (SparseBatch<T>& batch : samples) {
-        if (sparse) batch = {input, layers_.front(), std::min(n, kChunk)};
+        if (sparse) batch = {input, std::min(n, kChunk)};
     }
     run_team(team, [&](Member member) {
         const Activations<T>& mine = work[static_cast<std::size_t>(member.rank)];
@@ -124,7 +124,7 @@ void Network<T>::for_each_chunk(const Input<T>& input, Index first_layer, Index 
             const Index first = c * kChunk;
             const Index rows = std::min(kChunk, n - first);
             if (sparse) {
-                batch.read(input, nullptr, first, rows);
+                batch.choose(nullptr, first, rows);
                 batch.forward(k, layers_.front(), mine.a.front());
             } else {
                 input.gather(nullptr, first, rows, mine.x);

@@ -33,7 +33,7 @@ struct Chunk {
     int rank;  // of the thread that has it
     Index first, rows;
     const Activations<T>& work;
-    const SparseBatch<T>& samples;  // if the input is sparse and goes into the first layer
+    SparseBatch<T>& samples;  // if the input is sparse and goes into the first layer
 };
 
 template <class T>

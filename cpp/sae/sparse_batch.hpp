@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Some samples of a sparse input as the first layer needs them: by sample for its product, by
-// column for its gradient. What a product gathers from, w or delta, does not fit the nearest cache,
-// so it is cut into blocks that do, and all rows go through one block before the next: blocks of
-// w's rows in the product, of delta's columns in the gradient. Every sum stays in its order.
+// column for its gradient. The rows of w that a product gathers do not fit the nearest cache, so it
+// is cut into blocks of columns that do, and all samples go through one block before the next; for
+// the gradient, some columns are sorted and used up before the next. Every sum stays in its order.
 #pragma once
-
-#include <algorithm>
 
 #include "sae/buffer.hpp"
 #include "sae/dense.hpp"
@@ -14,74 +12,54 @@
 
 namespace sae {
 
+// Reads samples where the input keeps them.
 template <class T>
 class SparseBatch {
    public:
     SparseBatch() = default;
-    // Room for `rows` samples of `input`, on their way into `layer`.
-    SparseBatch(const Input<T>& input, const Dense<T>& layer, Index rows);
+    // Room for `rows` samples of `input`, which must outlive this.
+    SparseBatch(const Input<T>& input, Index rows);
 
-    // Samples index[0 … rows), or first … first + rows if index is null.
-    void read(const Input<T>& input, const std::int64_t* index, Index first, Index rows);
+    // Chooses samples index[0 … rows), or first … first + rows if index is null.
+    void choose(const std::int64_t* index, Index first, Index rows);
 
     // a (rows, n_out) = activation(x w + b)
-    void forward(const Kernels<T>& kernels, const Dense<T>& layer, View<T> a) const;
-
-    // The non-zeros of sample i, in order of columns.
-    const Entry<T>* begin(Index i) const { return entries_.data() + blocks(i)[0]; }
-    const Entry<T>* end(Index i) const { return entries_.data() + blocks(i)[n_blocks_]; }
-    Index rows() const { return rows_; }
+    void forward(const Kernels<T>& kernels, const Dense<T>& layer, View<T> a);
 
    private:
-    // Where the blocks of sample i start: n_blocks + 1 positions, the last one past its end.
-    std::uint32_t* blocks(Index i) const { return block_start_.data() + i * (n_blocks_ + 1); }
-
+    const Input<T>* input_ = nullptr;
     Index rows_ = 0;
-    Index n_blocks_ = 1;
-    int block_shift_ = 0;                // a block is 2^shift columns
-    Buffer<Entry<T>> entries_;           // (rows * max_row_nonzeros), filled without gaps
-    Buffer<std::uint32_t> block_start_;  // (rows, n_blocks + 1)
+    Buffer<Index> start_;  // (rows): where each sample's non-zeros start
+    Buffer<Index> next_;   // (rows): where each goes on in the next block
 };
 
-// The same non-zeros sorted by column; an entry's index is its row in the batch.
+// The non-zeros of a batch sorted by column, some columns at a time.
 template <class T>
 class SparseColumns {
    public:
     SparseColumns() = default;
+    // Room for `rows` samples of `input`, which must outlive this.
     SparseColumns(const Input<T>& input, Index rows);
 
-    // Those of `samples`, which are the rows from first_row on of the batch.
-    void sort(const SparseBatch<T>& samples, Index first_row);
-    // The columns `range` of part(0), part(1) …, which hold consecutive rows of a batch.
-    template <class Part>
-    void join(int n_parts, const Part& part, Range range);
+    // Chooses samples index[0 … rows), of which columns before `first_column` are not wanted.
+    void choose(const std::int64_t* index, Index rows, Index first_column);
+    // Sorts the columns `range`, at most max_columns() and none before those of the last call.
+    void sort(Range range);
+    Index max_columns() const { return ends_.size() / 2; }
 
-    // Into how many blocks of delta's columns update() is cut.
-    static Index n_blocks(const Dense<T>& layer, Index rows);
-    // Adam on one block of the rows `range` of w, dw = x^T delta; m and v are those of w's first
-    // row.
+    // Adam on the rows `range` of w, whose columns of x are sorted, dw = x^T delta; m and v are
+    // those of w's first row.
     void update(const Kernels<T>& kernels, const Dense<T>& layer, View<const T> delta,
-                const AdamStep<T>& adam, T* m, T* v, Range range, Index block,
-                Index n_blocks) const;
+                const AdamStep<T>& adam, T* m, T* v, Range range) const;
 
    private:
-    Buffer<Entry<T>> entries_;
-    Buffer<std::uint32_t> start_;  // (n_features + 1)
+    const Input<T>* input_ = nullptr;
+    Index rows_ = 0;
+    Index capacity_ = 0;          // entries of a column
+    Index first_ = 0;             // column sorted first
+    Buffer<Entry<T>> entries_;    // (max_columns, capacity)
+    Buffer<std::uint32_t> ends_;  // (max_columns, 2): where a column's entries start and end
+    Buffer<Index> next_;          // (rows): where each sample goes on
 };
-
-template <class T>
-template <class Part>
-void SparseColumns<T>::join(int n_parts, const Part& part, Range range) {
-    Entry<T>* end = entries_.data();
-    for (Index j = range.begin; j < range.end; ++j) {
-        start_.data()[j] = static_cast<std::uint32_t>(end - entries_.data());
-        for (int p = 0; p < n_parts; ++p) {
-            const SparseColumns& from = part(p);
-            end = std::copy(from.entries_.data() + from.start_.data()[j],
-                            from.entries_.data() + from.start_.data()[j + 1], end);
-        }
-    }
-    start_.data()[range.end] = static_cast<std::uint32_t>(end - entries_.data());
-}
 
 }  // namespace sae

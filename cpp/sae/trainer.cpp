@@ -100,9 +100,8 @@ void Trainer<T>::reserve_scratch(int n_threads) {
     while (static_cast<int>(scratch_.size()) < n_threads) {
         Scratch scratch;
         if (input_.sparse()) {
-            scratch.samples = {input_, network_.layers().front(), options_.batch_size};
+            scratch.samples = {input_, options_.batch_size};
             scratch.columns = {input_, options_.batch_size};
-            scratch.joined = {input_, options_.batch_size};
         }
         scratch.dw = Buffer<T>(dw);
         scratch_.push_back(std::move(scratch));
@@ -170,10 +169,11 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
             const AdamStep<T> adam = adam_step(++step);
             forward(member, index, rows, scratch);
             if (wide(network_.n_layers() - 1)) member.barrier();
-            loss_delta(index, rows, scratch);
+            loss_delta(index, rows);
             backward(member, rows);
             member.barrier();
-            update(member, adam, tasks, scratch);
+            update(index, step < n_steps ? index + options_.batch_size : index, rows, adam, tasks,
+                   scratch);
             // read by all after this barrier, written again only after the next step's first one
             if (member.rank == 0) stop = Clock::now() >= deadline;
             member.barrier();
@@ -191,7 +191,9 @@ void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range 
     const Index batch = options_.batch_size;
     const Index n = rows.end - rows.begin;
     if (input_.sparse()) {
-        forward_sparse(index, rows, scratch);
+        const View<T> a = work_.a.front();
+        scratch.samples.choose(index + rows.begin, 0, n);
+        scratch.samples.forward(k, network_.layers().front(), {a.row(rows.begin), n, a.cols, a.ld});
     } else {
         input_.gather(index + rows.begin, 0, n,
                       {work_.x.row(rows.begin), n, work_.x.cols, work_.x.ld});
@@ -211,22 +213,9 @@ void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range 
     }
 }
 
-// The first layer on the non-zeros, which are then sorted by column for the gradient.
-template <class T>
-void Trainer<T>::forward_sparse(const std::int64_t* index, Range rows, Scratch& scratch) {
-    const Index n = rows.end - rows.begin;
-    const View<T> a = work_.a.front();
-    SparseBatch<T>& samples = scratch.samples;
-    samples.read(input_, index + rows.begin, 0, n);
-    samples.forward(kernels<T>(active_isa()), network_.layers().front(),
-                    {a.row(rows.begin), n, a.cols, a.ld});
-
-    scratch.columns.sort(samples, rows.begin);
-}
-
 // The gradient with respect to the last layer's output.
 template <class T>
-void Trainer<T>::loss_delta(const std::int64_t* index, Range rows, const Scratch& scratch) {
+void Trainer<T>::loss_delta(const std::int64_t* index, Range rows) {
     const Kernels<T>& k = kernels<T>(active_isa());
     const View<T> a = work_.a.back();
     const View<T> delta = deltas_.a.back();
@@ -235,11 +224,10 @@ void Trainer<T>::loss_delta(const std::int64_t* index, Range rows, const Scratch
             classification_delta(k, options_.loss, a.cols, a.row(i), labels_[index[i]],
                                  delta.row(i));
         } else if (input_.sparse()) {
-            k.squared_error_delta(a.cols, a.row(i), nullptr, delta.row(i));
-            const Entry<T>* end = scratch.samples.end(i - rows.begin);
-            for (const Entry<T>* x = scratch.samples.begin(i - rows.begin); x != end; ++x) {
-                delta(i, x->index) -= 2 * x->value;
-            }
+            T* to = delta.row(i);
+            k.squared_error_delta(a.cols, a.row(i), nullptr, to);
+            input_.for_each_nonzero(static_cast<Index>(index[i]),
+                                    [&](Index j, T x) { to[j] -= 2 * x; });
         } else {
             k.squared_error_delta(a.cols, a.row(i), work_.x.row(i), delta.row(i));
         }
@@ -273,11 +261,12 @@ void Trainer<T>::backward(const Member& member, Range rows) {
 }
 
 template <class T>
-void Trainer<T>::update(const Member& member, const AdamStep<T>& adam, Range tasks,
-                        Scratch& scratch) {
+void Trainer<T>::update(const std::int64_t* index, const std::int64_t* next, Range rows,
+                        const AdamStep<T>& adam, Range tasks, Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());
     const Index sparse_end = std::clamp(n_sparse_tasks_, tasks.begin, tasks.end);
-    update_sparse(member, adam, {tasks.begin, sparse_end}, scratch);
+    update_sparse(index, adam, {tasks.begin, sparse_end}, scratch);
+    prefetch(next, rows);
     for (Index t = sparse_end; t < tasks.end; ++t) {
         const Task& task = tasks_[static_cast<std::size_t>(t)];
         const auto at = static_cast<std::size_t>(task.layer);
@@ -298,27 +287,34 @@ void Trainer<T>::update(const Member& member, const AdamStep<T>& adam, Range tas
     }
 }
 
-// Rows of the first w. A row's gradient needs the non-zeros of its column: those of each thread's
-// samples one after the other, which is the order of the batch.
+// Rows of the first w. A row's gradient needs the non-zeros of its column, in the order of the
+// batch.
 template <class T>
-void Trainer<T>::update_sparse(const Member& member, const AdamStep<T>& adam, Range tasks,
+void Trainer<T>::update_sparse(const std::int64_t* index, const AdamStep<T>& adam, Range tasks,
                                Scratch& scratch) {
     if (tasks.begin == tasks.end) return;
     const auto rows = [&](Index t) { return tasks_[static_cast<std::size_t>(t)].rows; };
-    if (member.size > 1) {
-        const auto part = [&](int rank) -> const SparseColumns<T>& {
-            return scratch_[static_cast<std::size_t>(rank)].columns;
-        };
-        scratch.joined.join(member.size, part, {rows(tasks.begin).begin, rows(tasks.end - 1).end});
-    }
-    const SparseColumns<T>& columns = member.size > 1 ? scratch.joined : scratch.columns;
-    const Dense<T>& layer = network_.layers().front();  // its w opens the arena
-    const Index n_blocks = columns.n_blocks(layer, options_.batch_size);
-    for (Index block = 0; block < n_blocks; ++block) {
-        for (Index t = tasks.begin; t < tasks.end; ++t) {
-            columns.update(kernels<T>(active_isa()), layer, deltas_.a.front(), adam, m_.data(),
-                           v_.data(), rows(t), block, n_blocks);
+    SparseColumns<T>& columns = scratch.columns;
+    columns.choose(index, options_.batch_size, rows(tasks.begin).begin);
+    for (Index first = tasks.begin, last; first < tasks.end; first = last) {
+        const Index begin = rows(first).begin;
+        for (last = first + 1; last < tasks.end; ++last) {
+            if (rows(last).end - begin > columns.max_columns()) break;
         }
+        columns.sort({begin, rows(last - 1).end});
+        for (Index t = first; t < last; ++t) {
+            columns.update(kernels<T>(active_isa()), network_.layers().front(), deltas_.a.front(),
+                           adam, m_.data(), v_.data(), rows(t));
+        }
+    }
+}
+
+// Asks for what the next step will read from main memory: where samples are, then themselves.
+template <class T>
+void Trainer<T>::prefetch(const std::int64_t* index, Range rows) const {
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        if (labels_) __builtin_prefetch(labels_ + index[i]);
+        if (input_.sparse()) input_.prefetch(static_cast<Index>(index[i]));
     }
 }
 

@@ -51,11 +51,11 @@ class Trainer {
         Range rows;   // of w; n_in … n_in + 1 is the bias
         double cost;  // vector operations, roughly
     };
-    // What belongs to one thread. In the phase by rows it reads its samples and sorts them by
-    // column; in the phase by parameters it joins from all threads the columns that it updates.
-    struct Scratch {
+    // What belongs to one thread: its samples, in the phase by rows; the columns that it updates,
+    // in the phase by parameters.
+    struct alignas(kAlignment) Scratch {
         SparseBatch<T> samples;
-        SparseColumns<T> columns, joined;
+        SparseColumns<T> columns;
         Buffer<T> dw;  // (rows of a task, padded n_out of the widest layer)
     };
 
@@ -68,12 +68,13 @@ class Trainer {
     AdamStep<T> adam_step(Index step) const;
 
     void forward(const Member& member, const std::int64_t* index, Range rows, Scratch& scratch);
-    void forward_sparse(const std::int64_t* index, Range rows, Scratch& scratch);
-    void loss_delta(const std::int64_t* index, Range rows, const Scratch& scratch);
+    void loss_delta(const std::int64_t* index, Range rows);
     void backward(const Member& member, Range rows);
-    void update(const Member& member, const AdamStep<T>& adam, Range tasks, Scratch& scratch);
-    void update_sparse(const Member& member, const AdamStep<T>& adam, Range tasks,
+    void update(const std::int64_t* index, const std::int64_t* next, Range rows,
+                const AdamStep<T>& adam, Range tasks, Scratch& scratch);
+    void update_sparse(const std::int64_t* index, const AdamStep<T>& adam, Range tasks,
                        Scratch& scratch);
+    void prefetch(const std::int64_t* index, Range rows) const;
 
     Network<T>& network_;
     const Input<T>& input_;

@@ -36,7 +36,9 @@ class Input_float32:
         indices: NDArray[Any],
         data: NDArray[Any],
         n_features: int,
+        *,
         scale: float,
+        n_threads: int,
     ) -> Input_float32: ...
     @property
     def n_samples(self) -> int: ...
@@ -57,7 +59,9 @@ class Input_float64:
         indices: NDArray[Any],
         data: NDArray[Any],
         n_features: int,
+        *,
         scale: float,
+        n_threads: int,
     ) -> Input_float64: ...
     @property
     def n_samples(self) -> int: ...

@@ -107,7 +107,7 @@ def as_input(
     factor = _check_scale(name, x.dtype, scale, dtype)
     try:
         if sparse:
-            return _from_sparse(input_class, x, factor)
+            return _from_sparse(input_class, x, factor, n_threads)
         if not x.dtype.isnative or any(step % x.itemsize for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
         x = np.require(x, requirements="A")
@@ -116,7 +116,7 @@ def as_input(
         raise DataError(f"{name}: {error}") from error
 
 
-def _from_sparse(input_class: Any, x: Any, scale: float) -> Any:
+def _from_sparse(input_class: Any, x: Any, scale: float, n_threads: int) -> Any:
     x = x.tocsr()
     native = x.dtype.newbyteorder("=")
     if not x.has_canonical_format:
@@ -129,5 +129,6 @@ def _from_sparse(input_class: Any, x: Any, scale: float) -> Any:
         np.require(x.indices, index, ("C", "A")),
         np.require(x.data, x.dtype.newbyteorder("="), ("C", "A")),
         x.shape[1],
-        scale,
+        scale=scale,
+        n_threads=n_threads,
     )

@@ -4,6 +4,7 @@
 // A product is a source (dense tile, sparse rows, memory) that ends in an epilogue (activation,
 // mask, Adam) while its sums are still in registers.
 #include <cmath>
+#include <type_traits>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -11,6 +12,7 @@
 #include "sae/kernels/kernels.hpp"
 
 #define SAE_INLINE inline __attribute__((always_inline))
+#define SAE_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace sae::SAE_ISA {
 namespace {
@@ -167,24 +169,52 @@ SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, I
     }
 }
 
-// For each of m sparse rows N vectors of `resume` (m, n), or of zero if it is null, plus the sum
-// over the row's entries of value * b[index].
-template <int N, class T, class Epilogue>
-void sparse_panel(Index m, const SparseRows<T>& x, const T* b, Index ldb, const T* resume,
-                  Index ldr, Index c0, Epilogue epilogue) {
+// Adds s * row to N vectors of sums.
+template <int N, class T>
+SAE_INLINE void multiply_add(Vector<T> (&sum)[N], T s, const T* row) {
+#pragma GCC unroll 32
+    for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
+}
+
+// For each of m sparse rows N vectors of the sum over its non-zeros of value * w[column], on top of
+// what is in `out` or, if not `resume`, of zero; `advance`: leave next[r] where the row stops.
+template <int N, class T, class Column, class Values>
+void sparse_rows_panel(Index m, const Column* columns, Values values, Index* next, Column limit,
+                       bool advance, const T* w, Index ldw, bool resume, const T* b, bool relu,
+                       T* out, Index ldo) {
     for (Index r = 0; r < m; ++r) {
-        const Entry<T>* entry = x.entries + x.start[r * x.stride];
-        const Entry<T>* end = x.entries + x.start[r * x.stride + 1];
+        T* row = out + r * ldo;
         Vector<T> sum[N] = {};
         if (resume) {
 #pragma GCC unroll 32
-            for (int j = 0; j < N; ++j) sum[j] = load(resume + r * ldr + c0 + j * kLanes<T>);
+            for (int j = 0; j < N; ++j) sum[j] = load(row + j * kLanes<T>);
         }
-        for (; entry != end; ++entry) {
-            const T* row = b + static_cast<Index>(entry->index) * ldb;
-            const T s = entry->value;
+        Index at = next[r];
+        for (; columns[at] < limit; ++at) {
+            multiply_add<N>(sum, static_cast<T>(values[at]), w + columns[at] * ldw);
+        }
+        if (advance) next[r] = at;
+        if (b) {
+            const Activate<T> activate{b, relu, row, 0};
 #pragma GCC unroll 32
-            for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
+            for (int j = 0; j < N; ++j) activate(0, j * kLanes<T>, sum[j]);
+        } else {
+#pragma GCC unroll 32
+            for (int j = 0; j < N; ++j) store(row + j * kLanes<T>, sum[j]);
+        }
+    }
+}
+
+// For each of m sparse columns N vectors of the sum over its entries of value * delta[index].
+template <int N, class T, class Epilogue>
+void sparse_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
+                          Index c0, Epilogue epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        const Entry<T>* entry = x.entries + x.ends[2 * r];
+        const Entry<T>* end = x.entries + x.ends[2 * r + 1];
+        Vector<T> sum[N] = {};
+        for (; entry != end; ++entry) {
+            multiply_add<N>(sum, entry->value, delta + static_cast<Index>(entry->row) * ldd);
         }
 #pragma GCC unroll 32
         for (int j = 0; j < N; ++j) epilogue(r, c0 + j * kLanes<T>, sum[j]);
@@ -194,25 +224,25 @@ void sparse_panel(Index m, const SparseRows<T>& x, const T* b, Index ldb, const 
 // As many vectors at once as the registers hold beside the operands: 13 of 16.
 inline constexpr int kSparseVectors = 13;
 
-template <int N, class T, class Epilogue>
-SAE_INLINE void sparse_rest(Index left, Index m, const SparseRows<T>& x, const T* b, Index ldb,
-                            const T* resume, Index ldr, Index c0, Epilogue epilogue) {
+// Calls f(number of vectors as a type, first column, whether these are the last) for panels of n
+// columns.
+template <int N, class F>
+SAE_INLINE void last_panel(Index left, Index c, F&& f) {
     if (left == N) {
-        sparse_panel<N>(m, x, b, ldb, resume, ldr, c0, epilogue);
+        f(std::integral_constant<int, N>{}, c, true);
     } else if constexpr (N > 1) {
-        sparse_rest<N - 1>(left, m, x, b, ldb, resume, ldr, c0, epilogue);
+        last_panel<N - 1>(left, c, f);
     }
 }
 
-template <class T, class Epilogue>
-SAE_INLINE void sparse_product(Index m, Index n, const SparseRows<T>& x, const T* b, Index ldb,
-                               const T* resume, Index ldr, Epilogue epilogue) {
+template <class T, class F>
+SAE_INLINE void for_each_panel(Index n, F&& f) {
     Index left = (n + kLanes<T> - 1) / kLanes<T>;
     Index c = 0;
     for (; left > kSparseVectors; left -= kSparseVectors, c += kSparseVectors * kLanes<T>) {
-        sparse_panel<kSparseVectors>(m, x, b + c, ldb, resume, ldr, c, epilogue);
+        f(std::integral_constant<int, kSparseVectors>{}, c, false);
     }
-    sparse_rest<kSparseVectors>(left, m, x, b + c, ldb, resume, ldr, c, epilogue);
+    last_panel<kSparseVectors>(left, c, f);
 }
 
 template <class T, class Epilogue>
@@ -245,19 +275,23 @@ void dense_update(Index rows, Index n, Index batch, const T* x, Index ldx, Index
 template <class T>
 void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw, bool resume,
                     const T* b, bool relu, T* out, Index ldo) {
-    const T* sums = resume ? out : nullptr;
-    if (b) {
-        sparse_product(m, n, x, w, ldw, sums, ldo, Activate<T>{b, relu, out, ldo});
-    } else {
-        sparse_product(m, n, x, w, ldw, sums, ldo, Mask<T>{nullptr, 0, out, ldo});
-    }
+    with_packed(x.packed, [&](const auto* columns, auto values) {
+        using Column = std::decay_t<decltype(*columns)>;
+        for_each_panel<T>(n, [&](auto vectors, Index c, bool last) {
+            sparse_rows_panel<decltype(vectors)::value>(
+                m, columns, values, x.next, static_cast<Column>(x.limit), last, w + c, ldw, resume,
+                b ? b + c : nullptr, relu, out + c, ldo);
+        });
+    });
 }
 
 template <class T>
-void sparse_update(Index rows, Index n, const SparseRows<T>& x, const T* delta, Index ldd,
+void sparse_update(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
                    const AdamStep<T>& adam, const AdamRows<T>& parameters) {
-    const T* from_zero = nullptr;
-    sparse_product(rows, n, x, delta, ldd, from_zero, Index{0}, Adam<T>{adam, parameters});
+    for_each_panel<T>(n, [&](auto vectors, Index c, bool) {
+        constexpr int N = decltype(vectors)::value;
+        sparse_columns_panel<N>(rows, x, delta + c, ldd, c, Adam<T>{adam, parameters});
+    });
 }
 
 template <class T>
@@ -354,9 +388,10 @@ void exp_shifted(Index n, const T* z, T largest, T* p) {
     }
 }
 
-template <class T>
-double squared_error(Index n, const T* a, const T* x) {
-    constexpr Index lanes = 8;  // the same sums on every instruction set
+// The sum over n elements of f(a, x) in float64, in the same eight sums on every instruction set.
+template <class T, class F>
+SAE_INLINE double sum_float64(Index n, const T* a, const T* x, const F& f) {
+    constexpr Index lanes = 8;
     typedef double Lanes __attribute__((vector_size(8 * lanes)));
     typedef T Row __attribute__((vector_size(sizeof(T) * lanes)));
     Lanes sum = {};
@@ -365,12 +400,10 @@ double squared_error(Index n, const T* a, const T* x) {
         Row av, xv;
         __builtin_memcpy(&av, a + c, sizeof av);
         __builtin_memcpy(&xv, x + c, sizeof xv);
-        const Lanes d = __builtin_convertvector(av, Lanes) - __builtin_convertvector(xv, Lanes);
-        sum += d * d;
+        sum += f(__builtin_convertvector(av, Lanes), __builtin_convertvector(xv, Lanes));
     }
     for (Index i = 0; c < n; ++c, ++i) {
-        const double d = static_cast<double>(a[c]) - static_cast<double>(x[c]);
-        sum[i] += d * d;
+        sum[i] += f(static_cast<double>(a[c]), static_cast<double>(x[c]));
     }
     double total = 0;
     for (Index i = 0; i < lanes; ++i) total += sum[i];
@@ -378,10 +411,44 @@ double squared_error(Index n, const T* a, const T* x) {
 }
 
 template <class T>
+double squared_error(Index n, const T* a, const T* x) {
+    return sum_float64(n, a, x, [](auto p, auto q) SAE_INLINE_LAMBDA {
+        const auto d = p - q;
+        return d * d;
+    });
+}
+
+template <class T>
+double dot(Index n, const T* a, const T* x) {
+    return sum_float64(n, a, x, [](auto p, auto q) SAE_INLINE_LAMBDA { return p * q; });
+}
+
+// Whole vectors from the one with the diagonal on.
+template <class T>
+void gram(Index m, Index n, const T* h, Index ldh, T* out, Index ldo) {
+    for (Index r = 0; r < n; r += kLanes<T>) {
+        const Index rows = n - r < kLanes<T> ? n - r : kLanes<T>;
+        dense_product(rows, n - r, m, h + r, 1, ldh, h + r, ldh,
+                      Mask<T>{nullptr, 0, out + r * ldo + r, ldo});
+    }
+}
+
+template <class T>
 inline constexpr Kernels<T> kTable = {
-    dense_forward<T>, dense_backward<T>,      dense_update<T>, sparse_forward<T>,
-    sparse_update<T>, bias_activation<T>,     relu_mask<T>,    adam_update<T>,
-    transpose<T>,     squared_error_delta<T>, exp_shifted<T>,  squared_error<T>,
+    dense_forward<T>,
+    dense_backward<T>,
+    dense_update<T>,
+    sparse_forward<T>,
+    sparse_update<T>,
+    bias_activation<T>,
+    relu_mask<T>,
+    adam_update<T>,
+    gram<T>,
+    transpose<T>,
+    squared_error_delta<T>,
+    exp_shifted<T>,
+    squared_error<T>,
+    dot<T>,
 };
 
 }  // namespace

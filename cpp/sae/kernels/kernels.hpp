@@ -34,20 +34,58 @@ struct AdamRows {
     Index ld;
 };
 
-// A non-zero of a sparse row or column: where it stands in it, and its value.
+// The values of packed non-zeros that are kept in bytes: what each byte stands for is in a table.
+template <class T>
+struct ByteValues {
+    const std::uint8_t* bytes;
+    const T* table;  // (256)
+
+    T operator[](Index at) const { return table[bytes[at]]; }
+};
+
+// Non-zeros as a data set keeps them, row after row: columns in 16 bits or in 32, ascending in each
+// row and closed by kNoColumn; values in T, or in bytes where columns are in 16 bits. Of each pair
+// one is null.
+template <class T>
+struct PackedRows {
+    const std::uint16_t* columns16;
+    const std::uint32_t* columns32;
+    ByteValues<T> bytes;
+    const T* values;
+};
+
+template <class Column>
+inline constexpr Column kNoColumn = static_cast<Column>(-1);
+
+// Calls f(columns, values), both of which can be indexed.
+template <class T, class F>
+auto with_packed(const PackedRows<T>& x, F&& f) {
+    if (x.columns32) return f(x.columns32, x.values);
+    if (x.values) return f(x.columns16, x.values);
+    return f(x.columns16, x.bytes);
+}
+
+// A part of packed rows: row r goes on at next[r] and stops before the first column that is not
+// below `limit`, where next[r] is left.
+template <class T>
+struct SparseRows {
+    PackedRows<T> packed;
+    Index* next;
+    std::uint32_t limit;
+};
+
+// A non-zero of a sparse column: its row and its value.
 template <class T>
 struct Entry {
-    std::uint32_t index;
+    std::uint32_t row;
     T value;
 };
 
-// Sparse rows, or a part of each: row r has the entries from start[r * stride] up to
-// start[r * stride + 1].
+// Sparse columns: column j has the entries from ends[2 * j] up to ends[2 * j + 1].
 template <class T>
-struct SparseRows {
+struct SparseColumnEntries {
     const Entry<T>* entries;
-    const std::uint32_t* start;
-    Index stride;
+    const std::uint32_t* ends;
 };
 
 template <class T>
@@ -63,26 +101,29 @@ struct Kernels {
     void (*dense_update)(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs,
                          const T* delta, Index ldd, const AdamStep<T>& adam,
                          const AdamRows<T>& parameters);
-    // out (m, n) = activation(sum over the entries of value * w[index] + b (n)); resume: on top of
-    // the sums in out; b null: the sums alone, for a later call to resume
+    // out (m, n) = activation(sum over the non-zeros of value * w[column] + b (n)); resume: on top
+    // of the sums in out; b null: the sums alone, for a later call to resume
     void (*sparse_forward)(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw,
                            bool resume, const T* b, bool relu, T* out, Index ldo);
-    // Adam on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[index]
-    void (*sparse_update)(Index rows, Index n, const SparseRows<T>& x, const T* delta, Index ldd,
-                          const AdamStep<T>& adam, const AdamRows<T>& parameters);
+    // Adam on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[row]
+    void (*sparse_update)(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta,
+                          Index ldd, const AdamStep<T>& adam, const AdamRows<T>& parameters);
     // The epilogues of the above on a product that BLAS left in memory.
     void (*bias_activation)(Index m, Index n, const T* b, bool relu, T* out, Index ldo);
     void (*relu_mask)(Index m, Index k, const T* a, Index lda, T* delta_in, Index ldi);
     void (*adam_update)(Index rows, Index n, const T* dw, Index lddw, const AdamStep<T>& adam,
                         const AdamRows<T>& parameters);
+    // out (n, n) = h (m, n)^T h, its upper triangle; of the lower one what comes along
+    void (*gram)(Index m, Index n, const T* h, Index ldh, T* out, Index ldo);
     // out[c * ldo + r] = in[r * ldi + c]
     void (*transpose)(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo);
     // delta (n) = 2 (a (n) - x (n)); x null: 2 a
     void (*squared_error_delta)(Index n, const T* a, const T* x, T* delta);
     // p (n) = exp(z (n) - largest), zero from where T has no normal number on; p may be z
     void (*exp_shifted)(Index n, const T* z, T largest, T* p);
-    // sum of (a - x)^2 over n elements, in float64
+    // sums over n elements in float64: of (a - x)^2, of a x
     double (*squared_error)(Index n, const T* a, const T* x);
+    double (*dot)(Index n, const T* a, const T* x);
 };
 
 template <class T>

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The systems that are compared, and how one of their programs is run: turn about, each on its own.
+
+A new peer is an entry in `SYSTEMS` and a module in ``peers/``. Every run is a fresh process of
+``peers/run.py``, in the environment that has the system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+RUN = Path(__file__).resolve().parent / "peers" / "run.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """One way to use one framework."""
+
+    name: str
+    module: str  # what it imports; also the name of its program
+    variant: str
+    title: str
+    arms: str = ""  # how it runs the experiment's arms, where it has a choice
+
+
+OURS = System("sae_fast", "sae_fast", "default", "sae_fast")
+SYSTEMS = [
+    OURS,
+    System("jax", "jax", "serial", "JAX", "one by one"),
+    System("jax-side-by-side", "jax", "side-by-side", "JAX", "at once"),
+    System("torch", "torch", "eager", "PyTorch, eager", "one by one"),
+    System("torch-module", "torch", "module", "PyTorch, nn.Sequential"),
+    System("torch-side-by-side", "torch", "eager-side-by-side", "PyTorch, eager", "at once"),
+    System("torch-compile", "torch", "compile-side-by-side", "PyTorch, compiled", "at once"),
+    System("tensorflow-graph", "tensorflow", "graph", "TensorFlow, the article's program"),
+    System("tensorflow-function", "tensorflow", "function", "TensorFlow, function and XLA"),
+    System("sklearn", "sklearn", "default", "scikit-learn"),
+]
+
+
+class RunError(Exception):
+    """A program that ended badly, with the last line it wrote to standard error."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every side-by-side program can be told."""
+    parser.add_argument(
+        "--data-dir",
+        type=lambda text: Path(text).resolve(),
+        required=True,
+        help="folder of MNIST's IDX files, plain or gzipped",
+    )
+    parser.add_argument("--only", type=names_of, help="systems to run, with commas between")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        type=module_and_path,
+        metavar="MODULE=PATH",
+        help="interpreter that has this module, where it is not the one running this",
+    )
+    parser.add_argument("--json", type=Path, help="where to write everything measured")
+    parser.add_argument("--plot", type=Path, help="where to draw it (PNG, SVG or PDF)")
+
+
+def names_of(text: str) -> list[str]:
+    known = [system.name for system in SYSTEMS]
+    names = text.split(",")
+    if unknown := set(names) - set(known):
+        raise argparse.ArgumentTypeError(
+            f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
+    return names
+
+
+def module_and_path(text: str) -> tuple[str, str]:
+    module, separator, path = text.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"expected MODULE=PATH, got {text!r}")
+    return module, str(Path(path).absolute())
+
+
+class Runner:
+    """Runs tasks of systems, and keeps book of who is missing and who failed."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.pythons = dict(options.python)
+        self.data_dir = options.data_dir
+        self.only = options.only
+        self.loads: list[float] = []  # the machine's load average before each run
+        self.failed: dict[str, str] = {}  # "task of system" -> why
+        self.missing = [
+            system.name for system in self.chosen(s.name for s in SYSTEMS) if not self.has(system)
+        ]
+
+    def python_of(self, module: str) -> str:
+        return self.pythons.get(module, sys.executable)
+
+    def has(self, system: System) -> bool:
+        probe = f"import importlib.util as u, sys; sys.exit(u.find_spec({system.module!r}) is None)"
+        return run_python(self.python_of(system.module), "-c", probe).returncode == 0
+
+    def chosen(self, names: Iterable[str]) -> list[System]:
+        """Systems among `names` that are wanted, in the order of `SYSTEMS`."""
+        names = set(names)
+        if self.only is not None:
+            names &= set(self.only)
+        return [system for system in SYSTEMS if system.name in names]
+
+    def run(self, system: System, task: str, arguments: Sequence[str]) -> dict:
+        """Run one task once; its result, with the process's peak memory."""
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder) / "result.json", Path(folder) / "stderr"
+            command = [self.python_of(system.module), str(RUN), system.module, task]
+            command += [f"--variant={system.variant}", f"--json={out}"]
+            command += [f"--data-dir={self.data_dir}", *arguments]
+            with err.open("w") as stderr:
+                process = subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder
+                )
+                _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                raise RunError(last_line(err.read_text()) or f"exit status {process.returncode}")
+            result = json.loads(out.read_text())
+        unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss: bytes there, KiB on Linux
+        return result | {"peak_memory_mb": usage.ru_maxrss / unit}
+
+    def take_turns(
+        self,
+        task: str,
+        names: Iterable[str],
+        rounds: int,
+        arguments: Callable[[int], Sequence[str]],
+        describe: Callable[[dict], str],
+    ) -> dict[str, list[dict]]:
+        """Run `task` on the systems, A B C A B C; results by system, a list of rounds.
+
+        A system that fails is out of this task: it has no entry, and `failed` says why.
+        """
+        results = {s.name: [] for s in self.chosen(names) if s.name not in self.missing}
+        for number in range(rounds):
+            for system in self.chosen(results):
+                self.loads.append(os.getloadavg()[0])
+                try:
+                    result = self.run(system, task, arguments(number))
+                except RunError as error:
+                    self.failed[f"{task}, {system.name}"] = str(error)
+                    del results[system.name]
+                    outcome = f"failed: {error}"
+                else:
+                    results[system.name].append(result)
+                    outcome = describe(result)
+                print(f"{task}, round {number + 1}: {system.name} {outcome}", file=sys.stderr)
+        return results
+
+    def import_seconds(self, module: str, statement: str, repeats: int) -> float:
+        """Median time of a fresh interpreter that runs `statement` and nothing else."""
+        return statistics.median(
+            time_python(self.python_of(module), statement) for _ in range(repeats)
+        )
+
+    def print_absences(self) -> None:
+        """Say who is missing and what failed, and how busy the machine was before the first run."""
+        if self.loads:
+            print(
+                f"load average before the first run: {self.loads[0]:.2f} (a quiet machine: about 0)"
+            )
+        for name in self.missing:
+            print(f"missing: {name} (no such module where it is looked for)")
+        for what, why in self.failed.items():
+            print(f"failed: {what}: {why}")
+
+
+def run_python(python: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run a Python in a folder where it finds nothing but what is installed."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return subprocess.run(
+            [python, *arguments], cwd=elsewhere, check=False, capture_output=True, text=True
+        )
+
+
+def time_python(python: str, statement: str) -> float:
+    started = time.perf_counter()
+    done = run_python(python, "-c", statement)
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise RunError(last_line(done.stderr))
+    return seconds
+
+
+def last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    """Print a table; the first column flush left."""
+    if not rows:
+        return
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    print(f"\n{title}")
+    for row in [head, ["-" * width for width in widths], *rows]:
+        first, *others = zip(row, widths, strict=True)
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        print("  ".join(cells))
