@@ -71,9 +71,9 @@ void register_kernels_of(py::module_& m) {
         return out.array();
     });
     const auto step = [](const std::vector<double>& c) {
-        const auto at = [&](std::size_t i) { return static_cast<T>(c.at(i)); };
-        return AdamStep<T>{
-            static_cast<T>(1 - c.at(0)), static_cast<T>(1 - c.at(1)), at(2), at(3), at(4), at(5)};
+        return AdamStep<T>{static_cast<T>(1 - c.at(0)), static_cast<T>(1 - c.at(1)),
+                           static_cast<T>(c.at(3) / c.at(2)), static_cast<T>(c.at(4) / c.at(2)),
+                           static_cast<T>(c.at(5))};
     };
     // adam: beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay
     m.def("dense_update", [=](const std::string& isa, A x, A delta, A w, A m0, A v0,
@@ -112,7 +112,7 @@ void register_kernels_of(py::module_& m) {
                   packed.bytes = {bytes.data(), byte_values->data()};
               } else {
                   numbers = closed(values.cast<Array<T>>(), T(0));
-                  packed.values = numbers.data();
+                  packed.values = {numbers.data()};
               }
               // in two blocks, the second on top of the first one's sums
               Index next = 0;

@@ -247,7 +247,7 @@ void Input<T>::with_storage(Index sample, const F& f) {
 
 template <class T>
 PackedRows<T> Input<T>::packed() const {
-    return {columns16_.data(), columns32_.data(), {bytes_.data(), table_.data()}, values_.data()};
+    return {columns16_.data(), columns32_.data(), {values_.data()}, {bytes_.data(), table_.data()}};
 }
 
 // In parts of the set that do not depend on the number of threads.

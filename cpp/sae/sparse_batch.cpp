@@ -89,6 +89,10 @@ void SparseColumns<T>::sort(Range range) {
         for (Index i = 0; i < rows_; ++i) {
             const auto row = static_cast<std::uint32_t>(i);
             Index at = next_.data()[i];
+            if (i + 1 < rows_) {
+                __builtin_prefetch(columns + next_.data()[i + 1]);
+                values.prefetch(next_.data()[i + 1]);
+            }
             while (static_cast<Index>(columns[at]) < range.begin) ++at;
             for (; static_cast<Index>(columns[at]) < range.end; ++at) {
                 entries[ends[2 * (columns[at] - range.begin) + 1]++] = {row, values[at]};

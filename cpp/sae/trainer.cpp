@@ -128,19 +128,18 @@ Range Trainer<T>::task_share(Member member) const {
     return {begin, end};
 }
 
-// The coefficients of the step that is `step` (from 1) after those done; see AdamStep for the
-// forms.
+// The coefficients of the step that is `step` (from 1) after those done. TensorFlow 1 adds epsilon
+// to the uncorrected sqrt(v), PyTorch to the corrected.
 template <class T>
 AdamStep<T> Trainer<T>::adam_step(Index step) const {
     const auto t = static_cast<double>(steps_done_ + step);
     const double correction1 = 1 - std::pow(options_.beta1, t);
     const double correction2 = std::sqrt(1 - std::pow(options_.beta2, t));
     const bool tf1 = options_.adam == AdamForm::tf1;
-    return {static_cast<T>(1 - options_.beta1),
-            static_cast<T>(1 - options_.beta2),
-            static_cast<T>(options_.learning_rate * (tf1 ? correction2 : 1) / correction1),
-            static_cast<T>(tf1 ? 1 : 1 / correction2),
-            static_cast<T>(options_.epsilon),
+    const double size = options_.learning_rate / correction1;
+    return {static_cast<T>(1 - options_.beta1), static_cast<T>(1 - options_.beta2),
+            static_cast<T>(1 / (size * correction2)),
+            static_cast<T>(options_.epsilon / (size * (tf1 ? correction2 : 1))),
             static_cast<T>(options_.weight_decay)};
 }
 

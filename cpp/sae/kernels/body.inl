@@ -17,54 +17,54 @@
 namespace sae::SAE_ISA {
 namespace {
 
-template <class T>
+template <class T, Index bytes>
 struct VectorOf {
-    typedef T type __attribute__((vector_size(SAE_VECTOR_BYTES)));
+    typedef T type __attribute__((vector_size(bytes)));
 };
 template <class T>
-using Vector = typename VectorOf<T>::type;
+using Vector = typename VectorOf<T, SAE_VECTOR_BYTES>::type;
+template <class T>
+using HalfVector = typename VectorOf<T, SAE_VECTOR_BYTES / 2>::type;
 
 template <class T>
 inline constexpr Index kLanes = SAE_VECTOR_BYTES / static_cast<Index>(sizeof(T));
 
-template <class T>
-SAE_INLINE Vector<T> load(const T* p) {
-    Vector<T> x;
+template <class V, class T>
+SAE_INLINE V load(const T* p) {
+    V x;
     __builtin_memcpy(&x, p, sizeof x);
     return x;
 }
 
-template <class T>
-SAE_INLINE void store(T* p, const Vector<T>& x) {
+template <class T, class V>
+SAE_INLINE void store(T* p, const V& x) {
     __builtin_memcpy(p, &x, sizeof x);
 }
 
 // Lane by lane, unless the instruction set names the vector instruction.
 template <class V>
 SAE_INLINE V square_root(V x) {
-#if SAE_VECTOR_BYTES == 64 && defined(__AVX512F__)
+    [[maybe_unused]] constexpr bool single = sizeof(x[0]) == 4;
+#if defined(__AVX512F__)
     // the zero-masked forms: the plain ones trip GCC's warning about uninitialized values
-    if constexpr (sizeof(x[0]) == 4)
+    if constexpr (sizeof(V) == 64 && single)
         return V(_mm512_maskz_sqrt_ps(__mmask16(-1), __m512(x)));
-    else
+    if constexpr (sizeof(V) == 64 && !single)
         return V(_mm512_maskz_sqrt_pd(__mmask8(-1), __m512d(x)));
-#elif SAE_VECTOR_BYTES == 32 && defined(__AVX__)
-    if constexpr (sizeof(x[0]) == 4)
-        return V(_mm256_sqrt_ps(__m256(x)));
-    else
-        return V(_mm256_sqrt_pd(__m256d(x)));
-#elif SAE_VECTOR_BYTES == 16 && defined(__SSE2__)
-    if constexpr (sizeof(x[0]) == 4)
-        return V(_mm_sqrt_ps(__m128(x)));
-    else
-        return V(_mm_sqrt_pd(__m128d(x)));
-#else
+#endif
+#if defined(__AVX__)
+    if constexpr (sizeof(V) == 32 && single) return V(_mm256_sqrt_ps(__m256(x)));
+    if constexpr (sizeof(V) == 32 && !single) return V(_mm256_sqrt_pd(__m256d(x)));
+#endif
+#if defined(__SSE2__)
+    if constexpr (sizeof(V) == 16 && single) return V(_mm_sqrt_ps(__m128(x)));
+    if constexpr (sizeof(V) == 16 && !single) return V(_mm_sqrt_pd(__m128d(x)));
+#endif
     for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i) x[i] = std::sqrt(x[i]);
     return x;
-#endif
 }
 
-// ---- epilogues: what becomes of the sums of row r, columns c … c + lanes ----
+// ---- epilogues: what becomes of the sums of row r, columns from c on ----
 
 template <class T>
 struct Activate {
@@ -73,10 +73,11 @@ struct Activate {
     T* out;
     Index ldo;
 
-    SAE_INLINE void operator()(Index r, Index c, Vector<T> z) const {
-        z += load(b + c);
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V z) const {
+        z += load<V>(b + c);
         // NaN stays NaN, so that divergence is seen
-        if (relu) z = z < T(0) ? Vector<T>{} : z;
+        if (relu) z = z < T(0) ? V{} : z;
         store(out + r * ldo + c, z);
     }
 };
@@ -88,8 +89,9 @@ struct Mask {
     T* out;
     Index ldo;
 
-    SAE_INLINE void operator()(Index r, Index c, Vector<T> sum) const {
-        if (a) sum = load(a + r * lda + c) > T(0) ? sum : Vector<T>{};
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V sum) const {
+        if (a) sum = load<V>(a + r * lda + c) > T(0) ? sum : V{};
         store(out + r * ldo + c, sum);
     }
 };
@@ -101,55 +103,106 @@ struct Adam {
     AdamStep<T> step;
     AdamRows<T> rows;
 
-    SAE_INLINE void operator()(Index r, Index c, Vector<T> dw) const {
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V dw) const {
         const Index at = r * rows.ld + c;
-        Vector<T> w = load(rows.w + at);
-        Vector<T> m = load(rows.m + at);
-        Vector<T> v = load(rows.v + at);
+        V w = load<V>(rows.w + at);
+        V m = load<V>(rows.m + at);
+        V v = load<V>(rows.v + at);
         dw += step.weight_decay * w;
         m += step.one_minus_beta1 * (dw - m);
         v += step.one_minus_beta2 * (dw * dw - v);
-        w -= step.step_size * m / (square_root(v) * step.sqrt_v_scale + step.epsilon);
+        w -= m / (square_root(v) * step.sqrt_v_scale + step.epsilon);
         store(rows.w + at, w);
         store(rows.m + at, m);
         store(rows.v + at, v);
     }
 };
 
-// ---- sources ----
+// ---- panels: columns side by side, whose sums stay in registers ----
 
-// R rows and N vectors of a b, a's element (r, p) being a[r * rs + p * cs].
-template <int R, int N, class T, class Epilogue>
-SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, Index ldb, Index r0,
-                           Index c0, Epilogue epilogue) {
-    Vector<T> sum[R][N] = {};
-    for (Index p = 0; p < k; ++p) {
-        Vector<T> bv[N];
-#pragma GCC unroll 16
-        for (int j = 0; j < N; ++j) bv[j] = load(b + p * ldb + j * kLanes<T>);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r) {
-            const T s = a[r * rs + p * cs];
-#pragma GCC unroll 16
-            for (int j = 0; j < N; ++j) sum[r][j] += s * bv[j];
-        }
+// N vectors and, if H, half of one more: where an instruction on half a vector costs half as much,
+// 100 columns are six vectors and a half, not seven.
+template <int N, bool H, class T>
+struct Panel {
+    static constexpr int kFull = N;
+    static constexpr Index kColumns = N * kLanes<T> + (H ? kLanes<T> / 2 : 0);
+    Vector<T> full[N + !N] = {};
+    HalfVector<T> half = {};
+
+    SAE_INLINE void read(const T* p) {
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) full[j] = load<Vector<T>>(p + j * kLanes<T>);
+        if constexpr (H) half = load<HalfVector<T>>(p + N * kLanes<T>);
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 16
-        for (int j = 0; j < N; ++j) epilogue(r0 + r, c0 + j * kLanes<T>, sum[r][j]);
+    SAE_INLINE void multiply_add(T s, const T* p) {
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) full[j] += s * load<Vector<T>>(p + j * kLanes<T>);
+        if constexpr (H) half += s * load<HalfVector<T>>(p + N * kLanes<T>);
+    }
+    SAE_INLINE void multiply_add(T s, const Panel& x) {
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) full[j] += s * x.full[j];
+        if constexpr (H) half += s * x.half;
+    }
+    template <class Epilogue>
+    SAE_INLINE void finish(Epilogue epilogue, Index r, Index c) const {
+#pragma GCC unroll 32
+        for (int j = 0; j < N; ++j) epilogue(r, c + j * kLanes<T>, full[j]);
+        if constexpr (H) epilogue(r, c + N * kLanes<T>, half);
+    }
+};
+
+inline constexpr bool kHalves = SAE_VECTOR_BYTES == 64;
+
+// Calls f(a panel of the widths of the last columns, first of these columns).
+template <class T, int N, class F>
+SAE_INLINE void last_panel(Index full, bool half, Index c, F&& f) {
+    if (full == N) {
+        if constexpr (kHalves) {
+            if (half) return f(Panel<N, true, T>{}, c);
+        }
+        if constexpr (N > 0) f(Panel<N, false, T>{}, c);
+    } else if constexpr (N > 0) {
+        last_panel<T, N - 1>(full, half, c, f);
     }
 }
 
-// All rows of one panel of N vectors: R at a time, then the rest with one smaller tile.
-template <int R, int N, class T, class Epilogue>
+// Calls f(panel, first column) for n columns, at most `most` vectors at a time.
+template <class T, int most, class F>
+SAE_INLINE void for_each_panel(Index n, F&& f) {
+    const Index rest = n % kLanes<T>;
+    const bool half = kHalves && rest > 0 && rest <= kLanes<T> / 2;
+    Index full = n / kLanes<T> + (rest > 0 && !half);
+    Index c = 0;
+    for (; full > most; full -= most, c += most * kLanes<T>) f(Panel<most, false, T>{}, c);
+    last_panel<T, most>(full, half, c, f);
+}
+
+// R rows of a panel of a b, a's element (r, p) being a[r * rs + p * cs].
+template <int R, class P, class T, class Epilogue>
+SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, Index ldb, Index r0,
+                           Index c0, Epilogue epilogue) {
+    P sum[R];
+    for (Index p = 0; p < k; ++p) {
+        P row;
+        row.read(b + p * ldb);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sum[r].multiply_add(a[r * rs + p * cs], row);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sum[r].finish(epilogue, r0 + r, c0);
+}
+
+// All rows of a panel: R at a time, then the rest with one smaller tile.
+template <int R, class P, class T, class Epilogue>
 void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, const T* b, Index ldb,
                  Index c0, Epilogue epilogue) {
     for (; m - r0 >= R; r0 += R) {
-        dense_tile<R, N>(k, a + r0 * rs, rs, cs, b, ldb, r0, c0, epilogue);
+        dense_tile<R, P>(k, a + r0 * rs, rs, cs, b, ldb, r0, c0, epilogue);
     }
     if constexpr (R > 1) {
-        if (r0 < m) dense_panel<R - 1, N>(r0, m, k, a, rs, cs, b, ldb, c0, epilogue);
+        if (r0 < m) dense_panel<R - 1, P>(r0, m, k, a, rs, cs, b, ldb, c0, epilogue);
     }
 }
 
@@ -158,97 +211,60 @@ void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, con
 template <class T, class Epilogue>
 SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, Index cs, const T* b,
                               Index ldb, Epilogue epilogue) {
-    Index left = (n + kLanes<T> - 1) / kLanes<T>;
-    for (Index c = 0; left > 0;) {
-        const Index take = left >= 3 && left != 4 ? 3 : left >= 2 ? 2 : 1;
-        if (take == 3) dense_panel<4, 3>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
-        if (take == 2) dense_panel<6, 2>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
-        if (take == 1) dense_panel<8, 1>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
-        c += take * kLanes<T>;
-        left -= take;
-    }
+    for_each_panel<T, 3>(n, [&](auto panel, Index c) {
+        using P = decltype(panel);
+        constexpr int R = P::kFull == 3 ? 4 : P::kFull == 2 ? 6 : 8;
+        dense_panel<R, P>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
+    });
 }
 
-// Adds s * row to N vectors of sums.
-template <int N, class T>
-SAE_INLINE void multiply_add(Vector<T> (&sum)[N], T s, const T* row) {
-#pragma GCC unroll 32
-    for (int j = 0; j < N; ++j) sum[j] += s * load(row + j * kLanes<T>);
-}
-
-// For each of m sparse rows N vectors of the sum over its non-zeros of value * w[column], on top of
+// For each of m sparse rows a panel of the sum over its non-zeros of value * w[column], on top of
 // what is in `out` or, if not `resume`, of zero; `advance`: leave next[r] where the row stops.
-template <int N, class T, class Column, class Values>
+template <class P, class T, class Column, class Values>
 void sparse_rows_panel(Index m, const Column* columns, Values values, Index* next, Column limit,
                        bool advance, const T* w, Index ldw, bool resume, const T* b, bool relu,
                        T* out, Index ldo) {
     for (Index r = 0; r < m; ++r) {
+        if (r + 1 < m) {  // no processor foresees where a row stops, nor fetches the next by itself
+            __builtin_prefetch(columns + next[r + 1]);
+            values.prefetch(next[r + 1]);
+        }
         T* row = out + r * ldo;
-        Vector<T> sum[N] = {};
-        if (resume) {
-#pragma GCC unroll 32
-            for (int j = 0; j < N; ++j) sum[j] = load(row + j * kLanes<T>);
-        }
+        P sum;
+        if (resume) sum.read(row);
         Index at = next[r];
-        for (; columns[at] < limit; ++at) {
-            multiply_add<N>(sum, static_cast<T>(values[at]), w + columns[at] * ldw);
-        }
+        for (; columns[at] < limit; ++at) sum.multiply_add(values[at], w + columns[at] * ldw);
         if (advance) next[r] = at;
         if (b) {
-            const Activate<T> activate{b, relu, row, 0};
-#pragma GCC unroll 32
-            for (int j = 0; j < N; ++j) activate(0, j * kLanes<T>, sum[j]);
+            sum.finish(Activate<T>{b, relu, row, 0}, 0, 0);
         } else {
-#pragma GCC unroll 32
-            for (int j = 0; j < N; ++j) store(row + j * kLanes<T>, sum[j]);
+            sum.finish(Mask<T>{nullptr, 0, row, 0}, 0, 0);
         }
     }
 }
 
-// For each of m sparse columns N vectors of the sum over its entries of value * delta[index].
-template <int N, class T, class Epilogue>
+// For each of m sparse columns a panel of the sum over its entries of value * delta[row].
+template <class P, class T, class Epilogue>
 void sparse_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
                           Index c0, Epilogue epilogue) {
     for (Index r = 0; r < m; ++r) {
         const Entry<T>* entry = x.entries + x.ends[2 * r];
         const Entry<T>* end = x.entries + x.ends[2 * r + 1];
-        Vector<T> sum[N] = {};
+        P sum;
         for (; entry != end; ++entry) {
-            multiply_add<N>(sum, entry->value, delta + static_cast<Index>(entry->row) * ldd);
+            sum.multiply_add(entry->value, delta + static_cast<Index>(entry->row) * ldd);
         }
-#pragma GCC unroll 32
-        for (int j = 0; j < N; ++j) epilogue(r, c0 + j * kLanes<T>, sum[j]);
+        sum.finish(epilogue, r, c0);
     }
 }
 
 // As many vectors at once as the registers hold beside the operands: 13 of 16.
 inline constexpr int kSparseVectors = 13;
 
-// Calls f(number of vectors as a type, first column, whether these are the last) for panels of n
-// columns.
-template <int N, class F>
-SAE_INLINE void last_panel(Index left, Index c, F&& f) {
-    if (left == N) {
-        f(std::integral_constant<int, N>{}, c, true);
-    } else if constexpr (N > 1) {
-        last_panel<N - 1>(left, c, f);
-    }
-}
-
-template <class T, class F>
-SAE_INLINE void for_each_panel(Index n, F&& f) {
-    Index left = (n + kLanes<T> - 1) / kLanes<T>;
-    Index c = 0;
-    for (; left > kSparseVectors; left -= kSparseVectors, c += kSparseVectors * kLanes<T>) {
-        f(std::integral_constant<int, kSparseVectors>{}, c, false);
-    }
-    last_panel<kSparseVectors>(left, c, f);
-}
-
 template <class T, class Epilogue>
 SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, Epilogue epilogue) {
     for (Index r = 0; r < m; ++r) {
-        for (Index c = 0; c < n; c += kLanes<T>) epilogue(r, c, load(in + r * ldi + c));
+        for (Index c = 0; c < n; c += kLanes<T>) epilogue(r, c, load<Vector<T>>(in + r * ldi + c));
     }
 }
 
@@ -276,11 +292,12 @@ template <class T>
 void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw, bool resume,
                     const T* b, bool relu, T* out, Index ldo) {
     with_packed(x.packed, [&](const auto* columns, auto values) {
-        using Column = std::decay_t<decltype(*columns)>;
-        for_each_panel<T>(n, [&](auto vectors, Index c, bool last) {
-            sparse_rows_panel<decltype(vectors)::value>(
-                m, columns, values, x.next, static_cast<Column>(x.limit), last, w + c, ldw, resume,
-                b ? b + c : nullptr, relu, out + c, ldo);
+        const auto limit = static_cast<std::decay_t<decltype(*columns)>>(x.limit);
+        for_each_panel<T, kSparseVectors>(n, [&](auto panel, Index c) {
+            using P = decltype(panel);
+            const bool last = c + P::kColumns >= n;
+            sparse_rows_panel<P>(m, columns, values, x.next, limit, last, w + c, ldw, resume,
+                                 b ? b + c : nullptr, relu, out + c, ldo);
         });
     });
 }
@@ -288,9 +305,9 @@ void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index 
 template <class T>
 void sparse_update(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
                    const AdamStep<T>& adam, const AdamRows<T>& parameters) {
-    for_each_panel<T>(n, [&](auto vectors, Index c, bool) {
-        constexpr int N = decltype(vectors)::value;
-        sparse_columns_panel<N>(rows, x, delta + c, ldd, c, Adam<T>{adam, parameters});
+    for_each_panel<T, kSparseVectors>(n, [&](auto panel, Index c) {
+        sparse_columns_panel<decltype(panel)>(rows, x, delta + c, ldd, c,
+                                              Adam<T>{adam, parameters});
     });
 }
 
@@ -328,7 +345,8 @@ void transpose(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo
 template <class T>
 void squared_error_delta(Index n, const T* a, const T* x, T* delta) {
     for (Index c = 0; c < n; c += kLanes<T>) {
-        const Vector<T> difference = x ? load(a + c) - load(x + c) : load(a + c);
+        Vector<T> difference = load<Vector<T>>(a + c);
+        if (x) difference -= load<Vector<T>>(x + c);
         store(delta + c, T(2) * difference);
     }
 }
@@ -383,7 +401,7 @@ void exp_shifted(Index n, const T* z, T largest, T* p) {
     for (Index c = 0; c < n; c += kLanes<T>) {
         const Bits column = lane + static_cast<typename Exponential<T>::Bits>(c);
         const Bits last = Bits{} + static_cast<typename Exponential<T>::Bits>(n);
-        const Vector<T> value = exponential<T>(load(z + c) - largest);
+        const Vector<T> value = exponential<T>(load<Vector<T>>(z + c) - largest);
         store(p + c, column < last ? value : Vector<T>{});
     }
 }

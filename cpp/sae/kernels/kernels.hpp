@@ -12,17 +12,14 @@
 
 namespace sae {
 
-// One step of Adam, in both its forms:
-//   w -= step_size * m / (sqrt(v) * sqrt_v_scale + epsilon)
-// TensorFlow 1 adds epsilon to the uncorrected sqrt(v) (sqrt_v_scale = 1), PyTorch to the
-// corrected.
+// One step of Adam, in both its forms, with what its numerator would be multiplied by taken into
+// the denominator:
+//   w -= m / (sqrt(v) * sqrt_v_scale + epsilon)
 template <class T>
 struct AdamStep {
     T one_minus_beta1, one_minus_beta2;  // rounded once: 1 - float(0.999) is off by 1e-5
-    T step_size;
-    T sqrt_v_scale;
-    T epsilon;
-    T weight_decay;  // L2, part of the gradient: dw + weight_decay * w
+    T sqrt_v_scale, epsilon;             // over the step's size
+    T weight_decay;                      // L2, part of the gradient: dw + weight_decay * w
 };
 
 // Rows of parameters and their moments, all with the same leading dimension.
@@ -34,13 +31,22 @@ struct AdamRows {
     Index ld;
 };
 
-// The values of packed non-zeros that are kept in bytes: what each byte stands for is in a table.
+// The values of packed non-zeros: as they are, or in bytes, of which a table says what each stands
+// for.
+template <class T>
+struct Values {
+    const T* values;
+
+    T operator[](Index at) const { return values[at]; }
+    void prefetch(Index at) const { __builtin_prefetch(values + at); }
+};
 template <class T>
 struct ByteValues {
     const std::uint8_t* bytes;
     const T* table;  // (256)
 
     T operator[](Index at) const { return table[bytes[at]]; }
+    void prefetch(Index at) const { __builtin_prefetch(bytes + at); }
 };
 
 // Non-zeros as a data set keeps them, row after row: columns in 16 bits or in 32, ascending in each
@@ -50,18 +56,18 @@ template <class T>
 struct PackedRows {
     const std::uint16_t* columns16;
     const std::uint32_t* columns32;
+    Values<T> values;
     ByteValues<T> bytes;
-    const T* values;
 };
 
 template <class Column>
 inline constexpr Column kNoColumn = static_cast<Column>(-1);
 
-// Calls f(columns, values), both of which can be indexed.
+// Calls f(columns, values) with the pair that there is.
 template <class T, class F>
 auto with_packed(const PackedRows<T>& x, F&& f) {
     if (x.columns32) return f(x.columns32, x.values);
-    if (x.values) return f(x.columns16, x.values);
+    if (x.values.values) return f(x.columns16, x.values);
     return f(x.columns16, x.bytes);
 }
 
