@@ -92,14 +92,15 @@ class LinearDecoder {
     std::optional<double> squared_error(const Input<T>& input, int n_threads) {
         const Sums sum = sum_chunks(network_, input, network_.n_layers() - 1, n_threads,
                                     [&](const Chunk<T>& chunk) { return expand(chunk); });
+        const auto& columns = input.column_sums(n_threads);
         double xb = 0, bb = 0;
         for (Index j = 0; j < layer_.n_out; ++j) {
             const auto b = static_cast<double>(layer_.b[j]);
-            xb += input.column_sum(j) * b;
+            xb += columns.values[static_cast<std::size_t>(j)] * b;
             bb += static_cast<double>(input.n_samples()) * b * b;
         }
-        const double loss = sum.loss + (input.sum_squares() - 2 * xb + bb);
-        if (loss < kCancellation * (sum.other + input.sum_squares() + bb)) return std::nullopt;
+        const double loss = sum.loss + (columns.squares - 2 * xb + bb);
+        if (loss < kCancellation * (sum.other + columns.squares + bb)) return std::nullopt;
         return loss;
     }
 

@@ -135,7 +135,6 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
                 });
             }
         });
-        sum_columns(n_threads);
     });
 }
 
@@ -207,7 +206,6 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
             }
         });
     });
-    sum_columns(n_threads);
 }
 
 // Room for the non-zeros and the row ends, given each row's count.
@@ -250,22 +248,23 @@ PackedRows<T> Input<T>::packed() const {
     return {columns16_.data(), columns32_.data(), {values_.data()}, {bytes_.data(), table_.data()}};
 }
 
+template <class T>
+auto Input<T>::column_sums(int n_threads) const -> const ColumnSums& {
+    std::call_once(column_sums_->flag, [&] { column_sums_->sums = sum_columns(n_threads); });
+    return column_sums_->sums;
+}
+
 // In parts of the set that do not depend on the number of threads.
 template <class T>
-void Input<T>::sum_columns(int n_threads) {
-    struct Sums {
-        std::vector<Index> nonzeros;
-        std::vector<double> values;
-        double squares = 0;
-    };
+auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
     const auto n = static_cast<std::size_t>(n_features_);
+    const ColumnSums none{std::vector<Index>(n), std::vector<double>(n), 0};
     const Index n_parts = std::clamp<Index>(n_nonzero_ / (8 * n_features_), 1, 64);
-    std::vector<Sums> parts(static_cast<std::size_t>(n_parts));
-    for (Sums& part : parts) part = {std::vector<Index>(n), std::vector<double>(n)};
+    std::vector<ColumnSums> parts(static_cast<std::size_t>(n_parts), none);
     run_team(std::min(n_threads, static_cast<int>(n_parts)), [&](Member member) {
         const Range range = member.share(n_parts);
         for (Index p = range.begin; p < range.end; ++p) {
-            Sums& part = parts[static_cast<std::size_t>(p)];
+            ColumnSums& part = parts[static_cast<std::size_t>(p)];
             for (Index i = n_samples_ * p / n_parts; i < n_samples_ * (p + 1) / n_parts; ++i) {
                 for_each_nonzero(i, [&](Index j, T x) {
                     const auto value = static_cast<double>(x);
@@ -276,15 +275,15 @@ void Input<T>::sum_columns(int n_threads) {
             }
         }
     });
-    column_nonzeros_.assign(n, 0);
-    column_sums_.assign(n, 0);
-    for (const Sums& part : parts) {
+    ColumnSums all = none;
+    for (const ColumnSums& part : parts) {
         for (std::size_t j = 0; j < n; ++j) {
-            column_nonzeros_[j] += part.nonzeros[j];
-            column_sums_[j] += part.values[j];
+            all.nonzeros[j] += part.nonzeros[j];
+            all.values[j] += part.values[j];
         }
-        sum_squares_ += part.squares;
+        all.squares += part.squares;
     }
+    return all;
 }
 
 template <class T>

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <vector>
 
 #include "sae/buffer.hpp"
@@ -67,11 +69,13 @@ class Input {
         return static_cast<double>(n_nonzero_) /
                (static_cast<double>(n_samples_) * static_cast<double>(n_features_));
     }
-    // Non-zeros of the whole set in one column.
-    Index column_nonzeros(Index j) const { return column_nonzeros_[static_cast<std::size_t>(j)]; }
-    // Sums over the whole set: of each column's values, and of all squares.
-    double column_sum(Index j) const { return column_sums_[static_cast<std::size_t>(j)]; }
-    double sum_squares() const { return sum_squares_; }
+    // Sums over the whole set, computed when they are first asked for.
+    struct ColumnSums {
+        std::vector<Index> nonzeros;  // (n_features)
+        std::vector<double> values;   // (n_features)
+        double squares = 0;           // of all columns
+    };
+    const ColumnSums& column_sums(int n_threads) const;
     // Asks for what packed() has of a sample.
     void prefetch(Index sample) const;
 
@@ -79,21 +83,23 @@ class Input {
     void start_sparse(const std::vector<Index>& counts, bool bytes);
     template <class F>
     void with_storage(Index sample, const F& f);
-    void sum_columns(int n_threads);
+    ColumnSums sum_columns(int n_threads) const;
 
     DenseSource source_{};
     T scale_ = 1;
     Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
     // Non-zeros and, behind each row, kNoColumn with the value 0.
-    std::vector<Index> row_start_;        // (n_samples + 1), empty if dense
-    Buffer<std::uint16_t> columns16_;     // (n_nonzero + n_samples), if all columns fit
-    Buffer<std::uint32_t> columns32_;     // else
-    Buffer<std::uint8_t> bytes_;          // the same, before scaling, if source and columns fit
-    Buffer<T> values_;                    // else, scaled
-    Buffer<T> table_;                     // (256): the bytes, scaled
-    std::vector<Index> column_nonzeros_;  // (n_features)
-    std::vector<double> column_sums_;     // (n_features)
-    double sum_squares_ = 0;
+    std::vector<Index> row_start_;     // (n_samples + 1), empty if dense
+    Buffer<std::uint16_t> columns16_;  // (n_nonzero + n_samples), if all columns fit
+    Buffer<std::uint32_t> columns32_;  // else
+    Buffer<std::uint8_t> bytes_;       // the same, before scaling, if source and columns fit
+    Buffer<T> values_;                 // else, scaled
+    Buffer<T> table_;                  // (256): the bytes, scaled
+    struct Once {
+        std::once_flag flag;
+        ColumnSums sums;
+    };
+    std::unique_ptr<Once> column_sums_ = std::make_unique<Once>();
 };
 
 template <class T>

@@ -37,9 +37,7 @@ Trainer<T>::Trainer(Network<T>& network, const Input<T>& input, const std::int64
       work_(network.layers(), 0, network.n_layers(), options.batch_size),
       deltas_(network.layers(), 0, network.n_layers(), options.batch_size),
       m_(network.parameters().size()),
-      v_(network.parameters().size()) {
-    plan();
-}
+      v_(network.parameters().size()) {}
 
 // Whether a layer goes through BLAS, by columns; a sparse input never does.
 template <class T>
@@ -47,35 +45,34 @@ bool Trainer<T>::wide(Index l) const {
     return network_.layers()[static_cast<std::size_t>(l)].wide() && !(l == 0 && input_.sparse());
 }
 
-// Whether a column of a sparse input never has a gradient: Adam leaves such a row of w as it is.
+// Cuts the parameters into tasks, with what each costs. A column of a sparse input without any
+// non-zero never has a gradient, and Adam leaves its row of w as it is: such rows are in no task.
 template <class T>
-bool Trainer<T>::idle(Index column) const {
-    return input_.column_nonzeros(column) == 0 && options_.weight_decay == 0;
-}
-
-// Cuts the parameters into tasks, with what each costs; idle rows are in none.
-template <class T>
-void Trainer<T>::plan() {
+void Trainer<T>::plan(int n_threads) {
     const auto batch = static_cast<double>(options_.batch_size);
     constexpr double lanes = 32.0 / sizeof(T);
     for (Index l = 0; l < network_.n_layers(); ++l) {
         const Dense<T>& layer = network_.layers()[static_cast<std::size_t>(l)];
         const bool sparse = l == 0 && input_.sparse();
+        const Index* nonzeros = sparse ? input_.column_sums(n_threads).nonzeros.data() : nullptr;
+        const auto idle = [&](Index r) {
+            return sparse && nonzeros[r] == 0 && options_.weight_decay == 0;
+        };
         const double vectors = std::ceil(static_cast<double>(layer.n_out) / lanes);
         const Index step = wide(l) ? kWideTaskRows : kTaskRows;
         for (Index r = 0; r < layer.n_in;) {
             const Index begin = r;
             double products = 0;
-            for (; r < std::min(begin + step, layer.n_in) && !(sparse && idle(r)); ++r) {
-                products += !sparse ? batch
-                                    : batch * static_cast<double>(input_.column_nonzeros(r)) /
-                                          static_cast<double>(input_.n_samples());
+            for (; r < std::min(begin + step, layer.n_in) && !idle(r); ++r) {
+                products += sparse ? batch * static_cast<double>(nonzeros[r]) /
+                                         static_cast<double>(input_.n_samples())
+                                   : batch;
             }
             const auto rows = static_cast<double>(r - begin);
             if (r > begin) {
                 tasks_.push_back({l, {begin, r}, vectors * (products + rows * kAdamCost)});
             }
-            while (sparse && r < layer.n_in && idle(r)) ++r;
+            while (r < layer.n_in && idle(r)) ++r;
         }
         if (sparse) n_sparse_tasks_ = static_cast<Index>(tasks_.size());
         tasks_.push_back({l, {layer.n_in, layer.n_in + 1}, vectors * (batch + kAdamCost)});
@@ -153,6 +150,7 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
                                     std::to_string(input_.n_samples()));
         }
     }
+    if (tasks_.empty()) plan(n_threads);
     const auto deadline = Clock::now() + std::chrono::duration<double>(max_seconds);
     const int team = team_size(n_threads);
     reserve_scratch(team);

@@ -60,8 +60,7 @@ class Trainer {
     };
 
     bool wide(Index layer) const;
-    bool idle(Index column) const;
-    void plan();
+    void plan(int n_threads);
     void reserve_scratch(int n_threads);
     int team_size(int n_threads) const;
     Range task_share(Member member) const;

@@ -7,6 +7,7 @@ arrays included) and CSR matrices, and decides from the data whether to work on 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,8 @@ from .validation import check_array, check_float
 
 Input = _core.Input_float32 | _core.Input_float64
 
-_STORED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+_FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_STORED = (np.dtype(np.uint8), _FLOAT32, _FLOAT64)
 
 
 def core_network(dtype: str, widths: Sequence[int], activations: Sequence[Any]) -> Any:
@@ -33,6 +35,7 @@ def core_network(dtype: str, widths: Sequence[int], activations: Sequence[Any]) 
         raise MemoryError(f"a network {layers} takes {size / 1e9:,.1f} GB, not to be had") from None
 
 
+@functools.cache
 def core_class(name: str, dtype: str) -> Any:
     """Return the core's class `name` ("Input", "Network" or "Trainer") for a precision."""
     return getattr(_core, f"{name}_{dtype}")
@@ -89,6 +92,35 @@ def as_input(
         if x.n_features != n_features:
             raise DataError(f"{name}: expected {n_features} features, got {x.n_features}")
         return x
+    if scale is None and _is_plain(x, n_features):
+        factor, sparse = 1.0, False
+    else:
+        x, factor, sparse = _checked(name, x, n_features, scale, dtype)
+    try:
+        if sparse:
+            return _from_sparse(input_class, x, factor, n_threads)
+        return input_class(x, scale=factor, layout=_core.Layout.automatic, n_threads=n_threads)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _is_plain(x: Any, n_features: int) -> bool:
+    """Say whether the core can read `x` as it is: what a service brings, one row after another."""
+    return (
+        type(x) is np.ndarray
+        and (x.dtype is _FLOAT32 or x.dtype is _FLOAT64)
+        and x.ndim == 2
+        and x.shape[1] == n_features
+        and x.shape[0] > 0
+        and x.flags.c_contiguous
+        and x.flags.aligned
+    )
+
+
+def _checked(
+    name: str, x: Any, n_features: int, scale: float | None, dtype: str
+) -> tuple[Any, float, bool]:
+    """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")
     if not sparse:
         x = check_array(name, x)
@@ -105,15 +137,11 @@ def as_input(
             f"{name}: expected float32, float64, or uint8 with scale=, got dtype {x.dtype}"
         )
     factor = _check_scale(name, x.dtype, scale, dtype)
-    try:
-        if sparse:
-            return _from_sparse(input_class, x, factor, n_threads)
+    if not sparse:
         if not x.dtype.isnative or any(step % x.itemsize for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
         x = np.require(x, requirements="A")
-        return input_class(x, scale=factor, layout=_core.Layout.automatic, n_threads=n_threads)
-    except ValueError as error:
-        raise DataError(f"{name}: {error}") from error
+    return x, factor, sparse
 
 
 def _from_sparse(input_class: Any, x: Any, scale: float, n_threads: int) -> Any:

@@ -179,6 +179,10 @@ SAE_INLINE void for_each_panel(Index n, F&& f) {
     last_panel<T, most>(full, half, c, f);
 }
 
+// Vectors that a single row takes at once, as many as the registers hold beside the operands: 13 of
+// 16.
+inline constexpr int kRowVectors = 13;
+
 // R rows of a panel of a b, a's element (r, p) being a[r * rs + p * cs].
 template <int R, class P, class T, class Epilogue>
 SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, Index ldb, Index r0,
@@ -258,9 +262,6 @@ void sparse_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* del
     }
 }
 
-// As many vectors at once as the registers hold beside the operands: 13 of 16.
-inline constexpr int kSparseVectors = 13;
-
 template <class T, class Epilogue>
 SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, Epilogue epilogue) {
     for (Index r = 0; r < m; ++r) {
@@ -273,7 +274,12 @@ SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, Epilogue e
 template <class T>
 void dense_forward(Index m, Index n, Index k, const T* x, Index ldx, const T* w, Index ldw,
                    const T* b, bool relu, T* out, Index ldo) {
-    dense_product(m, n, k, x, ldx, 1, w, ldw, Activate<T>{b, relu, out, ldo});
+    const Activate<T> activate{b, relu, out, ldo};
+    if (m > 1) return dense_product(m, n, k, x, ldx, 1, w, ldw, activate);
+    // a single row has to make its sums in flight from columns alone
+    for_each_panel<T, kRowVectors>(n, [&](auto panel, Index c) {
+        dense_panel<1, decltype(panel)>(0, m, k, x, ldx, 1, w + c, ldw, c, activate);
+    });
 }
 
 template <class T>
@@ -293,7 +299,7 @@ void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index 
                     const T* b, bool relu, T* out, Index ldo) {
     with_packed(x.packed, [&](const auto* columns, auto values) {
         const auto limit = static_cast<std::decay_t<decltype(*columns)>>(x.limit);
-        for_each_panel<T, kSparseVectors>(n, [&](auto panel, Index c) {
+        for_each_panel<T, kRowVectors>(n, [&](auto panel, Index c) {
             using P = decltype(panel);
             const bool last = c + P::kColumns >= n;
             sparse_rows_panel<P>(m, columns, values, x.next, limit, last, w + c, ldw, resume,
@@ -305,7 +311,7 @@ void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index 
 template <class T>
 void sparse_update(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
                    const AdamStep<T>& adam, const AdamRows<T>& parameters) {
-    for_each_panel<T, kSparseVectors>(n, [&](auto panel, Index c) {
+    for_each_panel<T, kRowVectors>(n, [&](auto panel, Index c) {
         sparse_columns_panel<decltype(panel)>(rows, x, delta + c, ldd, c,
                                               Adam<T>{adam, parameters});
     });
