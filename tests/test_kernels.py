@@ -249,6 +249,12 @@ def test_sums_in_float64_are_the_same_on_every_instruction_set(case):
         assert kernels.dot(isa, a, x) == kernels.dot("baseline", a, x)
 
 
+def test_multiply_adds_counts_its_operations(case):
+    isa, kernels, dtype = case
+    lanes = {"baseline": 16, "avx2": 32, "avx512": 64}[isa] // dtype.itemsize
+    assert kernels.multiply_adds(isa, 7) == 7 * 12 * 2 * lanes
+
+
 def test_gram(case):
     isa, kernels, dtype = case
     for m, n, _ in SHAPES:

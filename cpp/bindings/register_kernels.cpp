@@ -164,6 +164,13 @@ void register_kernels_of(py::module_& m) {
     m.def("dot", [=](const std::string& isa, A a, A x) {
         return table(isa).dot(a.size(), a.data(), x.data());
     });
+    m.def(
+        "multiply_adds",
+        [=](const std::string& isa, Index rounds) {
+            Buffer<T> out(kAlignment / static_cast<Index>(sizeof(T)));
+            return table(isa).multiply_adds(rounds, T(0.5), T(1), out.data());
+        },
+        py::call_guard<py::gil_scoped_release>());
     m.def("gram", [=](const std::string& isa, A h) {
         Padded<T> ph(h), out(h.shape(1), h.shape(1));
         table(isa).gram(ph.rows, ph.cols, ph.data(), ph.ld, out.data(), out.ld);

@@ -458,6 +458,20 @@ void gram(Index m, Index n, const T* h, Index ldh, T* out, Index ldo) {
 }
 
 template <class T>
+Index multiply_adds(Index rounds, T s, T x, T* out) {
+    constexpr int n = 12;
+    Vector<T> a[n] = {};
+    for (Index i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (int j = 0; j < n; ++j) a[j] = a[j] * s + x;
+    }
+    Vector<T> sum = {};
+    for (int j = 0; j < n; ++j) sum += a[j];
+    store(out, sum);
+    return 2 * n * kLanes<T> * rounds;
+}
+
+template <class T>
 inline constexpr Kernels<T> kTable = {
     dense_forward<T>,
     dense_backward<T>,
@@ -473,6 +487,7 @@ inline constexpr Kernels<T> kTable = {
     exp_shifted<T>,
     squared_error<T>,
     dot<T>,
+    multiply_adds<T>,
 };
 
 }  // namespace

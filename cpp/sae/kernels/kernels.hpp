@@ -130,6 +130,9 @@ struct Kernels {
     // sums over n elements in float64: of (a - x)^2, of a x
     double (*squared_error)(Index n, const T* a, const T* x);
     double (*dot)(Index n, const T* a, const T* x);
+    // `rounds` times a = a s + x on twelve independent vectors, whose sum it leaves in out (one
+    // vector): what a benchmark takes for the processor's peak. Returns the operations done.
+    Index (*multiply_adds)(Index rounds, T s, T x, T* out);
 };
 
 template <class T>
