@@ -460,7 +460,8 @@ void gram(Index m, Index n, const T* h, Index ldh, T* out, Index ldo) {
 template <class T>
 Index multiply_adds(Index rounds, T s, T x, T* out) {
     constexpr int n = 12;
-    Vector<T> a[n] = {};
+    Vector<T> a[n];
+    for (int j = 0; j < n; ++j) a[j] = Vector<T>{} + T(j);  // equal ones would be computed once
     for (Index i = 0; i < rounds; ++i) {
 #pragma GCC unroll 16
         for (int j = 0; j < n; ++j) a[j] = a[j] * s + x;
