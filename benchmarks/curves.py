@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from peers.run import available_cpus
 from peers.shared import BATCH, SIZES, Point, seconds_of
+from sae_fast import _core
 from systems import OURS, Runner, add_arguments, print_table
 
 COMPARED = (OURS.name, "jax", "torch")  # the compiled PyTorch takes 10 s for each new shape
@@ -110,19 +110,20 @@ class Machine:
         return max(flops / self.gflops, moved / self.gbytes) / 1e3
 
 
-def measure_machine(runner: Runner, threads: int) -> Machine:
-    """Measure arithmetic as the best big product any system manages, memory by a sum of arrays."""
-    products = runner.take_turns(
-        "sgemm",
-        COMPARED,
-        1,
-        lambda number: [f"--threads={threads}"],
-        lambda result: f"{result['gflops']:.0f} GFLOP/s on {threads} threads",
-    )
-    if not products:
-        sys.exit("no system is there to be measured")
-    peak = max(run["gflops"] for runs in products.values() for run in runs)
-    return Machine(peak, memory_bandwidth(threads), last_cache_bytes())
+def measure_machine(threads: int) -> Machine:
+    return Machine(arithmetic_rate(threads), memory_bandwidth(threads), last_cache_bytes())
+
+
+def arithmetic_rate(threads: int) -> float:
+    """GFLOP/s of multiply-adds in registers, on each thread at once."""
+    kernels, isa = _core.kernels_float32, _core.build_config()["isa"]
+    rounds = 1 << 20
+    with ThreadPoolExecutor(threads) as pool:
+
+        def run() -> int:
+            return sum(pool.map(kernels.multiply_adds, [isa] * threads, [rounds] * threads))
+
+        return run() / min(seconds_of(run) for _ in range(10)) / 1e9
 
 
 def memory_bandwidth(threads: int) -> float:
@@ -257,7 +258,7 @@ def main() -> None:
     runner = Runner(options)
     curves = list_curves(options.quick, options.threads)
     counts = sorted({threads for curve in curves for threads in curve.threads})
-    machines = {threads: measure_machine(runner, threads) for threads in counts}
+    machines = {threads: measure_machine(threads) for threads in counts}
     times = [measure_curve(runner, curve, 3 if options.quick else 5) for curve in curves]
     roofs = [rooflines(curve, machines) for curve in curves]
     for threads, machine in machines.items():
