@@ -117,7 +117,7 @@ def measure_machine(threads: int) -> Machine:
 def arithmetic_rate(threads: int) -> float:
     """GFLOP/s of multiply-adds in registers, on each thread at once."""
     kernels, isa = _core.kernels_float32, _core.build_config()["isa"]
-    rounds = 1 << 20
+    rounds = 1 << 23
     with ThreadPoolExecutor(threads) as pool:
 
         def run() -> int:
@@ -127,7 +127,7 @@ def arithmetic_rate(threads: int) -> float:
 
 
 def memory_bandwidth(threads: int) -> float:
-    """GB/s of c = a + b in slices far larger than a cache, a slice for each thread."""
+    """GB/s of c = a + b in slices far larger than a cache, c read before it is written."""
     n = 1 << 24
     slices = [[np.ones(n, np.float32) for _ in range(3)] for _ in range(threads)]
 
@@ -136,7 +136,7 @@ def memory_bandwidth(threads: int) -> float:
 
     with ThreadPoolExecutor(threads) as pool:
         seconds = min(seconds_of(lambda: list(pool.map(add, slices))) for _ in range(10))
-    return threads * 12 * n / seconds / 1e9
+    return threads * 16 * n / seconds / 1e9
 
 
 def last_cache_bytes() -> float:

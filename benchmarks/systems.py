@@ -133,8 +133,8 @@ class Runner:
             if process.returncode:
                 raise RunError(last_line(err.read_text()) or f"exit status {process.returncode}")
             result = json.loads(out.read_text())
-        unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss: bytes there, KiB on Linux
-        return result | {"peak_memory_mb": usage.ru_maxrss / unit}
+        unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+        return result | {"peak_memory_mb": usage.ru_maxrss * unit / 1e6}
 
     def take_turns(
         self,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the article's experiment is made of, piece by piece: the rows of `docs/performance.md`.
 
-On MNIST where `SAE_FAST_DATA_DIR` or the cache has it, else on the embedded digits. Two versions
+On MNIST where `SAE_FAST_DATA_DIR` or the cache has it, else on the embedded strokes. Two versions
 are compared by running this file with each, in turn; quote the minima, which other work on the
 machine disturbs least.
 Run: pytest benchmarks/test_steps.py --benchmark-columns=min,median,stddev
@@ -21,7 +21,10 @@ DECODER = [784, 100, 784]
 
 @pytest.fixture(scope="module")
 def data():
-    return sae_fast.datasets.load("auto", None, offline=True)
+    try:
+        return sae_fast.datasets.load("mnist", None, offline=True)
+    except sae_fast.DatasetUnavailableError:
+        return sae_fast.datasets.load_strokes()
 
 
 @pytest.fixture(scope="module")

@@ -384,6 +384,29 @@ def test_sparse_and_dense_layout(n_hidden, zeros, dtype):
         assert_identical(by_sparse, by_dense)
 
 
+def test_a_batch_of_more_rows_than_columns_have_room_for():
+    """Columns are sorted in room for every row of the batch: few at a time if it is large."""
+    n_samples = 90_000
+    x = draw_x(n_samples, 40, zeros=0.8)
+    batches = np.arange(n_samples)[None].repeat(2, axis=0)
+    weights = []
+    for layout in ("sparse", "dense"):
+        model = Autoencoder(40, 3, seed=0, n_threads=2)
+        model.fit(core_input(x, "float32", layout), batches=batches, eval_every=0)
+        weights.append(model.parameters["W_enc"])
+    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("learning_rate", [1e-300, 1e-44, 1e-38])
+def test_learning_rates_below_what_float32_holds(learning_rate):
+    x = draw_x(50, 12, zeros=0.5)
+    model = Autoencoder(12, 4, seed=0)
+    before = model.parameters
+    model.fit(x, steps=3, batch_size=10, learning_rate=learning_rate)
+    for name, value in before.items():
+        np.testing.assert_allclose(model.parameters[name], value, rtol=0, atol=1e-30)
+
+
 @pytest.mark.parametrize("n_features", [65_535, 65_536, 70_001])
 def test_many_features(n_features):
     """Column numbers outgrow 16 bits; the last columns have values."""

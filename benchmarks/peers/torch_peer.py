@@ -27,6 +27,9 @@ import torch
 from shared import BETA1, BETA2, EPSILON, LEARNING_RATE
 from torch.nn import functional
 
+torch.set_flush_denormal(True)  # or units that died would slow Adam down
+
+
 CHUNK = 1000  # rows evaluated at once
 
 

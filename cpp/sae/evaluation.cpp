@@ -2,6 +2,7 @@
 #include "sae/evaluation.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -14,6 +15,9 @@ constexpr Index kExpandedSamples = 4096;
 
 // Where less than this share of the terms is left after they cancel, they are not trusted.
 constexpr double kCancellation = 3e-3;
+
+// Rows of w whose squares are below this, or above its inverse, do not go with it either.
+constexpr double kSmallest = 1e-20;
 
 // What a chunk adds: its loss, and what else is counted beside it.
 struct Sums {
@@ -57,8 +61,8 @@ double squared_error(const Network<T>& network, const Input<T>& input, int n_thr
 // The same where x is sparse and the last layer linear, a = h w + b, without a:
 //   |x - a|^2 summed = <h^T h, w w^T> - 2 <h, x w^T - b w^T> + |x - b|^2
 // x w^T needs the non-zeros of x alone, h^T h and w w^T are as small as h, and the last term's sum
-// over a set needs no more than sums of x. What cancels is summed in float64; empty if too little
-// is left.
+// over a set needs no more than sums of x. Sums over chunks are in
+// float64; empty if too little is left of what cancels.
 template <class T>
 class LinearDecoder {
    public:
@@ -71,6 +75,9 @@ class LinearDecoder {
         const Kernels<T>& k = kernels<T>(active_isa());
         for (Index i = 0; i < layer_.n_in; ++i) {
             const T* w = layer_.w.row(i);
+            const double square = k.dot(layer_.n_out, w, w);
+            in_range_ =
+                in_range_ && (square == 0 || (square > kSmallest && square < 1 / kSmallest));
             minus_wb_.data()[i] = static_cast<T>(-k.dot(layer_.n_out, w, layer_.b));
             for (Index j = i; j < layer_.n_in; ++j) {  // h^T h is symmetric
                 gram_.data()[i * padded<T>(layer_.n_in) + j] =
@@ -100,7 +107,10 @@ class LinearDecoder {
             bb += static_cast<double>(input.n_samples()) * b * b;
         }
         const double loss = sum.loss + (columns.squares - 2 * xb + bb);
-        if (loss < kCancellation * (sum.other + columns.squares + bb)) return std::nullopt;
+        // not finite: for this way alone, perhaps
+        const bool trusted =
+            std::isfinite(loss) && loss >= kCancellation * (sum.other + columns.squares + bb);
+        if (!trusted || !in_range_) return std::nullopt;
         return loss;
     }
 
@@ -129,6 +139,7 @@ class LinearDecoder {
 
     const Network<T>& network_;
     const Dense<T>& layer_;
+    bool in_range_ = true;          // whether products of w with itself keep their digits in T
     Buffer<T> gram_;                // (n_in, padded n_in): w w^T, twice its upper triangle
     Buffer<T> minus_wb_;            // (n_in): -b w^T
     std::vector<Scratch> scratch_;  // one per thread

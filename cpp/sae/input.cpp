@@ -43,6 +43,10 @@ auto with_type(Storage storage, const void* data, F&& f) {
     throw std::domain_error(message.str());
 }
 
+[[noreturn]] void throw_changed(Index sample) {
+    throw std::invalid_argument("row " + std::to_string(sample) + " changed while it was read");
+}
+
 // The smallest i below n for which f(i) is true, or n; f is called for all smaller ones.
 template <class F>
 Index find_first(Index n, int n_threads, const F& f) {
@@ -77,9 +81,12 @@ bool scan_row(const S* row, Index n, Index stride, T scale, Index& n_nonzero) {
     return not_finite == 0;
 }
 
-// Packs what is not zero, without a branch that no processor could predict.
+// Packs what is not zero, without a branch that no processor could predict. There is room for
+// `count` and an end: where another thread changes the row meanwhile, no more than that is written,
+// and the rest is ends.
 template <class S, class T, class Column, class Value>
-void pack_row(const S* row, Index n, Index stride, T scale, Column* columns, Value* values) {
+void pack_row(const S* row, Index n, Index stride, T scale, Index count, Column* columns,
+              Value* values) {
     Index at = 0;
     for (Index j = 0; j < n; ++j) {
         if constexpr (sizeof(S) == 1) {  // eight zeros at a time, most of such data
@@ -96,10 +103,12 @@ void pack_row(const S* row, Index n, Index stride, T scale, Column* columns, Val
             values[at] = row[j * stride];
         }
         columns[at] = static_cast<Column>(j);
-        at += values[at] != Value(0);
+        at += static_cast<Index>(values[at] != Value(0)) & static_cast<Index>(at < count);
     }
-    columns[at] = kNoColumn<Column>;
-    values[at] = Value(0);
+    for (; at <= count; ++at) {
+        columns[at] = kNoColumn<Column>;
+        values[at] = Value(0);
+    }
 }
 
 }  // namespace
@@ -116,10 +125,13 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
             return !scan_row(row(i), n_features_, stride, scale_,
                              counts[static_cast<std::size_t>(i)]);
         });
-        for (Index j = 0; bad < n_samples_ && j < n_features_; ++j) {
-            const auto value = static_cast<T>(row(bad)[j * stride]) * scale_;
-            if (std::isfinite(value)) continue;
-            throw_not_finite(static_cast<double>(row(bad)[j * stride]), bad, j, sizeof(T));
+        if (bad < n_samples_) {
+            for (Index j = 0; j < n_features_; ++j) {
+                const auto value = row(bad)[j * stride];
+                if (std::isfinite(static_cast<T>(value) * scale_)) continue;
+                throw_not_finite(static_cast<double>(value), bad, j, sizeof(T));
+            }
+            throw_changed(bad);
         }
         for (const Index count : counts) n_nonzero_ += count;
         if (layout == Layout::dense ||
@@ -131,7 +143,8 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
             const Range range = member.share(n_samples_);
             for (Index i = range.begin; i < range.end; ++i) {
                 with_storage(i, [&](auto* columns, auto* values) {
-                    pack_row(row(i), n_features_, stride, scale_, columns, values);
+                    pack_row(row(i), n_features_, stride, scale_,
+                             counts[static_cast<std::size_t>(i)], columns, values);
                 });
             }
         });
@@ -176,6 +189,7 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
         const Index bad = find_first(n_samples_, n_threads, is_wrong);
         if (bad < n_samples_) {
             const Index at = find_wrong(bad);
+            if (at >= static_cast<Index>(source.row_start[bad + 1])) throw_changed(bad);
             const auto j = static_cast<Index>(source.columns[at]);
             if (!std::isfinite(static_cast<T>(given[at]) * scale_) && j < n_features_) {
                 throw_not_finite(static_cast<double>(given[at]), bad, j, sizeof(T));
@@ -187,13 +201,14 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
         run_team(n_threads, [&](Member member) {
             const Range range = member.share(n_samples_);
             for (Index i = range.begin; i < range.end; ++i) {
-                const auto start = static_cast<Index>(source.row_start[i]);
-                const Index count = static_cast<Index>(source.row_start[i + 1]) - start;
+                // as they were checked, and within bounds whatever another thread writes meanwhile
+                const Index start = row_start(i) - i, count = row_start(i + 1) - row_start(i) - 1;
                 with_storage(i, [&](auto* columns, auto* values) {
                     using Column = std::decay_t<decltype(*columns)>;
                     using Value = std::decay_t<decltype(*values)>;
                     for (Index t = 0; t < count; ++t) {
-                        columns[t] = static_cast<Column>(source.columns[start + t]);
+                        const auto j = static_cast<Index>(source.columns[start + t]);
+                        columns[t] = static_cast<Column>(std::clamp<Index>(j, 0, n_features_ - 1));
                         if constexpr (std::is_same_v<Value, T>) {
                             values[t] = static_cast<T>(given[start + t]) * scale_;
                         } else {
@@ -261,7 +276,8 @@ auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
     const ColumnSums none{std::vector<Index>(n), std::vector<double>(n), 0};
     const Index n_parts = std::clamp<Index>(n_nonzero_ / (8 * n_features_), 1, 64);
     std::vector<ColumnSums> parts(static_cast<std::size_t>(n_parts), none);
-    run_team(std::min(n_threads, static_cast<int>(n_parts)), [&](Member member) {
+    const int team = useful_threads(n_threads, static_cast<double>(n_nonzero_));
+    run_team(std::min(team, static_cast<int>(n_parts)), [&](Member member) {
         const Range range = member.share(n_parts);
         for (Index p = range.begin; p < range.end; ++p) {
             ColumnSums& part = parts[static_cast<std::size_t>(p)];
@@ -317,7 +333,9 @@ void Input<T>::prefetch(Index sample) const {
     const auto lines = [&](const auto* from) {
         if (!from) return;
         constexpr Index line = kAlignment / static_cast<Index>(sizeof *from);
-        for (Index at = row_start(sample); at < row_start(sample + 1); at += line) {
+        constexpr Index most = 32 * line;  // of a long row what it starts with
+        const Index begin = row_start(sample), end = row_start(sample + 1);
+        for (Index at = begin; at < std::min(end, begin + most); at += line) {
             __builtin_prefetch(from + at);
         }
     };

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <vector>
 
 #include "sae/buffer.hpp"
@@ -105,9 +106,11 @@ class Input {
 template <class T>
 template <class F>
 void Input<T>::for_each_nonzero(Index sample, const F& f) const {
-    const Index begin = row_start(sample), end = row_start(sample + 1) - 1;
     with_packed(packed(), [&](const auto* columns, auto values) {
-        for (Index at = begin; at < end; ++at) f(static_cast<Index>(columns[at]), values[at]);
+        using Column = std::decay_t<decltype(*columns)>;
+        for (Index at = row_start(sample); columns[at] != kNoColumn<Column>; ++at) {
+            f(static_cast<Index>(columns[at]), values[at]);
+        }
     });
 }
 

@@ -59,8 +59,8 @@ template <class T>
 SparseColumns<T>::SparseColumns(const Input<T>& input, Index rows)
     : input_(&input), capacity_(padded<Entry<T>>(rows)), next_(rows) {
     const Index wanted = std::max(kSortedColumns, columns_of(kBlockEntries, input));
-    const Index columns =
-        std::clamp<Index>(kSortedEntries / capacity_, 1, std::min(wanted, input.n_features()));
+    const Index columns = std::min(std::clamp(kSortedEntries / capacity_, kFewestColumns, wanted),
+                                   input.n_features());
     entries_ = Buffer<Entry<T>>(columns * capacity_);
     ends_ = Buffer<std::uint32_t>(2 * columns);
 }

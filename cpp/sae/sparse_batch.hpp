@@ -33,6 +33,9 @@ class SparseBatch {
     Buffer<Index> next_;   // (rows): where each goes on in the next block
 };
 
+// Columns of a batch that can always be sorted at once, however many its rows.
+inline constexpr Index kFewestColumns = 24;
+
 // The non-zeros of a batch sorted by column, some columns at a time.
 template <class T>
 class SparseColumns {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -12,7 +13,7 @@ namespace sae {
 namespace {
 
 // Rows of w that one task updates: whole tiles of the kernels, small enough to share out evenly.
-constexpr Index kTaskRows = 24;
+constexpr Index kTaskRows = kFewestColumns;
 constexpr Index kWideTaskRows = 128;
 
 // Rows of the batch are shared out in whole tiles.
@@ -49,6 +50,7 @@ bool Trainer<T>::wide(Index l) const {
 // non-zero never has a gradient, and Adam leaves its row of w as it is: such rows are in no task.
 template <class T>
 void Trainer<T>::plan(int n_threads) {
+    std::vector<Task> tasks;
     const auto batch = static_cast<double>(options_.batch_size);
     constexpr double lanes = 32.0 / sizeof(T);
     for (Index l = 0; l < network_.n_layers(); ++l) {
@@ -70,14 +72,16 @@ void Trainer<T>::plan(int n_threads) {
             }
             const auto rows = static_cast<double>(r - begin);
             if (r > begin) {
-                tasks_.push_back({l, {begin, r}, vectors * (products + rows * kAdamCost)});
+                tasks.push_back({l, {begin, r}, vectors * (products + rows * kAdamCost)});
             }
             while (r < layer.n_in && idle(r)) ++r;
         }
-        if (sparse) n_sparse_tasks_ = static_cast<Index>(tasks_.size());
-        tasks_.push_back({l, {layer.n_in, layer.n_in + 1}, vectors * (batch + kAdamCost)});
+        if (sparse) n_sparse_tasks_ = static_cast<Index>(tasks.size());
+        tasks.push_back({l, {layer.n_in, layer.n_in + 1}, vectors * (batch + kAdamCost)});
     }
-    for (const Task& task : tasks_) total_cost_ += task.cost;
+    total_cost_ = 0;
+    for (const Task& task : tasks) total_cost_ += task.cost;
+    tasks_ = std::move(tasks);
 }
 
 // Threads that a step keeps busy, at most n_threads: never so many that it gets slower.
@@ -134,9 +138,14 @@ AdamStep<T> Trainer<T>::adam_step(Index step) const {
     const double correction2 = std::sqrt(1 - std::pow(options_.beta2, t));
     const bool tf1 = options_.adam == AdamForm::tf1;
     const double size = options_.learning_rate / correction1;
+    // of a rate too small or too large for T, so that an idle weight's 0 / 0 is none
+    const auto in_range = [](double x) {
+        using Limits = std::numeric_limits<T>;
+        return static_cast<T>(std::clamp(x, double{Limits::min()}, double{Limits::max()}));
+    };
     return {static_cast<T>(1 - options_.beta1), static_cast<T>(1 - options_.beta2),
-            static_cast<T>(1 / (size * correction2)),
-            static_cast<T>(options_.epsilon / (size * (tf1 ? correction2 : 1))),
+            in_range(1 / (size * correction2)),
+            in_range(options_.epsilon / (size * (tf1 ? correction2 : 1))),
             static_cast<T>(options_.weight_decay)};
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Minibatch training of a network with Adam: an autoencoder towards its own input, a classifier
-// towards labels. All memory is taken when the trainer is made; run() only computes.
+// towards labels. All memory is taken before the first step; a step only computes.
 //
 // A step has two phases. By rows: each thread takes some samples of the batch forward through all
 // layers, to the loss, and back. By parameters: each takes some rows of the weight matrices, sums

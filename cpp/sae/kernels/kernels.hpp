@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The table of kernels, one per instruction set and type. A kernel reads and writes whole vectors:
-// every matrix but the left operand of a product has padded rows (view.hpp), their padding zero.
+// The table of kernels, one per instruction set and type. A kernel reads whole vectors, and writes
+// them or half of the last one: every matrix but the left operand of a product has padded rows
+// (view.hpp), their padding zero before and after.
 // Sums run over the inner index in order, one multiply-add at a time, whatever tile an element
 // falls into, so that its bits depend on neither the tiling nor the rows that a call covers.
 #pragma once
