@@ -29,7 +29,6 @@ from torch.nn import functional
 
 torch.set_flush_denormal(True)  # or units that died would slow Adam down
 
-
 CHUNK = 1000  # rows evaluated at once
 
 
