@@ -16,7 +16,7 @@ constexpr Index kExpandedSamples = 4096;
 // Where less than this share of the terms is left after they cancel, they are not trusted.
 constexpr double kCancellation = 3e-3;
 
-// Rows of w whose squares are below this, or above its inverse, do not go with it either.
+// With rows of w whose squares are below this, or above its inverse, they are not trusted either.
 constexpr double kSmallest = 1e-20;
 
 // What a chunk adds: its loss, and what else is counted beside it.
@@ -61,8 +61,8 @@ double squared_error(const Network<T>& network, const Input<T>& input, int n_thr
 // The same where x is sparse and the last layer linear, a = h w + b, without a:
 //   |x - a|^2 summed = <h^T h, w w^T> - 2 <h, x w^T - b w^T> + |x - b|^2
 // x w^T needs the non-zeros of x alone, h^T h and w w^T are as small as h, and the last term's sum
-// over a set needs no more than sums of x. Sums over chunks are in
-// float64; empty if too little is left of what cancels.
+// over a set needs no more than sums of x. Sums over chunks are in float64; empty if too little is
+// left of what cancels.
 template <class T>
 class LinearDecoder {
    public:

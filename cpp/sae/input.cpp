@@ -18,7 +18,7 @@ namespace sae {
 namespace {
 
 // Above this share of non-zeros a product over the non-zeros is taken to be slower than the dense
-// one: measured, 0.42 for a first layer of 100 or 200 units, 0.2 for one of 10
+// one: measured, above 0.5 for a first layer of 100 or 200 units, 0.25 for one of 10
 // (benchmarks/test_kernels.py).
 constexpr double kSparseDensity = 0.35;
 
@@ -44,7 +44,9 @@ auto with_type(Storage storage, const void* data, F&& f) {
 }
 
 [[noreturn]] void throw_changed(Index sample) {
-    throw std::invalid_argument("row " + std::to_string(sample) + " changed while it was read");
+    throw std::invalid_argument(
+        "row " + std::to_string(sample) +
+        " changed while it was read, expected an array that nothing writes to");
 }
 
 // The smallest i below n for which f(i) is true, or n; f is called for all smaller ones.
@@ -168,14 +170,17 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
         counts[static_cast<std::size_t>(i)] = end - start;
         n_nonzero_ += end - start;
     }
+    if (n_nonzero_ > source.n_nonzero) throw_changed(n_samples_ - 1);
     start_sparse(counts, source.storage == Storage::uint8);
     n_threads = useful_threads(n_threads, static_cast<double>(n_nonzero_));
     with_type(source.storage, source.values, [&](const auto* given) {
+        // where row i's entries were when they were counted
+        const auto row_begin = [&](Index i) { return row_start(i) - i; };
         // the first entry of row i that no row may have, or the row's end
         const auto find_wrong = [&](Index i) {
             Index previous = -1;
-            auto at = static_cast<Index>(source.row_start[i]);
-            for (; at < static_cast<Index>(source.row_start[i + 1]); ++at) {
+            Index at = row_begin(i);
+            for (; at < row_begin(i + 1); ++at) {
                 const auto j = static_cast<Index>(source.columns[at]);
                 if (j <= previous || j >= n_features_) break;
                 if (!std::isfinite(static_cast<T>(given[at]) * scale_)) break;
@@ -183,13 +188,11 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
             }
             return at;
         };
-        const auto is_wrong = [&](Index i) {
-            return find_wrong(i) < static_cast<Index>(source.row_start[i + 1]);
-        };
+        const auto is_wrong = [&](Index i) { return find_wrong(i) < row_begin(i + 1); };
         const Index bad = find_first(n_samples_, n_threads, is_wrong);
         if (bad < n_samples_) {
             const Index at = find_wrong(bad);
-            if (at >= static_cast<Index>(source.row_start[bad + 1])) throw_changed(bad);
+            if (at >= row_begin(bad + 1)) throw_changed(bad);
             const auto j = static_cast<Index>(source.columns[at]);
             if (!std::isfinite(static_cast<T>(given[at]) * scale_) && j < n_features_) {
                 throw_not_finite(static_cast<double>(given[at]), bad, j, sizeof(T));
@@ -202,7 +205,7 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
             const Range range = member.share(n_samples_);
             for (Index i = range.begin; i < range.end; ++i) {
                 // as they were checked, and within bounds whatever another thread writes meanwhile
-                const Index start = row_start(i) - i, count = row_start(i + 1) - row_start(i) - 1;
+                const Index start = row_begin(i), count = row_begin(i + 1) - start;
                 with_storage(i, [&](auto* columns, auto* values) {
                     using Column = std::decay_t<decltype(*columns)>;
                     using Value = std::decay_t<decltype(*values)>;
