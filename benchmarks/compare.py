@@ -186,6 +186,22 @@ def check_arms(runs: dict[str, list[dict]], options: argparse.Namespace) -> list
     return problems
 
 
+def check_predictions(runs: dict[str, list[dict]]) -> list[str]:
+    """All systems were given the same weights and rows: they have to see the same classes."""
+    seen = [
+        (name, entry["point"], tuple(entry["classes"]))
+        for name, own in runs.items()
+        for run in own
+        for entry in run["points"]
+    ]
+    problems = []
+    for name, point, classes in dict.fromkeys(seen):
+        usual = statistics.mode(c for _, p, c in seen if p == point)
+        if classes != usual:
+            problems.append(f"{name}: classes {classes} at {point}, others {usual}")
+    return problems
+
+
 def number(loss: float) -> float:
     return math.inf if math.isnan(loss) else loss
 
@@ -411,7 +427,7 @@ def print_report(results: dict, aims: list[Aim], runner: Runner, problems: list[
     print_table("Aims", head, [aim.cells() for aim in aims])
     runner.print_absences()
     for problem in problems:
-        print(f"does not learn as it should: {problem}")
+        print(f"not as it should be: {problem}")
 
 
 # Picture
@@ -510,7 +526,8 @@ def main() -> int:
     options = parse()
     runner = Runner(options)
     results = measure(runner, options)
-    aims, problems = list_aims(results), check_learning(results, options)
+    aims = list_aims(results)
+    problems = check_learning(results, options) + check_predictions(results.get("predict", {}))
     print_report(results, aims, runner, problems)
     if options.json:
         report = {
@@ -528,7 +545,7 @@ def main() -> int:
             "load_average": runner.loads,
             "missing": runner.missing,
             "failed": runner.failed,
-            "does_not_learn": problems,
+            "problems": problems,
             "results": results,
         }
         options.json.write_text(json.dumps(report, indent=1) + "\n")

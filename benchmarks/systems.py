@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -69,6 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE=PATH",
         help="interpreter that has this module, where it is not the one running this",
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=1800.0,
+        metavar="SECONDS",
+        help="after which a run counts as failed (default: %(default)g)",
+    )
     parser.add_argument("--json", type=Path, help="where to write everything measured")
     parser.add_argument("--plot", type=Path, help="where to draw it (PNG, SVG or PDF)")
 
@@ -97,6 +105,7 @@ class Runner:
         self.pythons = dict(options.python)
         self.data_dir = options.data_dir
         self.only = options.only
+        self.patience = options.patience
         self.loads: list[float] = []  # the machine's load average before each run
         self.failed: dict[str, str] = {}  # "task of system" -> why
         self.missing = [
@@ -128,8 +137,14 @@ class Runner:
                 process = subprocess.Popen(
                     command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder
                 )
+                watchdog = threading.Timer(self.patience, process.kill)
+                watchdog.start()
                 _, status, usage = os.wait4(process.pid, 0)
+                in_time = watchdog.is_alive()
+                watchdog.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
+            if not in_time:
+                raise RunError(f"no result after {self.patience:g} s")
             if process.returncode:
                 raise RunError(last_line(err.read_text()) or f"exit status {process.returncode}")
             result = json.loads(out.read_text())
