@@ -191,7 +191,7 @@ WITHOUT_CORE = [
     for name in PYTHON_FILES
     if name.startswith("datasets/")
     or name in {
-        "errors.py", "validation.py", "results.py", "streams.py", "threads.py", "progress.py",
+        "errors.py", "validation.py", "results.py", "streams.py", "threads.py", "callbacks.py",
         "pca.py", "plot.py", "report.py",
     }
 ]  # fmt: skip

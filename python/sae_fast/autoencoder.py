@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .callbacks import Callback, CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
-from .progress import ProgressOption, start_progress
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
-from .training import Objective, Schedule, train
+from .training import Objective, Schedule, squared_errors, start_moments, steps_done, train
 from .validation import (
     check_choice,
     check_float,
@@ -107,6 +107,7 @@ class Autoencoder:
             [self.n_features, self.n_hidden, self.n_features],
             [_core.Activation.relu, _core.Activation.identity],
         )
+        self._moments: Any = None
         shape = (self.n_features, self.n_hidden)
         self.parameters = {
             "W_enc": draw_weights(self.seed, Purpose.WEIGHTS, layer, *shape, STDDEV),
@@ -157,9 +158,11 @@ class Autoencoder:
         batches: Any = None,
         scale: float | None = None,
         adam: str = "tf1",
-        progress: ProgressOption = False,
+        continued: bool = False,
+        callbacks: Sequence[CallbackOption] | None = None,
+        progress: bool = False,
     ) -> History:
-        """Train from the current parameters, with fresh moments.
+        """Train from the current parameters.
 
         Parameters
         ----------
@@ -177,6 +180,11 @@ class Autoencoder:
             Value of one step of uint8 data, such as 1/255.
         adam : {"tf1", "torch"}
             Where epsilon is added: to the uncorrected √v (TensorFlow 1) or the corrected (PyTorch).
+        continued : bool
+            Go on with Adam's moments, its step count and the shuffle as the latest training left
+            them: two trainings are then the same as one of their length.
+        callbacks : list of Callback or callable, optional
+            See :mod:`sae_fast.callbacks`; functions are called after each evaluation.
         progress : bool
             Show a progress bar on stderr.
 
@@ -203,24 +211,41 @@ class Autoencoder:
             eval_every=eval_every,
             batches=batches,
             order=order,
+            steps_done=steps_done(self, continued),
         )
-        return self._train(data, objective, schedule, progress=progress)
+        watching = as_callbacks(callbacks, progress)
+        return self._train(data, objective, schedule, watching, continued).history
 
     def _train(
-        self, data: Any, objective: Objective, schedule: Schedule, *, progress: ProgressOption
-    ) -> History:
+        self,
+        data: Any,
+        objective: Objective,
+        schedule: Schedule,
+        callbacks: Sequence[Callback],
+        continued: bool,
+    ) -> Training:
         """Train on a core input; everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        with start_progress(progress, title, schedule.steps) as bar:
-            return train(
-                objective.trainer(self._network, data, None, schedule.batch_size, self.dtype),
-                schedule,
-                lambda: objective.evaluate(self._network, data, None, self.n_threads),
-                self._network,
-                phase=f"training of {title}",
-                n_threads=lambda: self.n_threads,
-                progress=bar,
-            )
+        training = Training(self, title, self.layer, schedule.steps, evaluates=True)
+        trainer = objective.trainer(
+            self._network,
+            start_moments(self, continued),
+            data,
+            None,
+            None,
+            batch_size=schedule.batch_size,
+            dtype=self.dtype,
+        )
+        train(
+            trainer,
+            schedule,
+            lambda: objective.evaluate(self._network, data, None, self.n_threads),
+            self._network,
+            training,
+            callbacks,
+            n_threads=lambda: self.n_threads,
+        )
+        return training
 
     def _predict(self, data: Any, first_layer: int, last_layer: int) -> NDArray[Any]:
         out: NDArray[Any] = self._network.predict(
@@ -250,6 +275,14 @@ class Autoencoder:
         objective = Objective("squared_error")
         loss, _ = objective.evaluate(self._network, data, None, self.n_threads)
         return loss / float(data.n_samples * data.n_features)
+
+    def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
+        """Return the mean squared error per feature of each sample, shape (n_samples,).
+
+        The larger, the less a sample is like what the autoencoder was trained on.
+        """
+        data = self._input("x", x, self.n_features, scale)
+        return squared_errors(self._network, data, self.n_threads)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are zero on every sample of `x`."""

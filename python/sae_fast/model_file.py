@@ -148,7 +148,8 @@ def _build(description: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> A
 
     arguments = description["arguments"]
     if description["class"] == "StackedAutoencoder":
-        widths = [*check_sizes("sizes", arguments["sizes"]), arguments["n_classes"]]
+        n_classes = arguments["n_classes"]
+        widths = [*check_sizes("sizes", arguments["sizes"]), *([n_classes] if n_classes else [])]
     elif description["class"] == "Autoencoder":
         widths = [arguments["n_features"], arguments["n_hidden"], arguments["n_features"]]
     else:

@@ -90,6 +90,17 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
     return tuple(check_width(f"{name}[{i}]", n) for i, n in enumerate(value))
 
 
+def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
+    """Return a value for each layer from one for all, or from a sequence of just as many."""
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return [value] * n_layers
+    if len(value) != n_layers:
+        raise DataError(
+            f"{name}: expected one value, or one for each of {n_layers} layers, got {len(value)}"
+        )
+    return list(value)
+
+
 def check_seed(seed: object) -> int:
     """Return a seed: any integer of at least 0."""
     return check_int("seed", seed, 0)
@@ -111,6 +122,26 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
             f"{name}: expected classes from 0 to {n_classes - 1}, got {y[at]} at position {at}"
         )
     return np.require(y, np.int64, ("C", "A"))
+
+
+def check_sample_weight(
+    name: str, weights: Any, n_samples: int, dtype: str
+) -> NDArray[Any]:
+    """Return weights, shape (n_samples,), as finite numbers of at least 0, or raise DataError."""
+    weights = check_array(name, weights)
+    if weights.shape != (n_samples,):
+        raise DataError(f"{name}: expected shape ({n_samples},), got {weights.shape}")
+    if weights.dtype.kind not in "iufb":
+        raise DataError(f"{name}: expected numbers, got dtype {weights.dtype}")
+    with np.errstate(over="ignore"):  # found below
+        found: NDArray[Any] = np.require(weights, dtype, ("C", "A"))
+    wrong = ~(np.isfinite(found) & (found >= 0))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DataError(
+            f"{name}: expected finite numbers of at least 0, got {weights[at]} at position {at}"
+        )
+    return found
 
 
 def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
