@@ -6,7 +6,6 @@ And what must matter does: the seed, the stream's purpose, the forced instructio
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import signal
