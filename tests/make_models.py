@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes the model files of a release, and what they compute, for the releases after it to load.
 
-Run once for each release, before it: `python tests/make_models.py` makes `tests/data/models/VERSION`
-with the package that is installed. What earlier releases wrote is never written again.
+Run once for each release, before it: `python tests/make_models.py` makes a folder of its version
+in `tests/data/models`, with the package that is installed. What is there is never written again.
 """
 
 from __future__ import annotations

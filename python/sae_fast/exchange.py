@@ -6,7 +6,6 @@ The only module that imports onnx and torch, both of them optional.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path

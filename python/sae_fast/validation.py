@@ -149,9 +149,7 @@ def check_classes(name: str, classes: Any, n_classes: int) -> list[int] | list[s
     return found
 
 
-def check_sample_weight(
-    name: str, weights: Any, n_samples: int, dtype: str
-) -> NDArray[Any]:
+def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> NDArray[Any]:
     """Return weights, shape (n_samples,), as finite numbers of at least 0, or raise DataError."""
     weights = check_array(name, weights)
     if weights.shape != (n_samples,):
