@@ -108,7 +108,7 @@ def to_torch(model: Model, part: str | None) -> torch.nn.Sequential:
         modules += [linear, nn.ReLU()] if relu else [linear]
     if source.softmax:
         modules.append(nn.Softmax(dim=1))
-    return nn.Sequential(*modules)  # type: ignore[no-any-return]
+    return nn.Sequential(*modules)
 
 
 def _flat(name: str, module: Any, nn: Any) -> Iterator[tuple[str, Any]]:

@@ -443,8 +443,8 @@ class StackedAutoencoder(Model):
             self._check_classes()
             n_layers += 1
         layers = [
-            Layer(*self._network.get_parameters(layer), relu=layer < self.n_layers)
-            for layer in range(n_layers)
+            Layer(w, b, layer < self.n_layers)
+            for layer, (w, b) in enumerate(map(self._network.get_parameters, range(n_layers)))
         ]
         return Part(part, layers, softmax=part == "classifier")
 
