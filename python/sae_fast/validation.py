@@ -101,7 +101,7 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     """Return a value for each layer from one for all, or from a sequence of just as many."""
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if not isinstance(value, (list, tuple)) and not getattr(value, "ndim", 0):
         return [value] * n_layers
     if len(value) != n_layers:
         raise DataError(
