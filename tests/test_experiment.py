@@ -157,6 +157,22 @@ class TestRunExperiment:
             np.testing.assert_allclose(images, expected[:10], atol=1e-4)
             assert mse == pytest.approx(expected_mse, rel=1e-5)
 
+    def test_predictions(self, result, data):
+        np.testing.assert_array_equal(result.y_test, data.y_test)
+        assert list(result.predictions) == ARMS
+        for arm, y_pred in result.predictions.items():
+            assert np.mean(y_pred == data.y_test) == result.arms[arm].final_accuracy
+
+    def test_codes_before_and_after_fine_tuning(self, result, data):
+        before, after = result.codes.values()
+        net = result.models["pretrained"]
+        np.testing.assert_array_equal(after, net.encode(data.x_test))
+        codes = data.x_test
+        for ae in net.autoencoders:
+            codes = ref.encode(ae.parameters, codes)
+        np.testing.assert_allclose(before, codes, rtol=1e-4, atol=1e-5)
+        assert np.abs(after - before).max() > 0.01
+
     def test_summary(self, result):
         text = result.summary()
         for word in ("small", "300 training samples", "80 test samples", "Pretraining", *ARMS):
