@@ -354,6 +354,11 @@ class TestRunReconstruction:
         difference = ref.reconstruct(ae.parameters, data.x_train) - data.x_train
         assert mse == pytest.approx(np.mean(difference**2), rel=1e-6)
         assert pca_mse < mse
+        [(name, codes)] = result.codes.items()
+        assert name == "autoencoder (7 units)"
+        np.testing.assert_array_equal(codes, ae.encode(data.x_test))
+        np.testing.assert_array_equal(result.y_test, data.y_test)
+        assert result.predictions == {}
         assert result.summary()
 
     def test_more_units_than_features(self, data):
@@ -427,6 +432,22 @@ def test_pca(n_components, scale):
     expected, mse = pca_by_svd(values, n_components)
     np.testing.assert_allclose(pca.reconstruct(x, n_components), expected, atol=1e-5)
     assert pca.mean_squared_error(n_components) == pytest.approx(mse, rel=1e-5)
+    variance = values.astype(np.float64).var(axis=0).mean()
+    share = sum(pca.variance_shares(n_components))
+    assert share == pytest.approx(1 - mse / variance, rel=1e-5)
+    points = pca.transform(x, n_components)
+    spread = points.astype(np.float64).var(axis=0) / (variance * N_FEATURES)
+    np.testing.assert_allclose(pca.variance_shares(n_components), spread, rtol=1e-4)
+    centered = expected - values.mean(axis=0)
+    np.testing.assert_allclose(
+        np.linalg.norm(points, axis=1), np.linalg.norm(centered, axis=1), rtol=1e-4
+    )
+
+
+def test_pca_of_samples_that_do_not_differ():
+    pca = PCA(np.ones((5, 3)))
+    assert pca.variance_shares(2) == [0, 0]
+    np.testing.assert_array_equal(pca.transform(np.ones((5, 3)), 2), np.zeros((5, 2)))
 
 
 def test_pca_of_a_few_samples():

@@ -79,7 +79,7 @@ class TestCodes:
         result.y_test = None
         (ax,) = pictures.draw_codes(result).axes
         assert ax.get_legend() is None
-        assert ax.texts == []
+        assert len(ax.texts) == 0
 
 
 class TestPretraining:
@@ -127,9 +127,7 @@ class TestFirstWeights:
 
 
 @pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
-def test_a_dark_style_darkens_all(
-    make: Callable[[], ExperimentResult], tmp_path: Path
-) -> None:
+def test_a_dark_style_darkens_all(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
     style = pytest.importorskip("matplotlib.style")
     with style.context("dark_background"):
         files = pictures.save_pictures(make(), tmp_path)

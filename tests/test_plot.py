@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import subprocess
 import sys
 import weakref
@@ -240,7 +241,12 @@ class TestHistory:
     @pytest.mark.parametrize(
         ("history", "quantity", "dead_units", "message"),
         [
-            (fake_history(), "error", None, "quantity: expected one of loss, accuracy, got 'error'"),
+            (
+                fake_history(),
+                "error",
+                None,
+                "quantity: expected one of loss, accuracy, got 'error'",
+            ),
             ([], "loss", None, "history: expected at least one History"),
             ([1.0], "loss", None, "history: expected History, got float"),
             (History(), "loss", None, "history: expected a curve of the loss, got none;"),
@@ -273,7 +279,7 @@ class TestDeadUnits:
     def test_bars_of_a_layer_stand_side_by_side(self) -> None:
         ax = plot.plot_dead_units({"a": [1, 2], "b": [1, 2], "c": [1, 2]}, [4, 4])
         left = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches)
-        assert all(end <= start for (_, end), (start, _) in zip(left, left[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(left))
 
     def test_one_network_needs_no_name(self) -> None:
         ax = plot.plot_dead_units([1, 0, 2], (5, 5, 2))
@@ -364,8 +370,8 @@ class TestCodes:
         ax = plot.plot_codes(CODES, names)
         every = np.asarray(plot.plot_codes(CODES).collections[0].get_offsets())
         for index, (group, text) in enumerate(zip(ax.collections, ax.texts, strict=True)):
-            np.testing.assert_array_equal(group.get_offsets(), every[Y == index])
-            np.testing.assert_allclose(text.get_position(), np.median(every[Y == index], axis=0))
+            np.testing.assert_array_equal(group.get_offsets(), every[index == Y])
+            np.testing.assert_allclose(text.get_position(), np.median(every[index == Y], axis=0))
         assert texts(ax) == legend(ax) == list("abcdefghij")
         assert len({tuple(group.get_facecolor()[0]) for group in ax.collections}) == 10
         assert len({group.get_paths()[0].vertices.tobytes() for group in ax.collections}) == 10
@@ -392,9 +398,7 @@ class TestCodes:
             (CODES, Y[1:], "pca", r"y: expected 500 classes, one per sample, got shape \(499,\)"),
         ],
     )
-    def test_what_does_not_fit(
-        self, codes: object, y: object, method: str, message: str
-    ) -> None:
+    def test_what_does_not_fit(self, codes: object, y: object, method: str, message: str) -> None:
         with pytest.raises(DataError, match=message):
             plot.plot_codes(codes, y, method=method)
 
@@ -538,9 +542,7 @@ class TestReconstructions:
 class TestWeights:
     @pytest.mark.parametrize("n_units", [1, 5, 100, 1000])
     @pytest.mark.parametrize("image_shape", [(6, 7), None])
-    def test_any_number_of_units(
-        self, n_units: int, image_shape: tuple[int, int] | None
-    ) -> None:
+    def test_any_number_of_units(self, n_units: int, image_shape: tuple[int, int] | None) -> None:
         w = RNG.normal(size=(42, n_units))
         ax = plot.plot_weights(w, image_shape)
         draw(ax)

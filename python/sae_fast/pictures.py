@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -79,7 +79,9 @@ def draw_codes(result: ExperimentResult) -> Figure:
     figure = plot.new_figure(4.8 * len(result.codes) + 0.8, 4.6)
     panels = figure.subplots(1, len(result.codes), squeeze=False)[0]
     for ax, (title, codes) in zip(panels, result.codes.items(), strict=True):
-        plot.plot_codes(codes, None if result.y_test is None else result.y_test[: len(codes)], ax=ax)
+        plot.plot_codes(
+            codes, None if result.y_test is None else result.y_test[: len(codes)], ax=ax
+        )
         ax.set_title(title, fontsize=11)
     for ax in panels[:-1]:
         if legend := ax.get_legend():
@@ -127,7 +129,7 @@ def draw_first_weights(result: ExperimentResult) -> Figure:
 
 
 def _figure_of(ax: Axes) -> Figure:
-    return cast(Any, ax.figure)
+    return cast("Figure", ax.figure)
 
 
 def _draw_layer(ax: Axes, layer: LayerResult) -> None:

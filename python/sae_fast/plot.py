@@ -389,10 +389,11 @@ def plot_codes(
     order = {name: index for index, name in enumerate(names)}
     index_of = np.array([order[name] for name in classes])
     for index, name in enumerate(names):
-        group = points[index_of == index]
+        across, up = points[index_of == index].T
         color, marker = _style(index)
         ax.scatter(
-            *group.T,
+            across,
+            up,
             s=14,
             color=color,
             marker=marker,
@@ -476,7 +477,7 @@ def plot_scores(
         ax = new_figure(8, 4.4).subplots()
     from matplotlib.colors import to_rgba
 
-    edges = np.histogram_bin_edges(scores, N_BINS)
+    edges = np.histogram_bin_edges(scores, N_BINS).tolist()
     colors = [color for color, _ in ARM_STYLES.values()]
     for index, (name, group) in enumerate(groups.items()):
         label = f"{name}: {len(group):,}"
@@ -804,7 +805,7 @@ def _check_classes(name: str, y: Any, n_samples: int | None = None) -> list[Hash
 
 def _sorted_classes(name: str, classes: Sequence[Hashable]) -> list[Any]:
     try:
-        return sorted(set(classes))  # type: ignore[type-var]
+        return sorted(set(classes))
     except TypeError as error:
         raise DataError(f"{name}: expected classes that can be sorted, got {error}") from error
 
@@ -861,8 +862,8 @@ def _name_groups(
 
     halo = [withStroke(linewidth=3, foreground=ax.get_facecolor())]
     for index, name in enumerate(names):
-        middle = np.median(points[index_of == index], axis=0)
-        ax.text(*middle, str(name), ha="center", va="center", weight="bold", path_effects=halo)
+        across, up = np.median(points[index_of == index], axis=0)
+        ax.text(across, up, str(name), ha="center", va="center", weight="bold", path_effects=halo)
 
 
 def _draw_curves(rows: Mapping[str, NDArray[Any]], ax: Axes | None) -> Axes:
