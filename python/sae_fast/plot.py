@@ -144,7 +144,7 @@ def plot_history(
     Examples
     --------
     >>> import sae_fast
-    >>> x = sae_fast.datasets.load_strokes(n_train=300, n_test=1).x_train / 255
+    >>> x = sae_fast.datasets.load_strokes(n_train=300, n_test=1).x_train
     >>> net = sae_fast.StackedAutoencoder([784, 20, 5], n_classes=10)
     >>> histories = net.pretrain(x, steps=40, eval_every=10)
     >>> ax = sae_fast.plot.plot_history(histories, dead_units=net.count_dead_units(x))
@@ -353,9 +353,9 @@ def plot_codes(
     y : array_like, shape (n_samples,), optional
         Classes, numbers or names. The name stands at the median of each.
     method : {"pca", "tsne"}
-        The two principal components, with the share of the variance that each holds; or
-        scikit-learn's t-SNE, which keeps neighbours together and nothing else: its distances and
-        directions mean nothing.
+        The two principal components, each on a scale of its own, with the share of the variance
+        that it holds; or scikit-learn's t-SNE, which keeps neighbours together and nothing else:
+        its distances and directions mean nothing.
     ax : Axes, optional
         Where to draw; by default a figure of its own.
 
@@ -376,7 +376,7 @@ def plot_codes(
     >>> codes = np.array([[0, 0, 1.0], [0, 0.1, 2], [0, 0, 9]])
     >>> ax = sae_fast.plot.plot_codes(codes, ["low", "low", "high"])
     >>> ax.get_xlabel()
-    'first principal component, 100 % of the variance'
+    'first principal component, 100.0 % of the variance'
     """
     check_choice("method", method, ("pca", "tsne"))
     codes = _check_samples("codes", codes)
@@ -394,11 +394,11 @@ def plot_codes(
         ax.scatter(
             across,
             up,
-            s=14,
+            s=16,
             color=color,
             marker=marker,
             linewidths=0,
-            alpha=0.7,
+            alpha=0.85,
             rasterized=True,
             label=str(name),
         )
@@ -684,9 +684,9 @@ def _quiet(ax: Axes) -> None:
     """Take away what carries no information."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_alpha(0.3)
-    ax.grid(visible=True, alpha=0.4, linewidth=0.6)
+    ax.grid(visible=True, color=NEUTRAL, alpha=0.3, linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.tick_params(length=0, labelsize=9)
+    ax.tick_params(which="both", length=0, labelsize=9)
 
 
 def _legend_above(ax: Axes, n_columns: int = 1) -> None:
@@ -835,7 +835,7 @@ def _pca_points(codes: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Project codes (n_samples, n_hidden) on two principal components, and name the axes."""
     pca = PCA(codes)
     labels = [
-        f"{which} principal component, {100 * share:.0f} % of the variance"
+        f"{which} principal component, {100 * share:.1f} % of the variance"
         for which, share in zip(("first", "second"), pca.variance_shares(2), strict=True)
     ]
     return pca.transform(codes, 2), labels

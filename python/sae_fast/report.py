@@ -65,8 +65,8 @@ CAPTIONS = {
         "Codes in two dimensions",
         "Codes of test samples, projected on their two principal components.",
         "Each point is a test sample, its place the code that the last hidden layer gives it, seen "
-        "from the side on which codes differ most (two principal components). The name of a class "
-        "stands at its median. An autoencoder is told no classes: where they come apart before "
+        "from the side on which codes differ most (two principal components, each on a scale of "
+        "its own). The name of a class stands at its median. An autoencoder is told no classes: where they come apart before "
         "fine-tuning, the data alone have parted them.",
     ),
     "reconstructions": (
