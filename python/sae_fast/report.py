@@ -66,8 +66,8 @@ CAPTIONS = {
         "Codes of test samples, projected on their two principal components.",
         "Each point is a test sample, its place the code that the last hidden layer gives it, seen "
         "from the side on which codes differ most (two principal components, each on a scale of "
-        "its own). The name of a class stands at its median. An autoencoder is told no classes: where they come apart before "
-        "fine-tuning, the data alone have parted them.",
+        "its own). The name of a class stands at its median. An autoencoder is told no classes: "
+        "where they come apart before fine-tuning, the data alone have parted them.",
     ),
     "reconstructions": (
         "Reconstructions",
