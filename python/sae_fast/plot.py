@@ -398,7 +398,6 @@ def plot_codes(
             color=color,
             marker=marker,
             linewidths=0,
-            alpha=0.85,
             rasterized=True,
             label=str(name),
         )
