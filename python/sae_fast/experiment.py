@@ -199,7 +199,9 @@ def run_experiment(
     result.predictions = {arm: net.predict(x_test) for arm, net in models.items()}
     if "pretrained" in models:
         net = models["pretrained"]
-        codes = functools.reduce(lambda codes, ae: ae.encode(codes), net.autoencoders, x_test)
+        codes = x_test
+        for autoencoder in net.autoencoders:
+            codes = autoencoder.encode(codes)
         result.codes = {
             "pretrained": codes[:N_CODES],
             "pretrained, then fine-tuned": net.encode(x_test)[:N_CODES],
