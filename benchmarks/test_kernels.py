@@ -50,8 +50,10 @@ def test_density(benchmark, n_hidden, percent, layout):
     )
     trainer = _core.Trainer_float32(
         network,
+        _core.Moments_float32(network),
         source,
         rng.integers(0, 10, len(x)),
+        None,
         loss=_core.Loss.cross_entropy,
         batch_size=BATCH,
         adam=_core.AdamForm.tf1,

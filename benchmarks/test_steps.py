@@ -58,8 +58,10 @@ def make_network(sizes):
 def make_trainer(network, x, labels, loss):
     return _core.Trainer_float32(
         network,
+        _core.Moments_float32(network),
         x,
         labels,
+        None,
         loss=loss,
         batch_size=100,
         adam=_core.AdamForm.tf1,

@@ -6,7 +6,6 @@ And what must matter does: the seed, the stream's purpose, the forced instructio
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import signal
@@ -27,7 +26,7 @@ from helpers import (
     draw_y,
 )
 from sae_fast import Autoencoder, StackedAutoencoder, _core, training
-from sae_fast.progress import Progress
+from sae_fast.callbacks import Callback
 from sae_fast.streams import Purpose, SampleOrder, generator
 from scipy import sparse
 
@@ -82,15 +81,13 @@ def test_threads(kind, dtype):
         assert_identical(train(kind, dtype, n_threads), expected)
 
 
-class Countdown(Progress):
+class Countdown(Callback):
     """Hands a model other threads whenever a native call returns."""
 
-    def __init__(self, model, threads, title, n_steps):
-        super().__init__(title, n_steps, shown=False)
+    def __init__(self, model, threads):
         self.model, self.threads = model, threads
 
-    def advance(self, n_steps):
-        super().advance(n_steps)
+    def on_step(self, training):
         self.model.n_threads = next(self.threads)
 
 
@@ -104,9 +101,9 @@ def test_threads_that_come_and_go(kind, monkeypatch):
     parameters = []
     for threads in ((1,), (1, 3, 2, 1, 7)):
         net = StackedAutoencoder(sizes, 4, init="he", n_threads=1)
-        progress = functools.partial(Countdown, net, itertools.cycle(threads))
-        net.pretrain(x, progress=progress, **options)
-        net.finetune(x, y, progress=progress, **options)
+        callbacks = [Countdown(net, itertools.cycle(threads))]
+        net.pretrain(x, callbacks=callbacks, **options)
+        net.finetune(x, y, callbacks=callbacks, **options)
         parameters.append(net.parameters)
     assert_identical(*parameters)
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 import subprocess
 import sys
 import threading
@@ -25,9 +24,8 @@ from sae_fast import (
     run_reconstruction,
 )
 from sae_fast.datasets import Dataset
-from sae_fast.experiment import _train_together
+from sae_fast.experiment import _Cancellation, _train_together
 from sae_fast.pca import PCA
-from sae_fast.progress import Progress
 
 N_TRAIN, N_TEST, N_FEATURES = 300, 80, 30
 HIDDEN = [16, 8, 5]
@@ -318,9 +316,9 @@ class TestArmsSideBySide:
         cancelled = threading.Event()
         cancelled.set()
         net = StackedAutoencoder([N_FEATURES, *HIDDEN], 5)
-        progress = functools.partial(Progress, shown=False, cancelled=cancelled)
+        callbacks = [_Cancellation(cancelled)]
         with pytest.raises(CancelledError):
-            net.finetune(data.x_train, data.y_train, steps=10**9, progress=progress)
+            net.finetune(data.x_train, data.y_train, steps=10**9, callbacks=callbacks)
         assert all(np.isfinite(value).all() for value in net.parameters.values())
 
 

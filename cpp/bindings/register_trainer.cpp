@@ -7,26 +7,35 @@ namespace sae::bindings {
 
 namespace {
 
-const std::int64_t* labels_of(const std::optional<Indices>& labels, Index n_samples) {
-    if (!labels) return nullptr;
-    if (labels->size() != n_samples) throw py::value_error("one label per sample expected");
-    return labels->data();
+// The data of an array with one entry per sample; null without one.
+template <class T>
+const T* per_sample(const std::optional<Array<T>>& values, Index n_samples) {
+    if (!values) return nullptr;
+    if (values->size() != n_samples) throw py::value_error("one entry per sample expected");
+    return values->data();
 }
 
-// A Trainer, and what it reads from.
+// A Trainer, and what it reads from and writes to.
 template <class T>
 struct BoundTrainer {
-    BoundTrainer(py::object network_object, py::object input_object,
-                 const std::optional<Indices>& labels_array, const TrainerOptions& options)
+    BoundTrainer(py::object network_object, py::object moments_object, py::object input_object,
+                 const std::optional<Indices>& labels_array,
+                 const std::optional<Array<T>>& weights_array, const TrainerOptions& options)
         : network(std::move(network_object)),
+          moments(std::move(moments_object)),
           input(std::move(input_object)),
           labels(labels_array),
-          trainer(network.cast<Network<T>&>(), input.cast<const BoundInput<T>&>().input,
-                  labels_of(labels, input.cast<const BoundInput<T>&>().input.n_samples()), options),
+          weights(weights_array),
+          trainer(network.cast<Network<T>&>(), moments.cast<Moments<T>&>(), samples(),
+                  per_sample(labels, samples().n_samples()),
+                  per_sample(weights, samples().n_samples()), options),
           batch_size(options.batch_size) {}
 
-    py::object network, input;
+    const Input<T>& samples() const { return input.cast<const BoundInput<T>&>().input; }
+
+    py::object network, moments, input;
     std::optional<Indices> labels;
+    std::optional<Array<T>> weights;
     Trainer<T> trainer;
     Index batch_size;
 };
@@ -35,17 +44,23 @@ struct BoundTrainer {
 
 template <class T>
 void register_trainer(py::module_& m) {
+    py::class_<Moments<T>>(m, ("Moments" + std::string(kSuffix<T>)).c_str())
+        .def(py::init<const Network<T>&>(), py::arg("network"))
+        .def_readonly("steps_done", &Moments<T>::steps_done);
+
     using Bound = BoundTrainer<T>;
     py::class_<Bound>(m, ("Trainer" + std::string(kSuffix<T>)).c_str())
-        .def(py::init([](py::object network, py::object input, const std::optional<Indices>& labels,
-                         Loss loss, Index batch_size, AdamForm adam, double learning_rate,
+        .def(py::init([](py::object network, py::object moments, py::object input,
+                         const std::optional<Indices>& labels,
+                         const std::optional<Array<T>>& weights, Loss loss, Index batch_size, AdamForm adam, double learning_rate,
                          double beta1, double beta2, double epsilon, double weight_decay) {
                  return std::make_unique<Bound>(
-                     std::move(network), std::move(input), labels,
+                     std::move(network), std::move(moments), std::move(input), labels, weights,
                      TrainerOptions{loss, batch_size, adam, learning_rate, beta1, beta2, epsilon,
                                     weight_decay});
              }),
-             py::arg("network"), py::arg("input"), py::arg("labels").noconvert(), py::kw_only(),
+             py::arg("network"), py::arg("moments"), py::arg("input"),
+             py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
              py::arg("loss"), py::arg("batch_size"), py::arg("adam"), py::arg("learning_rate"),
              py::arg("beta1"), py::arg("beta2"), py::arg("epsilon"), py::arg("weight_decay"))
         .def(
@@ -60,21 +75,29 @@ void register_trainer(py::module_& m) {
                     [&] { return bound.trainer.run(data, n_steps, max_seconds, n_threads); });
             },
             py::arg("batches").noconvert(), py::kw_only(), py::arg("max_seconds"),
-            py::arg("n_threads"))
-        .def_property_readonly("steps_done",
-                               [](const Bound& bound) { return bound.trainer.steps_done(); });
+            py::arg("n_threads"));
 
     m.def(
         "evaluate",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
            Loss loss, double weight_decay, int n_threads) {
-            const std::int64_t* y = labels_of(labels, x.input.n_samples());
+            const std::int64_t* y = per_sample(labels, x.input.n_samples());
             const Evaluation result = without_gil(
                 [&] { return evaluate(network, x.input, y, loss, weight_decay, n_threads); });
             return py::make_tuple(result.loss, result.n_correct);
         },
         py::arg("network"), py::arg("x"), py::arg("labels").noconvert(), py::kw_only(),
         py::arg("loss"), py::arg("weight_decay"), py::arg("n_threads"));
+
+    m.def(
+        "squared_errors",
+        [](const Network<T>& network, const BoundInput<T>& x, int n_threads) {
+            Array<double> out(x.input.n_samples());
+            double* errors = out.mutable_data();
+            without_gil([&] { squared_errors(network, x.input, n_threads, errors); });
+            return out;
+        },
+        py::arg("network"), py::arg("x"), py::kw_only(), py::arg("n_threads"));
 }
 
 template void register_trainer<float>(py::module_&);

@@ -42,17 +42,21 @@ Sums sum_chunks(const Network<T>& network, const Input<T>& input, Index n_layers
     return total;
 }
 
-// Sum of |x - a|^2, a being the last layer's output.
+// |x - a|^2 of a row of the chunk, a being the last layer's output, for each in turn to f(i, error).
+template <class T, class F>
+void for_each_error(const Input<T>& input, const Chunk<T>& chunk, const F& f) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const View<T> a = chunk.work.a.back(), x = chunk.work.x;
+    if (input.sparse()) input.gather(nullptr, chunk.first, chunk.rows, x);
+    for (Index i = 0; i < chunk.rows; ++i) f(i, k.squared_error(a.cols, a.row(i), x.row(i)));
+}
+
+// Their sum over the set.
 template <class T>
 double squared_error(const Network<T>& network, const Input<T>& input, int n_threads) {
-    const Kernels<T>& k = kernels<T>(active_isa());
     const auto chunk_sums = [&](const Chunk<T>& chunk) {
-        const View<T> a = chunk.work.a.back(), x = chunk.work.x;
-        if (input.sparse()) input.gather(nullptr, chunk.first, chunk.rows, x);
         Sums sum{0, 0};
-        for (Index i = 0; i < chunk.rows; ++i) {
-            sum.loss += k.squared_error(a.cols, a.row(i), x.row(i));
-        }
+        for_each_error(input, chunk, [&](Index, double error) { sum.loss += error; });
         return sum;
     };
     return sum_chunks(network, input, network.n_layers(), n_threads, chunk_sums).loss;
@@ -186,6 +190,17 @@ Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std:
     return total;
 }
 
+template <class T>
+void squared_errors(const Network<T>& network, const Input<T>& input, int n_threads,
+                    double* errors) {
+    network.for_each_chunk(input, 0, network.n_layers(), n_threads, [&](const Chunk<T>& chunk) {
+        for_each_error(input, chunk,
+                       [&](Index i, double error) { errors[chunk.first + i] = error; });
+    });
+}
+
+template void squared_errors(const Network<float>&, const Input<float>&, int, double*);
+template void squared_errors(const Network<double>&, const Input<double>&, int, double*);
 template Evaluation evaluate(const Network<float>&, const Input<float>&, const std::int64_t*, Loss,
                              double, int);
 template Evaluation evaluate(const Network<double>&, const Input<double>&, const std::int64_t*,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The loss over a whole set, and how much of it is classified right. Sums are in float64, over
+// The loss over a whole set or of each sample, and how many are classified right. Sums are in float64, over
 // chunks of samples in their order, so that they are the same for every number of threads.
 #pragma once
 
@@ -21,5 +21,10 @@ struct Evaluation {
 template <class T>
 Evaluation evaluate(const Network<T>& network, const Input<T>& input, const std::int64_t* labels,
                     Loss loss, double weight_decay, int n_threads);
+
+// errors (n_samples): sum of squared differences between each sample and the network's output.
+template <class T>
+void squared_errors(const Network<T>& network, const Input<T>& input, int n_threads,
+                    double* errors);
 
 }  // namespace sae

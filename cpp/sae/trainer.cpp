@@ -29,16 +29,20 @@ constexpr double kCostPerThread = 10000;
 }  // namespace
 
 template <class T>
-Trainer<T>::Trainer(Network<T>& network, const Input<T>& input, const std::int64_t* labels,
-                    const TrainerOptions& options)
+Trainer<T>::Trainer(Network<T>& network, Moments<T>& moments, const Input<T>& input,
+                    const std::int64_t* labels, const T* weights, const TrainerOptions& options)
     : network_(network),
+      moments_(moments),
       input_(input),
       labels_(labels),
+      weights_(weights),
       options_(options),
       work_(network.layers(), 0, network.n_layers(), options.batch_size),
-      deltas_(network.layers(), 0, network.n_layers(), options.batch_size),
-      m_(network.parameters().size()),
-      v_(network.parameters().size()) {}
+      deltas_(network.layers(), 0, network.n_layers(), options.batch_size) {
+    if (moments.m.size() != network.parameters().size()) {
+        throw std::invalid_argument("moments of another network");
+    }
+}
 
 // Whether a layer goes through BLAS, by columns; a sparse input never does.
 template <class T>
@@ -133,7 +137,7 @@ Range Trainer<T>::task_share(Member member) const {
 // to the uncorrected sqrt(v), PyTorch to the corrected.
 template <class T>
 AdamStep<T> Trainer<T>::adam_step(Index step) const {
-    const auto t = static_cast<double>(steps_done_ + step);
+    const auto t = static_cast<double>(moments_.steps_done + step);
     const double correction1 = 1 - std::pow(options_.beta1, t);
     const double correction2 = std::sqrt(1 - std::pow(options_.beta2, t));
     const bool tf1 = options_.adam == AdamForm::tf1;
@@ -186,7 +190,7 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
         }
         if (member.rank == 0) done = step;
     });
-    steps_done_ += done;
+    moments_.steps_done += done;
     return done;
 }
 
@@ -237,6 +241,10 @@ void Trainer<T>::loss_delta(const std::int64_t* index, Range rows) {
         } else {
             k.squared_error_delta(a.cols, a.row(i), work_.x.row(i), delta.row(i));
         }
+        if (weights_) {
+            const T weight = weights_[index[i]];
+            std::for_each_n(delta.row(i), delta.cols, [&](T& d) { d *= weight; });
+        }
     }
 }
 
@@ -281,11 +289,12 @@ void Trainer<T>::update(const std::int64_t* index, const std::int64_t* next, Ran
         const Index offset = layer.w.data - network_.parameters().data();
         if (task.rows.begin == layer.n_in) {
             const Index bias = offset + layer.n_in * layer.w.ld;
-            dense_update_bias<T>(k, layer, delta, adam, m_.data() + bias, v_.data() + bias);
+            dense_update_bias<T>(k, layer, delta, adam, moments_.m.data() + bias,
+                                 moments_.v.data() + bias);
         } else {
             const View<T> x = task.layer == 0 ? work_.x : work_.a[at - 1];
             dense_update<T>(
-                k, layer, x, delta, adam, m_.data() + offset, v_.data() + offset, task.rows.begin,
+                k, layer, x, delta, adam, moments_.m.data() + offset, moments_.v.data() + offset, task.rows.begin,
                 task.rows.end,
                 {scratch.dw.data(), task.rows.end - task.rows.begin, layer.n_out, layer.w.ld});
             network_.update_transposed(task.layer, task.rows.begin, task.rows.end);
@@ -310,7 +319,7 @@ void Trainer<T>::update_sparse(const std::int64_t* index, const AdamStep<T>& ada
         columns.sort({begin, rows(last - 1).end});
         for (Index t = first; t < last; ++t) {
             columns.update(kernels<T>(active_isa()), network_.layers().front(), deltas_.a.front(),
-                           adam, m_.data(), v_.data(), rows(t));
+                           adam, moments_.m.data(), moments_.v.data(), rows(t));
         }
     }
 }
@@ -320,6 +329,7 @@ template <class T>
 void Trainer<T>::prefetch(const std::int64_t* index, Range rows) const {
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (labels_) __builtin_prefetch(labels_ + index[i]);
+        if (weights_) __builtin_prefetch(weights_ + index[i]);
         if (input_.sparse()) input_.prefetch(static_cast<Index>(index[i]));
     }
 }

@@ -29,20 +29,29 @@ struct TrainerOptions {
     double weight_decay;  // on the weights, not on the biases
 };
 
+// What Adam knows of a network's gradients; a training that is to go on later keeps them.
+template <class T>
+struct Moments {
+    explicit Moments(const Network<T>& network)
+        : m(network.parameters().size()), v(network.parameters().size()) {}
+
+    Buffer<T> m, v;  // first and second, laid out as the network's parameters
+    Index steps_done = 0;
+};
+
 template <class T>
 class Trainer {
    public:
-    // Keeps references: network and input must outlive the trainer. labels: (n_samples) classes,
-    // null for squared error.
-    Trainer(Network<T>& network, const Input<T>& input, const std::int64_t* labels,
-            const TrainerOptions& options);
+    // Keeps references: network, moments and input must outlive the trainer. labels: (n_samples)
+    // classes, null for squared error; weights: (n_samples) of each sample's loss, null for ones.
+    // std::invalid_argument if the moments are of another network.
+    Trainer(Network<T>& network, Moments<T>& moments, const Input<T>& input,
+            const std::int64_t* labels, const T* weights, const TrainerOptions& options);
 
     // Steps on the batches (n_steps, batch_size) of sample numbers, until all are done or
     // max_seconds have passed; returns how many were done, at least one if there is any.
     // std::out_of_range names a sample that the input does not have.
     Index run(const std::int64_t* batches, Index n_steps, double max_seconds, int n_threads);
-
-    Index steps_done() const { return steps_done_; }
 
    private:
     // A part of the parameters that one thread updates on its own: rows of a layer's w, or its b.
@@ -76,13 +85,13 @@ class Trainer {
     void prefetch(const std::int64_t* index, Range rows) const;
 
     Network<T>& network_;
+    Moments<T>& moments_;
     const Input<T>& input_;
     const std::int64_t* labels_;
+    const T* weights_;
     TrainerOptions options_;
-    Index steps_done_ = 0;
     Activations<T> work_;    // of the batch
     Activations<T> deltas_;  // their gradients; its x is not used
-    Buffer<T> m_, v_;        // moments, laid out as the network's parameters
     std::vector<Task> tasks_;
     Index n_sparse_tasks_ = 0;  // the first ones, on the non-zeros of a sparse input
     double total_cost_ = 0;

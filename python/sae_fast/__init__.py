@@ -11,7 +11,7 @@ from ._core import build_config as _build_config
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
-    from . import datasets, plot
+    from . import callbacks, datasets, plot
     from .autoencoder import Autoencoder
     from .environment import info
     from .errors import (
@@ -46,6 +46,7 @@ __all__ = [
     "SaeFastError",
     "StackedAutoencoder",
     "__version__",
+    "callbacks",
     "datasets",
     "info",
     "load",

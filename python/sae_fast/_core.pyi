@@ -110,12 +110,19 @@ class Network_float64:
     def classify(self, x: Input_float64, *, n_threads: int) -> NDArray[np.int64]: ...
     def count_dead_units(self, x: Input_float64, *, n_threads: int) -> list[int]: ...
 
+class Moments_float32:
+    def __init__(self, network: Network_float32) -> None: ...
+    @property
+    def steps_done(self) -> int: ...
+
 class Trainer_float32:
     def __init__(
         self,
         network: Network_float32,
+        moments: Moments_float32,
         input: Input_float32,
         labels: NDArray[np.int64] | None,
+        weights: NDArray[np.float32] | None,
         *,
         loss: Loss,
         batch_size: int,
@@ -127,6 +134,9 @@ class Trainer_float32:
         weight_decay: float,
     ) -> None: ...
     def run(self, batches: NDArray[np.int64], *, max_seconds: float, n_threads: int) -> int: ...
+
+class Moments_float64:
+    def __init__(self, network: Network_float64) -> None: ...
     @property
     def steps_done(self) -> int: ...
 
@@ -134,8 +144,10 @@ class Trainer_float64:
     def __init__(
         self,
         network: Network_float64,
+        moments: Moments_float64,
         input: Input_float64,
         labels: NDArray[np.int64] | None,
+        weights: NDArray[np.float64] | None,
         *,
         loss: Loss,
         batch_size: int,
@@ -147,8 +159,6 @@ class Trainer_float64:
         weight_decay: float,
     ) -> None: ...
     def run(self, batches: NDArray[np.int64], *, max_seconds: float, n_threads: int) -> int: ...
-    @property
-    def steps_done(self) -> int: ...
 
 def evaluate(
     network: Network_float32 | Network_float64,
@@ -159,6 +169,12 @@ def evaluate(
     weight_decay: float,
     n_threads: int,
 ) -> tuple[float, int]: ...
+def squared_errors(
+    network: Network_float32 | Network_float64,
+    x: Input_float32 | Input_float64,
+    *,
+    n_threads: int,
+) -> NDArray[np.float64]: ...
 def build_config() -> dict[str, Any]: ...
 
 kernels_float32: ModuleType

@@ -8,12 +8,11 @@ the data is in memory.
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from typing import Any, cast
 
 import numpy as np
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 
 from . import datasets
 from .autoencoder import Autoencoder
+from .callbacks import Callback, Training
 from .datasets import Dataset
 from .environment import info
 from .errors import DataError
 from .inputs import as_input
 from .pca import PCA
-from .progress import Progress
 from .results import (
     ArmResult,
     ExperimentResult,
@@ -158,7 +157,9 @@ def run_experiment(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "eval_every": eval_every,
-        "progress": functools.partial(Progress, shown=not quiet, cancelled=cancelled),
+        "callbacks": [_Cancellation(cancelled)],
+        "progress": not quiet,
+        "scale": data.scale,
     }
     models = {
         arm: StackedAutoencoder(
@@ -290,6 +291,7 @@ def run_reconstruction(
         batch_size=batch_size,
         learning_rate=learning_rate,
         eval_every=eval_every,
+        scale=data.scale,
         progress=not quiet,
     )
     sizes = (autoencoder.n_features, units)
@@ -313,6 +315,18 @@ def run_reconstruction(
     if output is not None:
         result.save(output)
     return result
+
+
+class _Cancellation(Callback):
+    """Ends a training on a thread that Ctrl-C does not reach, once `cancelled` is set."""
+
+    def __init__(self, cancelled: threading.Event) -> None:
+        self._cancelled = cancelled
+
+    def on_step(self, training: Training) -> None:
+        """Raise."""
+        if self._cancelled.is_set():
+            raise CancelledError
 
 
 def _dataset_name(dataset: str | Dataset) -> str:

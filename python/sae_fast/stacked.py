@@ -5,40 +5,46 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
 from .autoencoder import STDDEV, Autoencoder, draw_weights, replaced_parameters
+from .callbacks import CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
-from .progress import ProgressOption, start_progress
+from .model import Layer, Model, Part
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
-from .training import Objective, Schedule, train
+from .training import Objective, Schedule, squared_errors, start_moments, steps_done, train
 from .validation import (
     check_array,
     check_choice,
+    check_classes,
     check_labels,
+    check_sample_weight,
     check_seed,
     check_sizes,
     check_width,
+    per_layer,
 )
 
+if TYPE_CHECKING:
+    import torch
 
-class StackedAutoencoder:
+
+class StackedAutoencoder(Model):
     """A network of ReLU layers with a softmax on top, whose layers can be pretrained one by one.
 
     Parameters
     ----------
     sizes : sequence of int
         Features, then units of each hidden layer: ``[784, 100, 50, 25, 12, 5, 5]``.
-    n_classes : int
-        Classes of the softmax layer.
+    n_classes : int or None
+        Classes of the softmax layer; None: a network without one, that can be pretrained only.
     seed : int, default 0
         For initial weights and the order of the samples. The draws for a layer do not depend on
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
@@ -82,7 +88,7 @@ class StackedAutoencoder:
     def __init__(
         self,
         sizes: Sequence[int],
-        n_classes: int,
+        n_classes: int | None = None,
         *,
         seed: int = 0,
         init: str = "normal",
@@ -92,22 +98,22 @@ class StackedAutoencoder:
         self.sizes = check_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
-        self.n_classes = check_width("n_classes", n_classes, 2)
+        self.n_features = self.sizes[0]
+        self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
         self.seed = check_seed(seed)
         self.init = check_choice("init", init, ("normal", "he"))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
+        self._classes: list[int] | list[str] | None = None
         self.autoencoders = tuple(
             Autoencoder(n_in, n_out, seed=seed, dtype=dtype, layer=layer)
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
         self.n_threads = n_threads
-        widths = [*self.sizes, self.n_classes]
-        self._network = core_network(
-            dtype,
-            widths,
-            [_core.Activation.relu] * self.n_layers + [_core.Activation.identity],
-        )
+        widths = [*self.sizes, *([] if self.n_classes is None else [self.n_classes])]
+        activations = [_core.Activation.relu] * self.n_layers + [_core.Activation.identity]
+        self._network = core_network(dtype, widths, activations[: len(widths) - 1])
+        self._moments: Any = None
         for layer, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1):
             top = layer == len(self.sizes)
             stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
@@ -125,13 +131,50 @@ class StackedAutoencoder:
     @n_threads.setter
     def n_threads(self, n_threads: int | None) -> None:
         self._n_threads = resolve_threads(n_threads)
+        self._asked_threads = n_threads
         for autoencoder in self.autoencoders:
-            autoencoder.n_threads = self._n_threads
+            autoencoder.n_threads = n_threads
+
+    @property
+    def scale(self) -> float | None:
+        """As of any model, here and in the first of `autoencoders`."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float | None) -> None:
+        self.autoencoders[0].scale = scale
+        self._scale = self.autoencoders[0].scale
+
+    @property
+    def classes(self) -> list[int] | list[str] | None:
+        """What the classes are called, one name each; None if nobody has said.
+
+        Assignable with `n_classes` different int or str; DataError if it is something else. It
+        travels with the network; `predict` returns numbers all the same.
+        """
+        return None if self._classes is None else self._classes.copy()
+
+    @classes.setter
+    def classes(self, classes: Sequence[int] | Sequence[str] | None) -> None:
+        if classes is not None:
+            classes = check_classes("classes", classes, self._check_classes())
+        self._classes = classes
 
     @property
     def n_layers(self) -> int:
         """Number of hidden layers."""
         return len(self.sizes) - 1
+
+    @property
+    def _n_weights(self) -> int:
+        """Layers with weights: the hidden ones, and the softmax layer if there is one."""
+        return self.n_layers + (self.n_classes is not None)
+
+    def _check_classes(self) -> int:
+        """Return the number of classes, or raise DataError if there is no softmax layer."""
+        if self.n_classes is None:
+            raise DataError("n_classes: expected a network with classes, got n_classes=None")
+        return self.n_classes
 
     @property
     def parameters(self) -> dict[str, NDArray[Any]]:
@@ -141,14 +184,14 @@ class StackedAutoencoder:
         wrong, and then nothing has changed.
         """
         values = {}
-        for layer in range(self.n_layers + 1):
+        for layer in range(self._n_weights):
             values[f"W{layer + 1}"], values[f"b{layer + 1}"] = self._network.get_parameters(layer)
         return values
 
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None:
         new = replaced_parameters(self.parameters, values)
-        for layer in range(self.n_layers + 1):
+        for layer in range(self._n_weights):
             self._network.set_parameters(layer, new[f"W{layer + 1}"], new[f"b{layer + 1}"])
 
     def _input(self, name: str, x: Any, scale: float | None) -> Any:
@@ -160,14 +203,17 @@ class StackedAutoencoder:
         self,
         x: Any,
         *,
-        steps: int | None = None,
+        steps: int | Sequence[int] | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float | Sequence[float] = 1e-3,
+        weight_decay: float = 0.0,
         eval_every: int = 100,
         batches: Any = None,
         scale: float | None = None,
         adam: str = "tf1",
-        progress: ProgressOption = False,
+        continued: bool = False,
+        callbacks: Sequence[CallbackOption] | None = None,
+        progress: bool = False,
     ) -> list[History]:
         """Train the hidden layers one after another, each as an autoencoder on the codes below it.
 
@@ -177,10 +223,14 @@ class StackedAutoencoder:
 
         Parameters
         ----------
-        x, batch_size, learning_rate, eval_every, scale, adam, progress
+        x, batch_size, eval_every, scale, adam, continued, callbacks, progress
             As in :meth:`Autoencoder.fit`.
-        steps : int, default 3000 (or the length of `batches`)
-            For each layer.
+        steps : int or sequence of int, default 3000 (or the length of `batches`)
+            For all layers, or for each.
+        learning_rate : float or sequence of float
+            For all layers, or for each.
+        weight_decay : float
+            L2 penalty on the weights of each autoencoder.
         batches : array_like of int, shape (n_steps, batch_size), or a list of one for each layer
             Sample numbers of each step, instead of the shuffle.
 
@@ -196,39 +246,53 @@ class StackedAutoencoder:
         DivergenceError
             If the loss or a parameter becomes NaN or infinite; the layers below it are kept.
         """
-        objective = Objective("squared_error", adam, learning_rate)
+        objectives = [
+            Objective("squared_error", adam, rate, weight_decay)
+            for rate in per_layer("learning_rate", learning_rate, self.n_layers)
+        ]
+        watching = as_callbacks(callbacks, progress)
         data = self._input("x", x, scale)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
-            per_layer = list(batches)
+            layer_batches = per_layer("batches", list(batches), self.n_layers)
         else:
-            per_layer = [batches] * self.n_layers
-        if len(per_layer) != self.n_layers:
-            raise DataError(
-                f"batches: expected one array for each of {self.n_layers} layers, or one for all, "
-                f"got {len(per_layer)}"
-            )
+            layer_batches = [batches] * self.n_layers
         schedules = [
             Schedule.check(
                 n_samples=data.n_samples,
-                steps=steps,
+                steps=layer_steps,
                 default_steps=3000,
                 batch_size=batch_size,
                 eval_every=eval_every,
-                batches=layer_batches,
-                order=SampleOrder(data.n_samples, self.seed, Purpose.PRETRAIN_ORDER, layer),
+                batches=own_batches,
+                order=SampleOrder(
+                    data.n_samples, self.seed, Purpose.PRETRAIN_ORDER, autoencoder.layer
+                ),
+                steps_done=steps_done(autoencoder, continued),
             )
-            for layer, layer_batches in enumerate(per_layer, start=1)
+            for autoencoder, layer_steps, own_batches in zip(
+                self.autoencoders,
+                per_layer("steps", steps, self.n_layers),
+                layer_batches,
+                strict=True,
+            )
         ]
+        self.scale = scale
         histories = []
-        for layer, (autoencoder, schedule) in enumerate(
-            zip(self.autoencoders, schedules, strict=True)
+        for layer, (autoencoder, objective, schedule) in enumerate(
+            zip(self.autoencoders, objectives, schedules, strict=True)
         ):
             w, b = self._network.get_parameters(layer)
             autoencoder.parameters = {"W_enc": w, "b_enc": b}
-            histories.append(autoencoder._train(data, objective, schedule, progress=progress))
-            trained = autoencoder.parameters
-            self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
+            try:
+                training = autoencoder._train(data, objective, schedule, watching, continued)
+            finally:  # what a callback's error or Ctrl-C ended is kept, what diverged is not
+                trained = autoencoder.parameters
+                if all(np.isfinite(value).all() for value in trained.values()):
+                    self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
+            histories.append(training.history)
+            for callback in watching:
+                callback.on_layer_end(training)
             if layer + 1 < self.n_layers:
                 data = as_input(
                     "codes",
@@ -245,24 +309,32 @@ class StackedAutoencoder:
         x: Any,
         y: Any,
         *,
+        sample_weight: Any = None,
         steps: int | None = None,
         batch_size: int | None = None,
         learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
         eval_every: int = 100,
         eval_set: tuple[Any, Any] | None = None,
         batches: Any = None,
         scale: float | None = None,
         loss: str = "article",
         adam: str = "tf1",
-        progress: ProgressOption = False,
+        continued: bool = False,
+        callbacks: Sequence[CallbackOption] | None = None,
+        progress: bool = False,
         title: str = "fine-tuning",
     ) -> History:
         """Train the whole network on labelled samples, from its current parameters.
 
         Parameters
         ----------
-        x, batch_size, learning_rate, batches, scale, adam, progress
+        x, batch_size, learning_rate, batches, scale, adam, continued, callbacks, progress
             As in :meth:`Autoencoder.fit`.
+        weight_decay : float
+            L2 penalty on all weights; not part of the loss that is measured on `eval_set`.
+        sample_weight : array_like, shape (n_samples,), optional
+            Factor of each sample's loss, at least 0; not used on `eval_set`.
         y : array_like of int, shape (n_samples,)
             Classes from 0 to n_classes - 1.
         steps : int, default 30000 (or the length of `batches`)
@@ -288,20 +360,26 @@ class StackedAutoencoder:
             If the loss or a parameter becomes NaN or infinite.
         """
         check_choice("loss", loss, ("article", "cross_entropy"))
-        objective = Objective(loss, adam, learning_rate)
+        n_classes = self._check_classes()
+        objective = Objective(loss, adam, learning_rate, weight_decay)
+        watching = as_callbacks(callbacks, progress)
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
         eval_uint8 = eval_set is not None and getattr(eval_set[0], "dtype", None) == np.uint8
         only_eval = eval_uint8 and getattr(x, "dtype", None) != np.uint8
         data = self._input("x", x, None if only_eval else scale)
-        labels = check_labels("y", y, data.n_samples, self.n_classes)
+        labels = check_labels("y", y, data.n_samples, n_classes)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(
+                "sample_weight", sample_weight, data.n_samples, self.dtype
+            )
         evaluate = None
         if eval_set is not None:
             eval_x = self._input("eval_set[0]", eval_set[0], scale if eval_uint8 else None)
-            eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, self.n_classes)
+            eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
 
             def evaluate() -> tuple[float, float]:
-                return objective.evaluate(self._network, eval_x, eval_y, self.n_threads)
+                return Objective(loss).evaluate(self._network, eval_x, eval_y, self.n_threads)
 
         schedule = Schedule.check(
             n_samples=data.n_samples,
@@ -311,21 +389,33 @@ class StackedAutoencoder:
             eval_every=eval_every,
             batches=batches,
             order=SampleOrder(data.n_samples, self.seed, Purpose.FINETUNE_ORDER),
+            steps_done=steps_done(self, continued),
         )
-        with start_progress(progress, title, schedule.steps) as bar:
-            return train(
-                objective.trainer(self._network, data, labels, schedule.batch_size, self.dtype),
-                schedule,
-                evaluate,
-                self._network,
-                phase=title,
-                n_threads=lambda: self.n_threads,
-                progress=bar,
-            )
+        self.scale = scale
+        training = Training(self, title, None, schedule.steps, evaluates=evaluate is not None)
+        trainer = objective.trainer(
+            self._network,
+            start_moments(self, continued),
+            data,
+            labels,
+            sample_weight,
+            batch_size=schedule.batch_size,
+            dtype=self.dtype,
+        )
+        train(
+            trainer,
+            schedule,
+            evaluate,
+            self._network,
+            training,
+            watching,
+            n_threads=lambda: self.n_threads,
+        )
+        return training.history
 
     def _predict(self, x: Any, scale: float | None, last_layer: int) -> NDArray[Any]:
         out: NDArray[Any] = self._network.predict(
-            self._input("x", x, scale),
+            self._samples(x, scale),
             first_layer=0,
             last_layer=last_layer,
             softmax=last_layer > self.n_layers,
@@ -342,21 +432,33 @@ class StackedAutoencoder:
         """Width of the last hidden layer: of what `encode` returns."""
         return self.sizes[-1]
 
-    def _reconstructor(self) -> Any:
-        """Build the core's network that goes up all autoencoders and down again."""
+    def _part(self, part: str | None) -> Part:
+        whole = "reconstruction" if self.n_classes is None else "classifier"
+        choices = ("encoder", "reconstruction", "classifier")
+        part = check_choice("part", whole if part is None else part, choices)
+        if part == "reconstruction":
+            return self._reconstruction("part 'reconstruction'")
+        n_layers = self.n_layers
+        if part == "classifier":
+            self._check_classes()
+            n_layers += 1
+        layers = [
+            Layer(w, b, layer < self.n_layers)
+            for layer, (w, b) in enumerate(map(self._network.get_parameters, range(n_layers)))
+        ]
+        return Part(part, layers, softmax=part == "classifier")
+
+    def _reconstruction(self, caller: str) -> Part:
+        """Go up all autoencoders and down again."""
         if not self.pretrained:
-            raise DataError("reconstruct: expected a pretrained network; call pretrain() first")
+            raise DataError(f"{caller}: expected a pretrained network; call pretrain() first")
         parameters = [autoencoder.parameters for autoencoder in self.autoencoders]
-        layers = [(p["W_enc"], p["b_enc"]) for p in parameters]
-        layers += [(p["W_dec"], p["b_dec"]) for p in reversed(parameters)]
-        network = core_network(
-            self.dtype,
-            [*self.sizes, *reversed(self.sizes[:-1])],
-            [_core.Activation.relu] * self.n_layers + [_core.Activation.identity] * self.n_layers,
-        )
-        for layer, (w, b) in enumerate(layers):
-            network.set_parameters(layer, w, b)
-        return network
+        layers = [Layer(p["W_enc"], p["b_enc"], True) for p in parameters]
+        layers += [Layer(p["W_dec"], p["b_dec"], False) for p in reversed(parameters)]
+        return Part("reconstruction", layers)
+
+    def _reconstructor(self, caller: str) -> Any:
+        return self._reconstruction(caller).network(self.dtype)
 
     def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return `x` through all autoencoders and back, shape (n_samples, n_features).
@@ -369,9 +471,9 @@ class StackedAutoencoder:
         DataError
             If `x` does not fit, or the network has not been pretrained.
         """
-        network = self._reconstructor()
+        network = self._reconstructor("reconstruct")
         out: NDArray[Any] = network.predict(
-            self._input("x", x, scale),
+            self._samples(x, scale),
             first_layer=0,
             last_layer=2 * self.n_layers,
             softmax=False,
@@ -381,19 +483,51 @@ class StackedAutoencoder:
 
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
-        data = self._input("x", x, scale)
+        data = self._samples(x, scale)
         objective = Objective("squared_error")
-        loss, _ = objective.evaluate(self._reconstructor(), data, None, self.n_threads)
+        network = self._reconstructor("reconstruction_error")
+        loss, _ = objective.evaluate(network, data, None, self.n_threads)
         return loss / float(data.n_samples * data.n_features)
+
+    def decode(self, code: Any) -> NDArray[Any]:
+        """Return what `code` (n_samples, sizes[-1]) stands for, shape (n_samples, n_features).
+
+        By the decoders that `pretrain` left.
+
+        Raises
+        ------
+        DataError
+            If `code` does not fit, or the network has not been pretrained.
+        """
+        network = self._reconstructor("decode")
+        data = as_input("code", code, self.n_hidden, dtype=self.dtype, n_threads=self.n_threads)
+        out: NDArray[Any] = network.predict(
+            data,
+            first_layer=self.n_layers,
+            last_layer=2 * self.n_layers,
+            softmax=False,
+            n_threads=self.n_threads,
+        )
+        return out
+
+    def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
+        """Return the mean squared error per feature of each sample, shape (n_samples,).
+
+        What `reconstruct` leaves: the larger, the less a sample is like those of `pretrain`.
+        """
+        data = self._samples(x, scale)
+        return squared_errors(self._reconstructor("score_samples"), data, self.n_threads)
 
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the probability of each class, shape (n_samples, n_classes)."""
+        self._check_classes()
         return self._predict(x, scale, self.n_layers + 1)
 
     def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
         """Return the most probable class of each sample, shape (n_samples,)."""
+        self._check_classes()
         classes: NDArray[np.int64] = self._network.classify(
-            self._input("x", x, scale), n_threads=self.n_threads
+            self._samples(x, scale), n_threads=self.n_threads
         )
         return classes
 
@@ -402,18 +536,61 @@ class StackedAutoencoder:
     ) -> tuple[float, float]:
         """Return the loss summed over the samples, and the share that is classified right."""
         check_choice("loss", loss, ("article", "cross_entropy"))
-        data = self._input("x", x, scale)
-        labels = check_labels("y", y, data.n_samples, self.n_classes)
+        data = self._samples(x, scale)
+        labels = check_labels("y", y, data.n_samples, self._check_classes())
         return Objective(loss).evaluate(self._network, data, labels, self.n_threads)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are zero on every sample of `x`."""
-        data = self._input("x", x, scale)
+        data = self._samples(x, scale)
         dead: list[int] = self._network.count_dead_units(data, n_threads=self.n_threads)
         return dead[: self.n_layers]
 
-    def save(self, path: str | Path) -> Path:
-        """Write the network to a safetensors file; see :func:`sae_fast.load`."""
-        from .model_file import save
+    @classmethod
+    def from_torch(
+        cls, module: torch.nn.Sequential, *, seed: int = 0, n_threads: int | None = None
+    ) -> StackedAutoencoder:
+        """Return a network with copies of the parameters of a PyTorch module.
 
-        return save(self, path)
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            ``Linear`` and ``ReLU`` in turn, float32 or float64, nested or not. A ``Linear`` without
+            ReLU at the end, with or without ``Softmax`` or ``LogSoftmax``, is the softmax layer;
+            without one, the network has no classes.
+        seed, n_threads
+            As for the constructor.
+
+        Raises
+        ------
+        DataError
+            If the module is something else; the message names the layer.
+        ImportError
+            If the package torch is not installed.
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> from torch import nn
+        >>> module = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+        >>> net = sae_fast.StackedAutoencoder.from_torch(module)
+        >>> net.sizes, net.n_classes
+        ((8, 5), 3)
+        """
+        from .exchange import from_torch
+
+        layers = from_torch(module).layers
+        for number, layer in enumerate(layers[:-1], start=1):
+            if not layer.relu:
+                raise DataError(
+                    f"module: expected a ReLU after each Linear but the last, got none after "
+                    f"number {number} of {len(layers)}"
+                )
+        sizes = [len(layers[0].w), *(len(layer.b) for layer in layers)]
+        n_classes = None if layers[-1].relu else sizes.pop()
+        net = cls(sizes, n_classes, seed=seed, dtype=layers[0].w.dtype.name, n_threads=n_threads)
+        values: dict[str, Any] = {}
+        for number, layer in enumerate(layers, start=1):
+            values[f"W{number}"], values[f"b{number}"] = layer.w, layer.b
+        net.parameters = values
+        return net

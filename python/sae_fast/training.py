@@ -11,17 +11,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .callbacks import Callback, Training, watched
 from .errors import DataError, DivergenceError
 from .inputs import core_class
-from .progress import Progress
-from .results import History
 from .streams import SampleOrder
 from .validation import check_batches, check_choice, check_float, check_int
 
@@ -51,8 +50,12 @@ class Schedule:
         eval_every: int,
         batches: Any,
         order: SampleOrder,
+        steps_done: int = 0,
     ) -> Schedule:
-        """Check what a user asked for; `batches` replaces the shuffle and sets both sizes."""
+        """Check what a user asked for; `batches` replaces the shuffle and sets both sizes.
+
+        The shuffle goes on where it was after `steps_done` steps.
+        """
         eval_every = check_int("eval_every", eval_every, 0)
         if steps is not None:
             steps = check_int("steps", steps, 1)
@@ -82,7 +85,7 @@ class Schedule:
             default_steps if steps is None else steps,
             batch_size,
             eval_every,
-            lambda first, n: order.batches(first, n, batch_size),
+            lambda first, n: order.batches(steps_done + first, n, batch_size),
         )
 
 
@@ -102,13 +105,23 @@ class Objective:
         check_float("weight_decay", self.weight_decay, positive=False)
 
     def trainer(
-        self, network: Any, x: Any, y: NDArray[np.int64] | None, batch_size: int, dtype: str
+        self,
+        network: Any,
+        moments: Any,
+        x: Any,
+        y: NDArray[np.int64] | None,
+        weights: NDArray[Any] | None,
+        *,
+        batch_size: int,
+        dtype: str,
     ) -> Any:
-        """Return a trainer of the core with fresh moments."""
+        """Return a trainer of the core, which works on the network and the moments."""
         return core_class("Trainer", dtype)(
             network,
+            moments,
             x,
             y,
+            weights,
             loss=getattr(_core.Loss, self.loss),
             batch_size=batch_size,
             adam=getattr(_core.AdamForm, self.adam),
@@ -134,17 +147,36 @@ class Objective:
         return loss, math.nan if y is None else n_correct / len(y)
 
 
+def squared_errors(network: Any, x: Any, n_threads: int) -> NDArray[np.float64]:
+    """Return the mean squared error per feature that the network leaves of each sample."""
+    errors: NDArray[np.float64] = _core.squared_errors(network, x, n_threads=n_threads)
+    errors /= x.n_features
+    return errors
+
+
+def steps_done(model: Any, continued: bool) -> int:
+    """Return how many steps the model's latest training took, if it is to be continued."""
+    return model._moments.steps_done if continued and model._moments is not None else 0
+
+
+def start_moments(model: Any, continued: bool) -> Any:
+    """Return Adam's moments as the model's latest training left them, or fresh ones."""
+    if not continued or model._moments is None:
+        model._moments = core_class("Moments", model.dtype)(model._network)
+    return model._moments
+
+
 def train(
     trainer: Any,
     schedule: Schedule,
     evaluate: Callable[[], tuple[float, float]] | None,
     network: Any,
+    training: Training,
+    callbacks: Sequence[Callback],
     *,
-    phase: str,
     n_threads: Callable[[], int],
-    progress: Progress,
-) -> History:
-    """Train to the end of the schedule.
+) -> None:
+    """Train to the end of the schedule, or until a callback stops it.
 
     Parameters
     ----------
@@ -153,11 +185,11 @@ def train(
     schedule : Schedule
     evaluate : callable or None
         Returns (loss, accuracy); called every `eval_every` steps and after the last one.
-    phase : str
-        What is being trained, for errors.
+    training : Training
+        What callbacks see; its title is for errors.
+    callbacks : sequence of Callback
     n_threads : callable
         Asked before every native call, so that trainings side by side can hand threads over.
-    progress : Progress
 
     Raises
     ------
@@ -165,32 +197,46 @@ def train(
         If the loss or a parameter is no longer finite when it is looked at.
     """
     started = time.perf_counter()
-    history = History()
+    history = training.history
     stretch = schedule.eval_every or schedule.steps
-    step = 0
-    while step < schedule.steps:
-        next_evaluation = min((step // stretch + 1) * stretch, schedule.steps)
-        batches = schedule.batches(step, min(next_evaluation - step, _LONGEST_STRETCH))
-        while len(batches):
+    marks = [stretch, *(callback.every for callback in callbacks if callback.every)]
+
+    def run(n_steps: int) -> None:
+        """Take so many steps, with a look around whenever native code returns."""
+        batches = schedule.batches(training.step, n_steps)
+        while len(batches) and not training.stopped:
             done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
-            progress.advance(done)
-            step += done
+            training.step += done
             batches = batches[done:]
-        if step == next_evaluation:
-            loss, accuracy = (0.0, math.nan) if evaluate is None else evaluate()
-            if not math.isfinite(loss) or not network.finite():
-                what = "a parameter" if math.isfinite(loss) else f"the loss ({loss})"
-                raise DivergenceError(
-                    f"{phase} diverged: {what} is not finite after step {step} of "
-                    f"{schedule.steps}; a smaller learning_rate may help"
-                )
-            if evaluate is not None:
-                history.steps.append(step)
-                history.loss.append(loss)
-                if math.isnan(accuracy):
-                    progress.show(f"loss {loss:,.0f}")
-                else:
-                    history.accuracy.append(accuracy)
-                    progress.show(f"accuracy {accuracy:.2%}")
-    history.seconds = time.perf_counter() - started
-    return history
+            for callback in callbacks:
+                every = callback.every or 1
+                if training.step % every == 0 or training.step == schedule.steps:
+                    callback.on_step(training)
+
+    def look() -> None:
+        """Evaluate."""
+        loss, accuracy = (0.0, math.nan) if evaluate is None else evaluate()
+        if not math.isfinite(loss) or not network.finite():
+            what = "a parameter" if math.isfinite(loss) else f"the loss ({loss})"
+            raise DivergenceError(
+                f"{training.title} diverged: {what} is not finite after step {training.step} of "
+                f"{schedule.steps}; a smaller learning_rate may help"
+            )
+        if evaluate is not None:
+            history.steps.append(training.step)
+            history.loss.append(loss)
+            if not math.isnan(accuracy):
+                history.accuracy.append(accuracy)
+            for callback in callbacks:
+                callback.on_evaluation(training)
+
+    with watched(training, callbacks):
+        try:
+            while training.step < schedule.steps and not training.stopped:
+                ahead = [mark - training.step % mark for mark in marks]
+                run(min(*ahead, schedule.steps - training.step, _LONGEST_STRETCH))
+                at_end = training.stopped or training.step == schedule.steps
+                if at_end or training.step % stretch == 0:
+                    look()
+        finally:
+            history.seconds = time.perf_counter() - started

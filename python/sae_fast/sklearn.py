@@ -1,0 +1,575 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Stacked autoencoders as scikit-learn estimators: a transformer, and a semi-supervised classifier.
+
+They translate scikit-learn's conventions (labels of any kind, random_state, tags) to those of
+:class:`sae_fast.StackedAutoencoder`, which does the work and is there as `network_`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .callbacks import CallbackOption, EarlyStopping
+from .errors import DataError
+from .results import History
+from .stacked import StackedAutoencoder
+from .validation import (
+    check_float,
+    check_int,
+    check_sample_weight,
+    check_sizes,
+    per_layer,
+)
+
+try:
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        TransformerMixin,
+    )
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+except ImportError as error:
+    raise ImportError(
+        f"sae_fast.sklearn: expected scikit-learn 1.6 or newer (pip install 'sae-fast[sklearn]'), "
+        f"got {error}"
+    ) from error
+
+__all__ = ["StackedAutoencoderClassifier", "StackedAutoencoderTransformer"]
+
+#: What y holds where a row has no label.
+UNLABELLED = -1
+
+
+class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: from their parameters and X to a network and its input."""
+
+    network_: StackedAutoencoder
+
+    def _units(self) -> tuple[int, ...]:
+        units = self.units
+        return check_sizes("units", units if isinstance(units, (list, tuple)) else [units])
+
+    def _build(self, n_classes: int | None) -> StackedAutoencoder:
+        """Return an untrained network."""
+        if isinstance(self.random_state, (int, np.integer)):
+            seed = check_int("random_state", self.random_state, 0)
+        else:
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return StackedAutoencoder(
+            [self.n_features_in_, *self._units()],
+            n_classes,
+            seed=seed,
+            init=self.init,
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+        )
+
+    def _validated(self, X: Any, *args: Any, reset: bool) -> Any:
+        """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
+        dtype = [np.float32, np.float64] if self.scale is None else [np.uint8]
+        return validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, reset=reset)
+
+    def _batch_size(self, n_samples: int) -> int:
+        return min(check_int("batch_size", self.batch_size, 1), n_samples)
+
+    def _steps(self, steps: Any, n_samples: int, *, passes: int, at_least: int = 1) -> Any:
+        """Return `steps`, or those of so many passes over the rows if it is None."""
+        if steps is not None:
+            return steps
+        return max(math.ceil(passes * n_samples / self._batch_size(n_samples)), at_least)
+
+    def _pretrain(self, X: Any, steps: Any, learning_rate: Any, **options: Any) -> list[History]:
+        """Pretrain the network; `steps` and `learning_rate` have been checked."""
+        histories: list[History] = self.network_.pretrain(
+            X,
+            steps=steps,
+            learning_rate=learning_rate,
+            batch_size=self._batch_size(X.shape[0]),
+            weight_decay=check_float("weight_decay", self.weight_decay, positive=False),
+            eval_every=check_int("eval_every", self.eval_every, 0),
+            scale=self.scale,
+            callbacks=self.callbacks,
+            progress=bool(self.verbose),
+            **options,
+        )
+        return histories
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _each(name: str, value: Any, n_layers: int, check: Any) -> list[Any]:
+    """Return a parameter for each layer, checked under its own name."""
+    return [check(name, one) for one in per_layer(name, value, n_layers)]
+
+
+def _check_steps(name: str, value: Any) -> int:
+    return check_int(name, value, 1)
+
+
+def _check_rate(name: str, value: Any) -> float:
+    return check_float(name, value, positive=True)
+
+
+class StackedAutoencoderTransformer(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    _StackedAutoencoderEstimator,
+):
+    """Codes and reconstruction errors from autoencoders trained one on top of the other.
+
+    Features should be of similar size, around 1: put a scaler before it.
+
+    Parameters
+    ----------
+    units : int or sequence of int, default (100,)
+        Units of each layer; the last is the width of the code.
+    steps : int or sequence of int, optional
+        Minibatches for all layers, or for each. None: 20 passes over the rows, at least 1000.
+    learning_rate : float or sequence of float, default 0.003
+        Of Adam, for all layers or for each.
+    batch_size : int, default 100
+        Rows of a minibatch; all rows if there are fewer.
+    weight_decay : float, default 0
+        L2 penalty on the weights, beside a loss that is a sum over the minibatch.
+    init : {"he", "normal"}, default "he"
+        Initial encoders from N(0, 2/n_in), or N(0, 0.01²) as in the article.
+    scale : float, optional
+        For X of uint8: the value of one step, such as 1/255.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision to compute in, and of the codes.
+    eval_every : int, default 0
+        Steps between two evaluations of the loss over X; 0: only at the end of each layer.
+    random_state : int, RandomState or None, default None
+    n_threads : int or None, default None
+        None: as many as the process may use. Results do not depend on it.
+    callbacks : list of Callback or callable, optional
+        See :mod:`sae_fast.callbacks`.
+    verbose : bool, default False
+        Show progress bars.
+
+    Attributes
+    ----------
+    network_ : StackedAutoencoder
+    histories_ : list of History
+        One per layer.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X had names for its columns.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> from sae_fast.sklearn import StackedAutoencoderTransformer
+    >>> x, _ = load_digits(return_X_y=True)
+    >>> encoder = StackedAutoencoderTransformer(units=(32, 8), steps=500, random_state=0)
+    >>> make_pipeline(MinMaxScaler(), encoder).fit_transform(x).shape
+    (1797, 8)
+    """
+
+    def __init__(
+        self,
+        units: int | Sequence[int] = (100,),
+        *,
+        steps: int | Sequence[int] | None = None,
+        learning_rate: float | Sequence[float] = 3e-3,
+        batch_size: int = 100,
+        weight_decay: float = 0.0,
+        init: str = "he",
+        scale: float | None = None,
+        dtype: str = "float32",
+        eval_every: int = 0,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        callbacks: Sequence[CallbackOption] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.units = units
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.init = init
+        self.scale = scale
+        self.dtype = dtype
+        self.eval_every = eval_every
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
+        """Train one autoencoder per layer.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : ignored
+
+        Raises
+        ------
+        DataError, DivergenceError
+            As :meth:`sae_fast.StackedAutoencoder.pretrain`; both scikit-learn's ValueErrors and
+            DataError for X that does not fit.
+        """
+        X = self._validated(X, reset=True)
+        n_layers = len(self._units())
+        steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
+        steps = _each("steps", steps, n_layers, _check_steps)
+        rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
+        self.network_ = self._build(None)
+        self.histories_ = self._pretrain(X, steps, rates)
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
+        """Train each autoencoder for one pass over these rows, from where it is.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : ignored
+        """
+        first = not hasattr(self, "network_")
+        X = self._validated(X, reset=first)
+        n_layers = len(self._units())
+        rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
+        if first:
+            self.network_ = self._build(None)
+        steps = self._steps(None, X.shape[0], passes=1)
+        self.histories_ = self._pretrain(X, steps, rates, continued=True)
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the codes of X, shape (n_samples, units[-1])."""
+        check_is_fitted(self)
+        return self.network_.encode(self._validated(X, reset=False), scale=self.scale)
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return what codes X, shape (n_samples, units[-1]), stand for: (n_samples, n_features)."""
+        check_is_fitted(self)
+        return self.network_.decode(check_array(X, dtype=[np.float32, np.float64]))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return the mean squared error per feature of each row's reconstruction, (n_samples,).
+
+        The larger, the less a row is like those of `fit`: a measure of anomaly.
+        """
+        check_is_fitted(self)
+        return self.network_.score_samples(self._validated(X, reset=False), scale=self.scale)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.network_.n_hidden
+
+    def __sklearn_tags__(self) -> Any:  # noqa: D105 (scikit-learn's own)
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.dtype]
+        return tags
+
+
+class StackedAutoencoderClassifier(
+    ClassifierMixin,  # type: ignore[misc]
+    _StackedAutoencoderEstimator,
+):
+    """A softmax classifier whose hidden layers are pretrained as autoencoders.
+
+    Rows with ``y == -1`` are unlabelled: they take part in pretraining alone. Features should be of
+    similar size, around 1: put a scaler before it.
+
+    Parameters
+    ----------
+    units : int or sequence of int, default (100,)
+        Units of each hidden layer.
+    pretrain_steps : int or sequence of int, optional
+        Minibatches of pretraining for all layers, or for each; 0: no pretraining. None: 4 passes
+        over the rows, at least 50.
+    steps : int, optional
+        Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300.
+    pretrain_learning_rate : float or sequence of float, default 0.003
+        Of Adam in pretraining, for all layers or for each.
+    learning_rate : float, default 0.003
+        Of Adam in fine-tuning.
+    batch_size : int, default 100
+        Rows of a minibatch; all rows if there are fewer.
+    weight_decay : float, default 0
+        L2 penalty on the weights, beside a loss that is a sum over the minibatch.
+    loss : {"cross_entropy", "article"}, default "cross_entropy"
+        The stable form, or the article's with a clipped logarithm.
+    init : {"he", "normal"}, default "he"
+        Initial hidden weights from N(0, 2/n_in), or N(0, 0.01²) as in the article.
+    scale : float, optional
+        For X of uint8: the value of one step, such as 1/255.
+    dtype : {"float32", "float64"}, default "float32"
+        Precision to compute in.
+    early_stopping : bool, default False
+        Set a share of the labelled rows aside, stop when the loss on them no longer falls, and
+        keep the weights with which it was lowest.
+    validation_fraction : float, default 0.1
+        That share.
+    patience : int, default 10
+        Evaluations without a lower loss after which to stop.
+    eval_every : int, default 100
+        Steps between two evaluations, where there is anything to evaluate.
+    random_state : int, RandomState or None, default None
+    n_threads : int or None, default None
+        None: as many as the process may use. Results do not depend on it.
+    callbacks : list of Callback or callable, optional
+        See :mod:`sae_fast.callbacks`.
+    verbose : bool, default False
+        Show progress bars.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    network_ : StackedAutoencoder
+        Its classes are the positions in `classes_`.
+    histories_ : list of History
+        Of pretraining, one per layer.
+    history_ : History
+        Of fine-tuning; with early stopping, loss and accuracy on what was set aside.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X had names for its columns.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import MinMaxScaler
+    >>> from sae_fast.sklearn import StackedAutoencoderClassifier
+    >>> x, y = load_digits(return_X_y=True)
+    >>> classifier = make_pipeline(MinMaxScaler(), StackedAutoencoderClassifier(random_state=0))
+    >>> bool(cross_val_score(classifier, x, y, cv=3).mean() > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        units: int | Sequence[int] = (100,),
+        *,
+        pretrain_steps: int | Sequence[int] | None = None,
+        steps: int | None = None,
+        pretrain_learning_rate: float | Sequence[float] = 3e-3,
+        learning_rate: float = 3e-3,
+        batch_size: int = 100,
+        weight_decay: float = 0.0,
+        loss: str = "cross_entropy",
+        init: str = "he",
+        scale: float | None = None,
+        dtype: str = "float32",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        eval_every: int = 100,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        callbacks: Sequence[CallbackOption] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.units = units
+        self.pretrain_steps = pretrain_steps
+        self.steps = steps
+        self.pretrain_learning_rate = pretrain_learning_rate
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.loss = loss
+        self.init = init
+        self.scale = scale
+        self.dtype = dtype
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.eval_every = eval_every
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> StackedAutoencoderClassifier:
+        """Pretrain on all rows, then fine-tune on the labelled ones.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : array_like, shape (n_samples,)
+            Labels of any kind; -1 where a row has none.
+        sample_weight : array_like, shape (n_samples,), optional
+            Factor of each row's loss in fine-tuning, at least 0; rows of weight 0 are left out of
+            everything.
+
+        Raises
+        ------
+        DataError, DivergenceError
+            As :meth:`sae_fast.StackedAutoencoder.finetune`; both scikit-learn's ValueErrors and
+            DataError for X and y that do not fit.
+        """
+        X, y = self._validated(X, y, reset=True)
+        n_layers = len(self._units())
+        pretrain_steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
+        pretrain_steps = _each("pretrain_steps", pretrain_steps, n_layers, _check_pretrain_steps)
+        rates = _each("pretrain_learning_rate", self.pretrain_learning_rate, n_layers, _check_rate)
+        if any(pretrain_steps) and not all(pretrain_steps):
+            raise DataError(
+                f"pretrain_steps: expected 0 for all layers or none, got {self.pretrain_steps!r}"
+            )
+        self.classes_ = _classes_of(y)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(
+                "sample_weight", sample_weight, X.shape[0], self.dtype
+            )
+            X, y, sample_weight = (a[sample_weight > 0] for a in (X, y, sample_weight))
+            if X.shape[0] == 0:
+                raise DataError("sample_weight: expected some weight above zero, got none")
+        self.network_ = self._build(len(self.classes_))
+        if any(pretrain_steps):
+            self.histories_ = self._pretrain(X, pretrain_steps, rates)
+        else:
+            self.histories_ = []
+        self._finetune(X, y, sample_weight, passes=20, at_least=300)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> StackedAutoencoderClassifier:
+        """Fine-tune for one pass over these rows, from where the network is; no pretraining.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : array_like, shape (n_samples,)
+            Labels; rows of -1 are left out.
+        classes : array_like, shape (n_classes,)
+            All labels there will be; needed by the first call alone.
+        sample_weight : array_like, shape (n_samples,), optional
+            Factor of each row's loss, at least 0.
+        """
+        first = not hasattr(self, "network_")
+        X, y = self._validated(X, y, reset=first)
+        if classes is not None:
+            classes = _classes_of(np.asarray(classes))
+            if not first and not np.array_equal(classes, self.classes_):
+                raise DataError(
+                    f"classes: expected {self.classes_.tolist()} as before, got {classes.tolist()}"
+                )
+        elif first:
+            raise DataError("classes: expected all labels there will be, got none")
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(
+                "sample_weight", sample_weight, X.shape[0], self.dtype
+            )
+        if first:
+            self.classes_ = classes
+            self.network_ = self._build(len(classes))
+            self.histories_ = []
+        self._finetune(X, y, sample_weight, passes=1, continued=True)
+        return self
+
+    def _finetune(
+        self,
+        X: Any,
+        y: NDArray[Any],
+        sample_weight: NDArray[Any] | None,
+        *,
+        passes: int,
+        at_least: int = 1,
+        continued: bool = False,
+    ) -> None:
+        """Fine-tune on the labelled rows; if `continued`, for `passes` whatever the settings."""
+        labelled = ~_unlabelled(y)
+        if not labelled.all():
+            X, y = X[labelled], y[labelled]
+            sample_weight = None if sample_weight is None else sample_weight[labelled]
+        if X.shape[0] == 0:
+            raise DataError("y: expected some labelled rows with a weight above zero, got none")
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if (self.classes_[codes] != y).any():
+            unknown = sorted(set(np.asarray(y).tolist()) - set(self.classes_.tolist()))
+            raise DataError(f"y: expected labels of {self.classes_.tolist()}, got {unknown}")
+        callbacks, eval_set = list(self.callbacks or []), None
+        if self.early_stopping and not continued:
+            fraction = check_float("validation_fraction", self.validation_fraction, positive=True)
+            kept, aside = train_test_split(
+                np.arange(len(codes)),
+                test_size=fraction,
+                stratify=codes,
+                random_state=self.network_.seed % 2**32,
+            )
+            eval_set = (X[aside], codes[aside])
+            X, codes = X[kept], codes[kept]
+            sample_weight = None if sample_weight is None else sample_weight[kept]
+            callbacks.append(EarlyStopping(patience=check_int("patience", self.patience, 1)))
+        n_samples = X.shape[0]
+        self.history_ = self.network_.finetune(
+            X,
+            codes,
+            sample_weight=sample_weight,
+            steps=self._steps(
+                None if continued else self.steps, n_samples, passes=passes, at_least=at_least
+            ),
+            batch_size=self._batch_size(n_samples),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            eval_every=self.eval_every,
+            eval_set=eval_set,
+            scale=self.scale,
+            loss=self.loss,
+            continued=continued,
+            callbacks=callbacks,
+            progress=bool(self.verbose),
+        )
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability of each class, in the order of `classes_`."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        p = self.network_.predict_proba(X, scale=self.scale).astype(np.float64)
+        p /= p.sum(axis=1, keepdims=True)  # to the last bits of float64, as scikit-learn expects
+        return p
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable label of each row."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        labels: NDArray[Any] = self.classes_[self.network_.predict(X, scale=self.scale)]
+        return labels
+
+
+def _check_pretrain_steps(name: str, value: Any) -> int:
+    return check_int(name, value, 0)
+
+
+def _unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say which rows have no label."""
+    if y.dtype.kind not in "iufO":
+        return np.zeros(y.shape, bool)
+    return np.asarray(y == UNLABELLED, bool)
+
+
+def _classes_of(y: NDArray[Any]) -> NDArray[Any]:
+    """Return the sorted labels, of which there have to be two."""
+    labels = y[~_unlabelled(y)]
+    if labels.dtype == object:
+        labels = np.array(labels.tolist())
+    check_classification_targets(labels)
+    classes: NDArray[Any] = np.unique(labels)
+    if len(classes) < 2:
+        raise DataError(
+            f"y: expected at least two classes beside {UNLABELLED}, which marks rows without a "
+            f"label, got {len(classes)} class: {classes.tolist()}"
+        )
+    return classes

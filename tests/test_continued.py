@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training in pieces, weighted samples, settings per layer, and what is scored per sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import assert_identical
+from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core
+
+SIZES = [12, 8, 4]
+
+
+@pytest.fixture(params=["dense", "sparse"])
+def data(request):
+    rng = np.random.default_rng(0)
+    x = rng.random((70, 12))
+    if request.param == "sparse":
+        x *= rng.random(x.shape) < 0.2
+    return x, rng.integers(0, 3, 70)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_two_trainings_are_one(data, dtype):
+    x, y = data
+    autoencoders = [Autoencoder(12, 4, dtype=dtype) for _ in range(2)]
+    nets = [StackedAutoencoder(SIZES, 3, dtype=dtype) for _ in range(2)]
+    pieces = (((40, False),), ((13, False), (7, True), (20, True)))
+    for ae, net, calls in zip(autoencoders, nets, pieces, strict=True):
+        for steps, continued in calls:
+            # an epoch is no whole number of batches
+            options = {"steps": steps, "continued": continued, "batch_size": 20}
+            ae.fit(x, **options)
+            net.finetune(x, y, **options)
+    assert_identical(autoencoders[0].parameters, autoencoders[1].parameters)
+    assert_identical(nets[0].parameters, nets[1].parameters)
+
+
+def test_without_continued_moments_are_fresh(data):
+    x, _ = data
+    parameters = []
+    for continued in (False, True):
+        ae = Autoencoder(12, 4)
+        ae.fit(x, steps=10, batch_size=20)
+        ae.fit(x, steps=10, batch_size=20, continued=continued)
+        parameters.append(ae.parameters["W_enc"])
+    assert not np.array_equal(*parameters)
+    first = Autoencoder(12, 4)
+    first.fit(x, steps=10, batch_size=20, continued=True)  # nothing to go on with
+    second = Autoencoder(12, 4)
+    second.fit(x, steps=10, batch_size=20)
+    assert_identical(first.parameters, second.parameters)
+
+
+def test_moments_of_another_network():
+    networks = [_core.Network_float32([n, 3], [_core.Activation.identity]) for n in (5, 500)]
+    x = _core.Input_float32(
+        np.ones((4, 5), np.float32), scale=1.0, layout=_core.Layout.dense, n_threads=1
+    )
+    with pytest.raises(ValueError, match="moments of another network"):
+        _core.Trainer_float32(
+            networks[0],
+            _core.Moments_float32(networks[1]),
+            x,
+            np.zeros(4, np.int64),
+            None,
+            loss=_core.Loss.cross_entropy,
+            batch_size=2,
+            adam=_core.AdamForm.tf1,
+            learning_rate=1e-3,
+            beta1=0.9,
+            beta2=0.999,
+            epsilon=1e-8,
+            weight_decay=0.0,
+        )
+
+
+class TestSampleWeight:
+    def train(self, data, **options):
+        x, y = data
+        net = StackedAutoencoder(SIZES, 3, init="he", dtype="float64")
+        net.finetune(x, y, steps=30, loss="cross_entropy", **options)
+        return net.parameters
+
+    def test_ones_change_nothing(self, data):
+        options = {"batch_size": 20}
+        weighted = self.train(data, sample_weight=np.ones(70), **options)
+        assert_identical(weighted, self.train(data, **options))
+
+    def test_an_integer_weight_is_a_repetition(self, data):
+        """A batch with a sample of weight 3 is one in which it comes three times."""
+        weight = np.arange(70) % 4
+        batches = np.tile(np.arange(70), (30, 1))
+        repeated = np.tile(np.repeat(np.arange(70), weight), (30, 1))
+        weighted = self.train(data, sample_weight=weight, batches=batches)
+        expected = self.train(data, batches=repeated)
+        for name, value in expected.items():
+            np.testing.assert_allclose(weighted[name], value, rtol=1e-9, atol=1e-11)
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [
+            (np.ones(69), r"sample_weight: expected shape \(70,\), got \(69,\)"),
+            (np.ones((70, 1)), r"sample_weight: expected shape \(70,\), got \(70, 1\)"),
+            (["a"] * 70, "sample_weight: expected numbers, got dtype <U1"),
+            (-np.arange(70.0), "at least 0, got -1.0 at position 1"),
+            (np.full(70, np.nan), "at least 0, got nan at position 0"),
+        ],
+    )
+    def test_wrong_weights(self, data, weight, message):
+        with pytest.raises(DataError, match=message):
+            self.train(data, sample_weight=weight)
+
+
+class TestPerLayer:
+    def test_steps_and_rates(self, data):
+        x, _ = data
+        net = StackedAutoencoder(SIZES)
+        histories = net.pretrain(x, steps=[3, 5], learning_rate=(0.01, 0.002), batch_size=20)
+        assert [history.steps for history in histories] == [[3], [5]]
+        ae = Autoencoder(12, 8)
+        ae.fit(x, steps=3, learning_rate=0.01, batch_size=20)
+        assert_identical(ae.parameters, net.autoencoders[0].parameters)
+
+    @pytest.mark.parametrize("name", ["steps", "learning_rate"])
+    def test_wrong_number(self, data, name):
+        with pytest.raises(DataError, match=f"{name}: expected one value, or one for each of 2"):
+            StackedAutoencoder(SIZES).pretrain(data[0], **{name: [1, 2, 3]})
+
+    def test_weight_decay(self, data):
+        x, _ = data
+        net = StackedAutoencoder(SIZES)
+        net.pretrain(x, steps=5, weight_decay=0.5, batch_size=20)
+        ae = Autoencoder(12, 8, weight_decay=0.5)
+        ae.fit(x, steps=5, batch_size=20)
+        assert_identical(ae.parameters, net.autoencoders[0].parameters)
+
+
+class TestWithoutClasses:
+    def test_an_encoder_alone(self, data):
+        x, _ = data
+        net, full = StackedAutoencoder(SIZES), StackedAutoencoder(SIZES, 3)
+        for each in (net, full):
+            each.pretrain(x, steps=5, batch_size=20)
+        assert list(net.parameters) == ["W1", "b1", "W2", "b2"]
+        np.testing.assert_array_equal(net.encode(x), full.encode(x))
+        np.testing.assert_array_equal(net.reconstruct(x), full.reconstruct(x))
+        assert net.count_dead_units(x) == full.count_dead_units(x)
+
+    @pytest.mark.parametrize("call", ["predict", "predict_proba", "evaluate", "finetune"])
+    def test_nothing_with_classes(self, data, call):
+        x, y = data
+        arguments = (x, y) if call in ("evaluate", "finetune") else (x,)
+        with pytest.raises(DataError, match="n_classes: expected a network with classes"):
+            getattr(StackedAutoencoder(SIZES), call)(*arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scores_are_errors_of_the_reconstruction(data, dtype):
+    x, _ = data
+    net = StackedAutoencoder(SIZES, dtype=dtype)
+    net.pretrain(x, steps=5, batch_size=20)
+    for model in (net, net.autoencoders[0]):
+        scores = model.score_samples(x)
+        assert scores.dtype == np.float64
+        expected = ((x - model.reconstruct(x)) ** 2).mean(axis=1)
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+        np.testing.assert_allclose(scores.mean(), model.reconstruction_error(x), rtol=1e-6)
+    np.testing.assert_array_equal(net.decode(net.encode(x)), net.reconstruct(x))
+
+
+@pytest.mark.parametrize("call", ["decode", "score_samples", "reconstruct"])
+def test_before_pretraining(call):
+    with pytest.raises(DataError, match=f"{call}: expected a pretrained network"):
+        getattr(StackedAutoencoder(SIZES), call)(np.zeros((2, 4 if call == "decode" else 12)))

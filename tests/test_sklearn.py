@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The scikit-learn estimators: scikit-learn's own checks, and what users do with estimators."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sae_fast
+from helpers import assert_identical
+
+sklearn = pytest.importorskip("sklearn")
+
+import joblib  # noqa: E402
+import pandas as pd  # noqa: E402
+import scipy.sparse  # noqa: E402
+from sae_fast import DataError, StackedAutoencoder  # noqa: E402
+from sae_fast.sklearn import (  # noqa: E402
+    StackedAutoencoderClassifier,
+    StackedAutoencoderTransformer,
+)
+from sklearn.base import clone  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split  # noqa: E402
+from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.preprocessing import MinMaxScaler  # noqa: E402
+from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+
+RATES = {"pretrain_learning_rate": 1e-3, "learning_rate": 1e-3}
+SHORT = {"pretrain_steps": 50, "steps": 100, "random_state": 0, **RATES}
+
+UNLABELLED = "it names the classes of a binary problem -1 and 1, and -1 marks rows without a label"
+WEIGHTS = (
+    "a minibatch holds as many rows whatever their weights, so that a weight of 2 gives other "
+    "minibatches than a repeated row; the losses agree (test_continued.py)"
+)
+
+
+def expected_failures(estimator):
+    if isinstance(estimator, StackedAutoencoderClassifier):
+        return {
+            "check_classifiers_classes": UNLABELLED,
+            "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
+            "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
+        }
+    return {}
+
+
+@parametrize_with_checks(
+    [
+        StackedAutoencoderTransformer(),
+        StackedAutoencoderTransformer(units=(8, 4), steps=(30, 20), dtype="float64"),
+        StackedAutoencoderClassifier(),
+        StackedAutoencoderClassifier(early_stopping=True, validation_fraction=0.2),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return x / 16, y
+
+
+def test_it_learns(digits):
+    x, x_test, y, y_test = train_test_split(*digits, random_state=0)
+    classifier = StackedAutoencoderClassifier(random_state=0).fit(x, y)
+    assert classifier.score(x_test, y_test) > 0.95
+    transformer = StackedAutoencoderTransformer(units=(64, 32), random_state=0).fit(x)
+    codes = transformer.transform(x_test)
+    assert codes.shape == (len(x_test), 32)
+    back = transformer.inverse_transform(codes)
+    error = transformer.score_samples(x_test)
+    np.testing.assert_allclose(error, ((x_test - back) ** 2).mean(axis=1), rtol=1e-4)
+    assert error.mean() < 0.25 * x_test.var(axis=0).mean()
+
+
+def test_it_is_the_network_of_the_library(digits):
+    x, y = digits
+    classifier = StackedAutoencoderClassifier(units=(20, 10), **SHORT).fit(x, y)
+    net = StackedAutoencoder([64, 20, 10], 10, init="he", seed=0)
+    net.pretrain(x, steps=50)
+    net.finetune(x, y, steps=100, loss="cross_entropy")
+    assert_identical(classifier.network_.parameters, net.parameters)
+    np.testing.assert_array_equal(classifier.predict(x), net.predict(x))
+
+
+class TestParameters:
+    def test_steps_left_open(self, digits):
+        x, y = digits
+        y = np.where(np.arange(len(y)) < 1600, y, -1)
+        classifier = StackedAutoencoderClassifier(eval_every=0).fit(x, y)
+        assert [history.steps for history in classifier.histories_] == [[72]]  # 4 * 1797 / 100
+        seen = []
+        StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(x, y)
+        assert seen[-1].n_steps == 300
+        many = np.tile(x, (5, 1)), np.tile(y, 5)
+        StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(*many)
+        assert seen[-1].n_steps == 1440  # 20 * 0.9 * 8000 / 100
+        transformer = StackedAutoencoderTransformer().fit(x)
+        assert transformer.histories_[0].steps == [1000]
+
+    def test_one_per_layer(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(
+            units=[20, 10],
+            pretrain_steps=[3, 7],
+            pretrain_learning_rate=[1e-3, 1e-4],
+            steps=5,
+            random_state=0,
+        ).fit(x, y)
+        assert [history.steps for history in classifier.histories_] == [[3], [7]]
+        assert classifier.network_.sizes == (64, 20, 10)
+
+    def test_scalars(self, digits):
+        transformer = StackedAutoencoderTransformer(units=7, steps=4).fit(digits[0])
+        assert transformer.network_.sizes == (64, 7)
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"units": 0}, r"units\[0\]: expected an integer of at least 1, got 0"),
+            ({"units": "ab"}, r"units\[0\]: expected an integer, got 'ab'"),
+            ({"pretrain_steps": -1}, "pretrain_steps: expected an integer of at least 0, got -1"),
+            ({"units": (9, 9), "pretrain_steps": (0, 5)}, r"pretrain_steps: expected 0 for all"),
+            ({"pretrain_steps": (1, 2, 3)}, "pretrain_steps: expected one value, or one for each"),
+            ({"pretrain_learning_rate": 0}, "pretrain_learning_rate: expected a positive number"),
+            ({"learning_rate": "x"}, "learning_rate: expected a number, got 'x'"),
+            ({"steps": 0}, "steps: expected an integer of at least 1, got 0"),
+            ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
+            ({"weight_decay": -1}, "weight_decay: expected a number of at least 0, got -1"),
+            ({"loss": "mse"}, "loss: expected one of article, cross_entropy, got 'mse'"),
+            ({"init": "x"}, "init: expected one of normal, he, got 'x'"),
+            ({"dtype": "int8"}, "dtype: expected one of float32, float64, got 'int8'"),
+            ({"early_stopping": True, "patience": 0}, "patience: expected an integer of at least"),
+            ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction: expected"),
+            ({"random_state": -1}, "random_state: expected an integer of at least 0, got -1"),
+        ],
+    )
+    def test_wrong_ones(self, digits, parameters, message):
+        with pytest.raises(DataError, match=message):
+            StackedAutoencoderClassifier(**{**SHORT, **parameters}).fit(*digits)
+
+    def test_random_state(self, digits):
+        x, y = digits
+        fits = [
+            StackedAutoencoderClassifier(**{**SHORT, "random_state": state}).fit(x, y).network_
+            for state in (3, np.random.RandomState(3), np.random.RandomState(3), None)
+        ]
+        assert_identical(fits[1].parameters, fits[2].parameters)
+        assert fits[0].seed == 3
+        assert len({net.seed for net in fits}) == 3
+
+
+class TestUnlabelled:
+    def test_they_take_part_in_pretraining_alone(self, digits):
+        x, y = digits
+        y = np.where(np.arange(len(y)) < 300, y, -1)
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(x, y)
+        np.testing.assert_array_equal(classifier.classes_, range(10))
+        net = StackedAutoencoder([64, 100], 10, init="he", seed=0)
+        net.pretrain(x, steps=50)
+        net.finetune(x[:300], y[:300], steps=100, loss="cross_entropy")
+        assert_identical(classifier.network_.parameters, net.parameters)
+
+    def test_beside_words(self, digits):
+        x, y = digits
+        words = np.array(["even", "odd"])[y % 2].astype(object)
+        words[::3] = -1
+        classifier = StackedAutoencoderClassifier(random_state=0).fit(x, words)
+        assert classifier.classes_.tolist() == ["even", "odd"]
+        assert (classifier.predict(x)[1::3] == words[1::3]).mean() > 0.95
+
+    def test_one_class_is_too_few(self, digits):
+        x, y = digits
+        y = np.where(y == 3, 1, -1)
+        with pytest.raises(DataError, match=r"at least two classes beside -1.*got 1 class: \[1\]"):
+            StackedAutoencoderClassifier().fit(x, y)
+
+
+class TestSampleWeight:
+    def test_rows_of_weight_0_are_left_out(self, digits):
+        x, y = digits
+        weight = (np.arange(len(y)) % 3 > 0).astype(float)
+        weighted = StackedAutoencoderClassifier(**SHORT).fit(x, y, sample_weight=weight)
+        without = StackedAutoencoderClassifier(**SHORT).fit(x[weight > 0], y[weight > 0])
+        assert_identical(weighted.network_.parameters, without.network_.parameters)
+
+    def test_a_heavy_class_wins(self, digits):
+        x, y = digits
+        rng = np.random.default_rng(0)
+        noise = rng.random(x.shape)  # nothing to tell classes by
+        counts = []
+        for weight in (1, 20):
+            classifier = StackedAutoencoderClassifier(**SHORT)
+            classifier.fit(noise, y, sample_weight=np.where(y == 4, weight, 1))
+            counts.append((classifier.predict(noise) == 4).mean())
+        assert counts[1] > 0.9 > 0.7 > counts[0]
+
+    def test_nothing_left(self, digits):
+        x, y = digits
+        with pytest.raises(DataError, match="expected some weight above zero, got none"):
+            StackedAutoencoderClassifier().fit(x, y, sample_weight=np.zeros(len(y)))
+
+
+class TestEarlyStopping:
+    def test_it_stops_with_the_best_weights(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(
+            steps=10**6, early_stopping=True, patience=3, random_state=0, learning_rate=0.01
+        ).fit(x, y)
+        history = classifier.history_
+        assert history.steps[-1] < 10**5
+        assert len(history.loss) - 1 - int(np.argmin(history.loss)) == 3
+        _, aside = train_test_split(np.arange(len(y)), test_size=0.1, stratify=y, random_state=0)
+        loss, _ = classifier.network_.evaluate(x[aside], y[aside], loss="cross_entropy")
+        assert loss == pytest.approx(min(history.loss), rel=1e-6)
+
+
+class TestPartialFit:
+    def test_classifier(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(random_state=0)
+        for _ in range(15):
+            for part in np.array_split(np.arange(len(y)), 4):
+                classifier.partial_fit(x[part], y[part], classes=range(10))
+        assert classifier.score(x, y) > 0.95
+
+    def test_one_pass_with_moments_kept(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(random_state=0, batch_size=50, **RATES)
+        classifier.partial_fit(x, y, classes=range(10)).partial_fit(x, y)
+        net = StackedAutoencoder([64, 100], 10, init="he", seed=0)
+        net.finetune(x, y, steps=72, batch_size=50, loss="cross_entropy")
+        assert_identical(classifier.network_.parameters, net.parameters)
+
+    def test_transformer(self, digits):
+        x, _ = digits
+        transformer = StackedAutoencoderTransformer(units=(32, 16), random_state=0)
+        errors = []
+        for _ in range(4):
+            for part in np.array_split(x, 3):
+                transformer.partial_fit(part)
+            errors.append(transformer.score_samples(x).mean())
+        assert errors == sorted(errors, reverse=True)
+        assert errors[-1] < 0.7 * errors[0]
+
+    def test_classes(self, digits):
+        x, y = digits
+        with pytest.raises(DataError, match="classes: expected all labels there will be, got none"):
+            StackedAutoencoderClassifier().partial_fit(x, y)
+        classifier = StackedAutoencoderClassifier().partial_fit(x, y, classes=range(10))
+        with pytest.raises(DataError, match=r"classes: expected \[0, .* as before, got \[0, 1\]"):
+            classifier.partial_fit(x, y, classes=[0, 1])
+        with pytest.raises(DataError, match=r"y: expected labels of .*, got \[11\]"):
+            classifier.partial_fit(x, np.where(y == 9, 11, y))
+
+
+class TestWithTheRestOfScikitLearn:
+    def test_pipeline_and_cross_validation(self, digits):
+        x, y = digits
+        model = make_pipeline(MinMaxScaler(), StackedAutoencoderClassifier(random_state=0))
+        assert cross_val_score(model, x, y, cv=3).min() > 0.85
+
+    def test_features_for_another_classifier(self, digits):
+        from sklearn.linear_model import LogisticRegression
+
+        x, y = digits
+        encoder = StackedAutoencoderTransformer(units=48, random_state=0)
+        model = make_pipeline(encoder, LogisticRegression(max_iter=2000))
+        assert cross_val_score(model, x, y, cv=3).min() > 0.8
+
+    def test_grid_search_in_processes(self, digits):
+        x, y = digits
+        grid = {"units": [(20,), (50, 20)], "learning_rate": [1e-3, 1e-2]}
+        search = GridSearchCV(
+            StackedAutoencoderClassifier(**SHORT), grid, cv=2, n_jobs=2, error_score="raise"
+        ).fit(x[:600], y[:600])
+        alone = GridSearchCV(StackedAutoencoderClassifier(**SHORT), grid, cv=2)
+        alone.fit(x[:600], y[:600])
+        np.testing.assert_array_equal(
+            search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"]
+        )
+
+    @pytest.mark.parametrize(
+        "estimator",
+        [
+            StackedAutoencoderClassifier(**SHORT),
+            StackedAutoencoderTransformer(units=(20, 10), steps=50, random_state=0),
+        ],
+    )
+    @pytest.mark.parametrize("way", ["pickle", "joblib"])
+    def test_pickle(self, digits, estimator, way):
+        x, y = digits
+        fitted = clone(estimator).fit(x, y)
+        if way == "pickle":
+            copy = pickle.loads(pickle.dumps(fitted))
+        else:
+            file = io.BytesIO()
+            joblib.dump(fitted, file)
+            copy = joblib.load(io.BytesIO(file.getvalue()))
+        for method in ("predict_proba", "predict", "transform", "score_samples"):
+            if hasattr(fitted, method):
+                np.testing.assert_array_equal(getattr(copy, method)(x), getattr(fitted, method)(x))
+        if hasattr(fitted, "inverse_transform"):
+            codes = fitted.transform(x)
+            np.testing.assert_array_equal(
+                copy.inverse_transform(codes), fitted.inverse_transform(codes)
+            )
+        copy.partial_fit(x, y)  # and it can go on
+
+    def test_frames(self, digits):
+        x, y = digits
+        frame = pd.DataFrame(x, columns=[f"pixel {i}" for i in range(64)])
+        series = pd.Series(np.array(list("abcdefghij"))[y])
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(frame, series)
+        assert classifier.feature_names_in_[0] == "pixel 0"
+        assert set(classifier.predict(frame)) <= set("abcdefghij")
+        with pytest.raises(ValueError, match="feature names"):
+            classifier.predict(frame[frame.columns[::-1]])
+        transformer = StackedAutoencoderTransformer(units=3, steps=10, random_state=0)
+        codes = transformer.set_output(transform="pandas").fit_transform(frame)
+        assert codes.columns.tolist() == [f"stackedautoencodertransformer{i}" for i in range(3)]
+        assert codes.index.equals(frame.index)
+
+    @pytest.mark.parametrize("container", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
+    def test_sparse_matrices(self, digits, container):
+        x, y = digits
+        x = np.where(x < 0.5, 0, x).astype(np.float32)
+        for estimator in (
+            StackedAutoencoderClassifier(**SHORT),
+            StackedAutoencoderTransformer(steps=50, random_state=0),
+        ):
+            dense = clone(estimator).fit(x, y)
+            sparse = clone(estimator).fit(container(x), y)
+            for method in ("predict_proba", "transform", "score_samples"):
+                if hasattr(dense, method):
+                    np.testing.assert_allclose(
+                        getattr(sparse, method)(container(x)),
+                        getattr(dense, method)(x),
+                        rtol=1e-3,
+                        atol=1e-5,
+                    )
+
+    def test_sparse_matrices_are_never_dense(self):
+        """A matrix that would take 8 TB."""
+        rows, columns = 10**6, 2**20
+        rng = np.random.default_rng(0)
+        x = scipy.sparse.csr_matrix(
+            (
+                np.ones(rows, np.float32),
+                rng.integers(0, columns, rows).astype(np.int32),
+                np.arange(rows + 1, dtype=np.int32),
+            ),
+            shape=(rows, columns),
+        )
+        y = np.arange(rows) % 2
+        classifier = StackedAutoencoderClassifier(2, pretrain_steps=0, steps=3, random_state=0)
+        assert classifier.fit(x, y).predict(x).shape == (rows,)
+
+    def test_pixels(self, digits):
+        x, y = digits
+        pixels = (16 * x).astype(np.uint8)
+        ours = StackedAutoencoderClassifier(**SHORT, scale=1 / 16).fit(pixels, y)
+        floats = StackedAutoencoderClassifier(**SHORT).fit(x, y)
+        np.testing.assert_allclose(
+            ours.predict_proba(pixels), floats.predict_proba(x), rtol=1e-3, atol=1e-5
+        )
+
+
+def test_callbacks(digits):
+    x, y = digits
+    seen = []
+    classifier = StackedAutoencoderClassifier(
+        **SHORT, callbacks=[lambda training: seen.append(training.title)]
+    )
+    classifier.fit(x, y)
+    assert seen == ["autoencoder 1 (64 → 100)"]
+
+
+def test_without_scikit_learn():
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "try:\n    import sae_fast.sklearn\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'sae-fast[sklearn]'" in done.stdout
+    assert sae_fast.__version__
