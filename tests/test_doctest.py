@@ -9,7 +9,7 @@ import pkgutil
 
 import pytest
 import sae_fast
-from sae_fast import datasets
+from sae_fast import datasets, plot
 
 MODULES = sorted(
     module.name
@@ -62,6 +62,7 @@ def test_examples(test, tmp_path, monkeypatch):
         "StackedAutoencoder.to_torch",
         "ArmResult",
         *(f"datasets.{name}" for name in datasets.__all__ if name[0].islower()),
+        *(f"plot.{name}" for name in plot.__all__),
     ],
 )
 def test_public_names_have_examples(name):

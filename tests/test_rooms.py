@@ -191,7 +191,7 @@ WITHOUT_CORE = [
     if name.startswith("datasets/")
     or name in {
         "errors.py", "validation.py", "results.py", "streams.py", "threads.py", "callbacks.py",
-        "pca.py", "plot.py", "report.py",
+        "pca.py", "plot.py", "pictures.py", "report.py",
     }
 ]  # fmt: skip
 
