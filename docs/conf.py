@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Configuration of the documentation: Markdown pages, and the reference from the docstrings.
+
+`pip install '.[docs]'`, then `sphinx-build -W docs docs/_build`; the package is imported as it is
+installed.
+"""
+
+from __future__ import annotations
+
+import sae_fast
+
+project = "sae_fast"
+author = "the sae_fast developers"
+project_copyright = author
+version = release = sae_fast.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinxarg.ext",
+]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = False  # the tables link to the sections below them
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say them
+numpydoc_show_class_members = False  # autodoc does
+viewcode_line_numbers = True
+
+html_theme = "furo"
+html_title = f"sae_fast {release}"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0072b2", "color-brand-content": "#0072b2"},
+    "dark_css_variables": {"color-brand-primary": "#56b4e9", "color-brand-content": "#56b4e9"},
+}

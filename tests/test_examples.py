@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every script in examples/ runs, each in a process of its own, and prints what it should."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "examples"
+SCRIPTS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
+
+#: The model of docs/coming-from.md, 64-32-16-10: the same in every library.
+SAME_MODEL = (
+    r"parameters: 2778\n"
+    r"codes: \(450, 16\)\n"
+    r"probabilities: \(450, 10\)\n"
+    r"accuracy: 0\.9\d+\n"
+)
+#: What each prints, as a regular expression for all of it.
+OUTPUT = {
+    "classify_digits.py": (
+        r"best units: \(.*\)\n"
+        r"stopped after \d+ of at most 2000 steps\n"
+        r"test accuracy: 0\.9\d+\n"
+        r"(\[?\[[ \d]+\]\]?\s*){10}"
+    ),
+    "compress_images.py": (
+        r"784 numbers become 30\n"
+        r"784-30: mean squared error 0\.0[0-4]\d+ a pixel\n"
+        r"784-200-30: mean squared error 0\.0[0-4]\d+ a pixel\n"
+        r"see reconstructions\.png\n"
+    ),
+    "detect_anomalies.py": (
+        r"mean score of normal rows 0\.0\d+, of anomalies 0\.0\d+, threshold 0\.0\d+\n"
+        r"ROC-AUC: (0\.9\d+|1\.000)\n"
+        r"precision: (0\.\d+|1\.000)\n"
+        r"recall: (0\.\d+|1\.000)\n"
+    ),
+    "few_labels.py": (
+        r"50 labels and 1297 rows without: accuracy 0\.[89]\d+\n"
+        r"50 labels alone: accuracy 0\.[789]\d+\n"
+    ),
+    "serve.py": (
+        r"40 requests from 8 threads, 400 rows\n"
+        r"the same classes as without the service: True\n"
+        r"a wrong request: 400 \{'error': 'x: .*784.*'\}\n"
+    ),
+    "export_onnx.py": (
+        r"net\.onnx: \d+ bytes\nlargest difference of a probability: .*\nbelow 1e-5: True\n"
+    ),
+    "export_torch.py": (
+        r"accuracy in PyTorch: (0\.[89]\d+)\naccuracy of the same weights here: \1\n"
+    ),
+    "coming_from/sae_fast_model.py": SAME_MODEL,
+    "coming_from/scikit_learn_model.py": SAME_MODEL,
+    "coming_from/pytorch_model.py": SAME_MODEL,
+    "coming_from/keras_model.py": SAME_MODEL,
+}
+
+
+def imported_packages(script):
+    """Packages that a script imports, without their submodules."""
+    for node in ast.walk(ast.parse((FOLDER / script).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.partition(".")[0]
+
+
+def test_each_has_its_output_here():
+    assert sorted(OUTPUT) == SCRIPTS
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_script(script, tmp_path):
+    for package in set(imported_packages(script)) | ({"onnx"} if "onnx" in script else set()):
+        if package not in sys.stdlib_module_names:
+            pytest.importorskip(package)
+    done = subprocess.run(
+        [sys.executable, FOLDER / script],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(OUTPUT[script], done.stdout), done.stdout
