@@ -14,9 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
-
 import sae_fast
+from PIL import Image
 
 DOCS = Path(__file__).resolve().parent
 EXAMPLES = DOCS.parent / "examples"

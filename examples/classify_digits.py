@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Classify scikit-learn's digits: a pretrained network in a pipeline, and a search for its width."""
+"""Classify scikit-learn's digits: a pretrained network in a pipeline, its units by search."""
 
+from sae_fast.sklearn import StackedAutoencoderClassifier
 from sklearn.datasets import load_digits
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
-
-from sae_fast.sklearn import StackedAutoencoderClassifier
 
 x, y = load_digits(return_X_y=True)  # (1797, 64), 0 ... 16
 x_train, x_test, y_train, y_test = train_test_split(x, y, stratify=y, random_state=0)

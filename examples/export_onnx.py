@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-
 import sae_fast
 
 data = sae_fast.datasets.load_strokes(n_train=2000, n_test=400)

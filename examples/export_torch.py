@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pretrain here, go on in PyTorch, and come back."""
 
-import torch
-
 import sae_fast
+import torch
 
 data = sae_fast.datasets.load_strokes(n_train=2000, n_test=400)
 net = sae_fast.StackedAutoencoder([784, 100, 20], n_classes=10, seed=0, init="he")
@@ -24,4 +23,6 @@ again = sae_fast.StackedAutoencoder.from_torch(module)
 with torch.no_grad():
     classes = module(torch.from_numpy(data.x_test)).argmax(dim=1).numpy()
 print(f"accuracy in PyTorch: {(classes == data.y_test).mean():.3f}")
-print(f"accuracy of the same weights here: {(again.predict(data.x_test) == data.y_test).mean():.3f}")
+print(
+    f"accuracy of the same weights here: {(again.predict(data.x_test) == data.y_test).mean():.3f}"
+)

@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Thread
 
 import numpy as np
-
 import sae_fast
 
 MOST_BYTES = 10_000_000

@@ -19,9 +19,7 @@ for n_in, n_out in ((64, 32), (32, 16)):
     encoders.append(encoder)
     h = encoder(h).__array__()
 
-net = keras.Sequential(
-    [keras.Input((64,)), *encoders, layers.Dense(10, activation="softmax")]
-)
+net = keras.Sequential([keras.Input((64,)), *encoders, layers.Dense(10, activation="softmax")])
 net.compile("adam", "sparse_categorical_crossentropy")
 net.fit(x_train, y_train, batch_size=100, epochs=150, verbose=0)
 

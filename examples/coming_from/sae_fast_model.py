@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The model in sae_fast: 64-32-16-10 on scikit-learn's digits, pretrained and fine-tuned."""
 
+import sae_fast
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-
-import sae_fast
 
 x, y = load_digits(return_X_y=True)
 x_train, x_test, y_train, y_test = train_test_split(x / 16, y, random_state=0)

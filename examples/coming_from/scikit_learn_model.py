@@ -12,8 +12,14 @@ x_train, x_test, y_train, y_test = train_test_split(x / 16, y, random_state=0)
 
 encoders, h = [], x_train
 for units in (32, 16):
-    autoencoder = MLPRegressor((units,), batch_size=100, max_iter=75, tol=0, alpha=0, random_state=0)
-    autoencoder.n_iter_no_change = 75
+    autoencoder = MLPRegressor(
+        hidden_layer_sizes=(units,),
+        batch_size=100,
+        max_iter=75,
+        n_iter_no_change=75,
+        alpha=0,
+        random_state=0,
+    )
     autoencoder.fit(h, h)
     w, b = autoencoder.coefs_[0], autoencoder.intercepts_[0]
     encoders.append((w, b))
