@@ -23,6 +23,5 @@ again = sae_fast.StackedAutoencoder.from_torch(module)
 with torch.no_grad():
     classes = module(torch.from_numpy(data.x_test)).argmax(dim=1).numpy()
 print(f"accuracy in PyTorch: {(classes == data.y_test).mean():.3f}")
-print(
-    f"accuracy of the same weights here: {(again.predict(data.x_test) == data.y_test).mean():.3f}"
-)
+_, accuracy = again.evaluate(data.x_test, data.y_test)
+print(f"accuracy of the same weights here: {accuracy:.3f}")

@@ -13,29 +13,27 @@ x_train, x_test, y_train, y_test = map(
 torch.manual_seed(0)
 
 
-def train(module, steps, loss_of_batch):
+def train(module, inputs, targets, loss_function, epochs):
     optimizer = torch.optim.Adam(module.parameters())
-    step = 0
-    while step < steps:
-        for batch in torch.randperm(len(x_train)).split(100):
-            loss = loss_of_batch(batch)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(inputs)).split(100):
+            loss = loss_function(module(inputs[batch]), targets[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            step += 1
 
 
 encoders, h = [], x_train
 for n_in, n_out in ((64, 32), (32, 16)):
     encoder = nn.Sequential(nn.Linear(n_in, n_out), nn.ReLU())
     autoencoder = nn.Sequential(encoder, nn.Linear(n_out, n_in))
-    train(autoencoder, 1000, lambda batch: ((autoencoder(h[batch]) - h[batch]) ** 2).sum())
+    train(autoencoder, h, h, nn.MSELoss(reduction="sum"), epochs=75)
     encoders.append(encoder)
     with torch.no_grad():
         h = encoder(h)
 
 net = nn.Sequential(*encoders, nn.Linear(16, 10))
-train(net, 2000, lambda batch: nn.functional.cross_entropy(net(x_train[batch]), y_train[batch]))
+train(net, x_train, y_train, nn.CrossEntropyLoss(reduction="sum"), epochs=150)
 
 with torch.no_grad():
     codes = net[:2](x_test)

@@ -33,7 +33,7 @@ for epoch in range(150):
     net.partial_fit(*shuffle(x_train, y_train, random_state=epoch))
 
 codes = x_test
-for w, b in zip(net.coefs_[:2], net.intercepts_[:2]):
+for w, b in zip(net.coefs_[:2], net.intercepts_[:2], strict=True):
     codes = np.maximum(codes @ w + b, 0)
 probabilities = net.predict_proba(x_test)
 
