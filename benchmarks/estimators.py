@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The scikit-learn estimators beside others: classification and anomaly detection on bundled data.
 
-`pip install '.[sklearn]' pyod torch`, then `python benchmarks/estimators.py --output FILE.md` writes
-the tables as a page. Systems take turns on the same splits, each with the settings named in the page; times are of
-one fit (and, for anomalies, the scores), on all threads that the process may use.
+`pip install '.[sklearn]' pyod torch`, then `python benchmarks/estimators.py --output FILE.md`
+writes a page of tables. All systems get the same splits, in turn; times are of one fit (and, for
+anomalies, its scores), on all threads that the process may use.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sae_fast
 import sklearn
 from sae_fast.sklearn import StackedAutoencoderClassifier, StackedAutoencoderTransformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -27,15 +28,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-import sae_fast
-
 DATA = {"digits": load_digits, "breast cancer": load_breast_cancer, "wine": load_wine}
-CODE = 16  # width of every code in anomaly detection
+CODE, STEPS = 16, 1500  # of anomaly detection: width of every code, minibatches
 
 
-def timed(f: Callable[[], Any]) -> tuple[Any, float]:
+def timed(f: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     started = time.perf_counter()
-    value = f()
+    value = f(*arguments)
     return value, time.perf_counter() - started
 
 
@@ -61,7 +60,7 @@ def classify(repeats: int) -> list[list[str]]:
             for kept, aside in folds.split(x, y):
                 for system, classifier in classifiers(repeat).items():
                     model = make_pipeline(StandardScaler(), classifier)
-                    _, seconds = timed(lambda model=model, kept=kept: model.fit(x[kept], y[kept]))
+                    _, seconds = timed(model.fit, x[kept], y[kept])
                     times.setdefault(system, []).append(seconds)
                     scores.setdefault(system, []).append(model.score(x[aside], y[aside]))
         ours, theirs = (statistics.median(times[s]) for s in ("sae_fast", "MLPClassifier"))
@@ -83,7 +82,7 @@ def classify(repeats: int) -> list[list[str]]:
 
 
 def score_ours(x: Any, x_test: Any, seed: int) -> Any:
-    model = StackedAutoencoderTransformer(CODE, steps=1500, random_state=seed)
+    model = StackedAutoencoderTransformer(CODE, steps=STEPS, random_state=seed)
     return model.fit(x).score_samples(x_test)
 
 
@@ -126,9 +125,7 @@ def detect(repeats: int) -> list[list[str]]:
             scaler = MinMaxScaler().fit(x[normal])
             inside, outside = scaler.transform(x[normal]), scaler.transform(x[test])
             for name, score in DETECTORS.items():
-                scores, seconds = timed(
-                    lambda score=score, i=inside, o=outside, r=repeat: score(i, o, r)
-                )
+                scores, seconds = timed(score, inside, outside, repeat)
                 aucs[name].append(roc_auc_score(y[test] == digit, scores))
                 times[name].append(seconds)
     ours = statistics.median(times["sae_fast"])
@@ -149,30 +146,52 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
+PAGE = """# The estimators beside others
+
+Made by `python benchmarks/estimators.py --output docs/estimators.md`, with scikit-learn {sklearn},
+sae_fast {sae_fast} and {threads} threads.
+
+## Classification
+
+Accuracy over five folds of scikit-learn's bundled data sets, {repeats} times with other folds:
+mean and standard deviation over all folds. `StackedAutoencoderClassifier()` and
+`MLPClassifier(max_iter=1000)` behind a `StandardScaler`, every other setting left as it is; both have
+one hidden layer of 100 units. Time is the median of one fit, pretraining included.
+
+{classification}
+## Anomaly detection
+
+The digits, with one class held out: a detector sees three quarters of the other nine and then
+scores what is left of them and all of the tenth. ROC-AUC over {repeats} splits, for each class held
+out and the mean of all; values scaled to 0 ... 1.
+`StackedAutoencoderTransformer({code}, steps={steps}).score_samples` beside `IsolationForest()`, the
+reconstruction error of `PCA({code})`, and pyod's `AutoEncoder()`. Time is the median of one fit and its
+scores.
+
+{detection}"""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="Markdown page to write; else to stdout")
     options = parser.parse_args()
-    page = f"""# The estimators beside others
-
-Made by `python benchmarks/estimators.py --output docs/estimators.md`, with scikit-learn
-{sklearn.__version__} and sae_fast {sae_fast.__version__} on {sae_fast.info()["threads"]} threads.
-
-## Classification
-
-Accuracy over five folds of scikit-learn's bundled data sets, repeated {options.repeats} times with other folds (mean and
-standard deviation over all folds), after `StandardScaler`. `StackedAutoencoderClassifier()` and `MLPClassifier(max_iter=1000)`, all
-other settings the defaults: both have one hidden layer of 100 units. Time is the median of one fit, pretraining included.
-
-{table(["data", "classifier", "accuracy", "ms to fit", "times ours"], classify(options.repeats))}
-## Anomaly detection
-
-Digits, one class held out: trained on three quarters of the other nine, then scored on the rest of them and all of the tenth. ROC-AUC, mean of {options.repeats} splits, for each class held out and over all ten; values scaled to 0 … 1.
-`StackedAutoencoderTransformer({CODE}, steps=1500).score_samples`, `IsolationForest()`, the reconstruction error of `PCA({CODE})`, and pyod's `AutoEncoder()`. Time
-is the median of one fit and its scores.
-
-{table(["detector", "ROC-AUC", *map(str, range(10)), "ms", "times ours"], detect(options.repeats))}"""
+    page = PAGE.format(
+        sklearn=sklearn.__version__,
+        sae_fast=sae_fast.__version__,
+        threads=sae_fast.info()["threads"],
+        repeats=options.repeats,
+        code=CODE,
+        steps=STEPS,
+        classification=table(
+            ["data", "classifier", "accuracy", "ms to fit", "times ours"],
+            classify(options.repeats),
+        ),
+        detection=table(
+            ["detector", "ROC-AUC", *map(str, range(10)), "ms", "times ours"],
+            detect(options.repeats),
+        ),
+    )
     if options.output:
         options.output.write_text(page, encoding="utf-8")
     else:

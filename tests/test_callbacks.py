@@ -74,12 +74,16 @@ def test_the_order_of_calls(data):
     recorder = Recorder(every=3)
     net = StackedAutoencoder(SIZES, 3)
     net.pretrain(x, steps=5, eval_every=4, callbacks=[recorder])
-    layers = [
-        [("start", n, 0), ("step", n, 3), ("evaluation", n, 4), ("step", n, 5)]
-        + [("evaluation", n, 5), ("stop", n, 5, type(None)), ("layer end", n, 5)]
-        for n in (1, 2)
+    expected = [
+        ("start", 0),
+        ("step", 3),
+        ("evaluation", 4),
+        ("step", 5),
+        ("evaluation", 5),
+        ("stop", 5, type(None)),
+        ("layer end", 5),
     ]
-    assert recorder.calls == layers[0] + layers[1]
+    assert recorder.calls == [(kind, n, *rest) for n in (1, 2) for kind, *rest in expected]
     recorder.calls.clear()
     net.finetune(x, y, steps=3, eval_set=(x, y), callbacks=[recorder])
     assert recorder.calls == [
@@ -211,9 +215,7 @@ class TestEarlyStopping:
             losses = [9, 8, 7, 6.5, 6, 5.5, 5, 4, 3, 2]
         self.scripted(monkeypatch, losses)
         stopping = EarlyStopping(patience=patience, min_delta=min_delta)
-        history = Autoencoder(12, 5).fit(
-            data[0], steps=10, eval_every=1, callbacks=[stopping]
-        )
+        history = Autoencoder(12, 5).fit(data[0], steps=10, eval_every=1, callbacks=[stopping])
         assert history.steps[-1] == last
         assert stopping.best_step == best
         assert stopping.best == losses[best - 1]
@@ -291,7 +293,9 @@ class TestJsonLinesLog:
         events = ["start", "evaluation", "evaluation", "stop", "layer_end"]
         assert [line["event"] for line in lines] == 2 * events + ["start", "evaluation", "stop"]
         evaluations = [line for line in lines if line["event"] == "evaluation"]
-        assert [line["loss"] for line in evaluations] == sum((h.loss for h in histories), [])
+        assert [line["loss"] for line in evaluations] == [
+            loss for history in histories for loss in history.loss
+        ]
         assert evaluations[-1]["accuracy"] == histories[-1].accuracy[0]
         assert [line["layer"] for line in evaluations] == [1, 1, 2, 2, None]
         stops = [line for line in lines if line["event"] == "stop"]
@@ -301,9 +305,7 @@ class TestJsonLinesLog:
     def test_the_error_is_in_it(self, data, tmp_path):
         log = JsonLinesLog(tmp_path / "log.jsonl")
         with pytest.raises(LookupError):
-            Autoencoder(12, 5).fit(
-                data[0], steps=2, callbacks=[log, Fails("on_evaluation", 1)]
-            )
+            Autoencoder(12, 5).fit(data[0], steps=2, callbacks=[log, Fails("on_evaluation", 1)])
         assert self.read(log.path)[-1]["error"] == 'LookupError("a user\'s mistake")'
 
     def test_a_path_that_cannot_be_written(self, data, tmp_path):
@@ -335,7 +337,7 @@ class TestCheckpoint:
         with pytest.raises(DataError, match="every: expected an integer of at least 1, got 0"):
             Checkpoint(tmp_path / "a", every=0)
         for path in ("{epoch}", "{}", "{step.real.x}", "{"):
-            with pytest.raises(DataError, match="path: expected no fields but {layer} and {step}"):
+            with pytest.raises(DataError, match=r"path: expected no fields but \{layer\} and"):
                 Checkpoint(path)
 
 

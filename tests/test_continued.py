@@ -53,9 +53,7 @@ def test_without_continued_moments_are_fresh(data):
 
 
 def test_moments_of_another_network():
-    networks = [
-        _core.Network_float32([n, 3], [_core.Activation.identity]) for n in (5, 500)
-    ]
+    networks = [_core.Network_float32([n, 3], [_core.Activation.identity]) for n in (5, 500)]
     x = _core.Input_float32(
         np.ones((4, 5), np.float32), scale=1.0, layout=_core.Layout.dense, n_threads=1
     )

@@ -18,6 +18,9 @@ MODULES = sorted(
     and not module.name.endswith("__main__")
 )
 
+#: Packages that examples may need and the package does not: without one, what names it is skipped.
+OPTIONAL = {"torch": "torch", "export_onnx": "onnx", "onnxruntime": "onnxruntime"}
+
 
 def examples(name):
     finder = doctest.DocTestFinder(exclude_empty=True)
@@ -29,13 +32,18 @@ def test_there_are_modules_and_examples():
     assert sum(len(examples(name)) for name in MODULES) >= 10
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if examples(name)])
-def test_examples(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "test",
+    [pytest.param(test, id=test.name) for name in MODULES for test in examples(name)],
+)
+def test_examples(test, tmp_path, monkeypatch):
+    for word, package in OPTIONAL.items():
+        if any(word in example.source for example in test.examples):
+            pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)  # in case an example writes
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    for test in examples(name):
-        runner.run(test, out=report.append)
+    runner.run(test, out=report.append)
     assert runner.summarize(verbose=False).failed == 0, "".join(report)
 
 
@@ -48,6 +56,10 @@ def test_examples(name, tmp_path, monkeypatch):
         "run_reconstruction",
         "info",
         "load",
+        "Autoencoder.from_torch",
+        "StackedAutoencoder.export_onnx",
+        "StackedAutoencoder.from_torch",
+        "StackedAutoencoder.to_torch",
         "ArmResult",
         *(f"datasets.{name}" for name in datasets.__all__ if name[0].islower()),
     ],

@@ -222,6 +222,8 @@ def test_who_imports_what(name):
         if top == "matplotlib":
             assert when == "typing" or (when == "call" and name == "plot.py")
             assert module != "matplotlib.pyplot"
+        if top in ("onnx", "torch"):
+            assert when == "typing" or (when == "call" and name == "exchange.py")
         if top in ("socket", "urllib", "http", "ssl"):
             assert name == "datasets/download.py"
         if module == "sae_fast.cli":
@@ -280,7 +282,8 @@ def test_importing_loads_the_core_alone():
     """What is not used costs nothing: NumPy comes with the first name that needs it."""
     code = (
         "import sys, sae_fast\n"
-        "print(*(name for name in ('numpy', 'tqdm', 'matplotlib', 'sklearn', 'safetensors')"
+        "print(*(name for name in ('numpy', 'tqdm', 'matplotlib', 'sklearn', 'safetensors', 'onnx',"
+        " 'torch')"
         " if name in sys.modules))\n"
         "ours = [name for name in sys.modules if name.startswith('sae_fast')]\n"
         "print(*sorted(name for name in ours if not name.startswith('sae_fast._core.')))\n"

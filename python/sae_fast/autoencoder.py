@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from . import _core
 from .callbacks import Callback, CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
+from .model import Layer, Model, Part
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
@@ -27,6 +27,9 @@ from .validation import (
     check_width,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 #: Standard deviation of the article's initial weights.
 STDDEV = 0.01
 
@@ -38,7 +41,7 @@ def draw_weights(
     return stddev * generator(seed, purpose, layer).standard_normal((n_in, n_out))
 
 
-class Autoencoder:
+class Autoencoder(Model):
     """An autoencoder with one hidden layer of ReLU units and a linear, untied decoder.
 
     ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``. The loss of a batch
@@ -141,6 +144,7 @@ class Autoencoder:
     @n_threads.setter
     def n_threads(self, n_threads: int | None) -> None:
         self._n_threads = resolve_threads(n_threads)
+        self._asked_threads = n_threads
 
     def _input(self, name: str, x: Any, n_features: int, scale: float | None = None) -> Any:
         return as_input(
@@ -214,6 +218,7 @@ class Autoencoder:
             steps_done=steps_done(self, continued),
         )
         watching = as_callbacks(callbacks, progress)
+        self.scale = scale
         return self._train(data, objective, schedule, watching, continued).history
 
     def _train(
@@ -259,7 +264,7 @@ class Autoencoder:
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
-        return self._predict(self._input("x", x, self.n_features, scale), 0, 1)
+        return self._predict(self._samples(x, scale), 0, 1)
 
     def decode(self, code: Any) -> NDArray[Any]:
         """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features)."""
@@ -267,11 +272,11 @@ class Autoencoder:
 
     def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return ``decode(encode(x))``, shape (n_samples, n_features)."""
-        return self._predict(self._input("x", x, self.n_features, scale), 0, 2)
+        return self._predict(self._samples(x, scale), 0, 2)
 
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
-        data = self._input("x", x, self.n_features, scale)
+        data = self._samples(x, scale)
         objective = Objective("squared_error")
         loss, _ = objective.evaluate(self._network, data, None, self.n_threads)
         return loss / float(data.n_samples * data.n_features)
@@ -281,19 +286,85 @@ class Autoencoder:
 
         The larger, the less a sample is like what the autoencoder was trained on.
         """
-        data = self._input("x", x, self.n_features, scale)
+        data = self._samples(x, scale)
         return squared_errors(self._network, data, self.n_threads)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are zero on every sample of `x`."""
-        data = self._input("x", x, self.n_features, scale)
+        data = self._samples(x, scale)
         return int(self._network.count_dead_units(data, n_threads=self.n_threads)[0])
 
-    def save(self, path: str | Path) -> Path:
-        """Write the autoencoder to a safetensors file; see :func:`sae_fast.load`."""
-        from .model_file import save
+    def _part(self, part: str | None) -> Part:
+        choices = ("encoder", "reconstruction")
+        part = check_choice("part", choices[-1] if part is None else part, choices)
+        p = self.parameters
+        layers = [Layer(p["W_enc"], p["b_enc"], True), Layer(p["W_dec"], p["b_dec"], False)]
+        return Part(part, layers[:1] if part == "encoder" else layers)
 
-        return save(self, path)
+    @classmethod
+    def from_torch(
+        cls,
+        module: torch.nn.Sequential,
+        *,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        n_threads: int | None = None,
+    ) -> Autoencoder:
+        """Return an autoencoder with copies of the parameters of a PyTorch module.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            ``Linear``, ``ReLU``, ``Linear`` back to the width of the input, nested or not;
+            float32 or float64.
+        weight_decay, seed, n_threads
+            As for the constructor.
+
+        Raises
+        ------
+        DataError
+            If the module is something else; the message names the layer.
+        ImportError
+            If the package torch is not installed.
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> from torch import nn
+        >>> module = nn.Sequential(nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 8))
+        >>> sae_fast.Autoencoder.from_torch(module).n_hidden
+        3
+        """
+        from .exchange import from_torch
+
+        source = from_torch(module)
+        first, last = source.layers[0].w, source.layers[-1].w
+        if (
+            [layer.relu for layer in source.layers] != [True, False]
+            or source.softmax
+            or first.shape != last.T.shape
+        ):
+            raise DataError(
+                f"module: expected Linear, ReLU, Linear back to the {len(first)} in_features of "
+                f"the first, got {module}"
+            )
+        encoder, decoder = source.layers
+        n_features, n_hidden = first.shape
+        autoencoder = cls(
+            n_features,
+            n_hidden,
+            weight_decay=weight_decay,
+            seed=seed,
+            dtype=encoder.w.dtype.name,
+            n_threads=n_threads,
+        )
+        autoencoder.parameters = {
+            "W_enc": encoder.w,
+            "b_enc": encoder.b,
+            "W_dec": decoder.w,
+            "b_dec": decoder.b,
+        }
+        return autoencoder
 
 
 def replaced_parameters(

@@ -157,6 +157,7 @@ def run_experiment(
         "eval_every": eval_every,
         "callbacks": [_Cancellation(cancelled)],
         "progress": not quiet,
+        "scale": data.scale,
     }
     models = {
         arm: StackedAutoencoder(
@@ -279,6 +280,7 @@ def run_reconstruction(
         batch_size=batch_size,
         learning_rate=learning_rate,
         eval_every=eval_every,
+        scale=data.scale,
         progress=not quiet,
     )
     sizes = (autoencoder.n_features, units)

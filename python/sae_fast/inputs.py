@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _core
 from .errors import DataError
-from .validation import check_array, check_float
+from .validation import check_array, check_scale
 
 Input = _core.Input_float32 | _core.Input_float64
 
@@ -41,18 +41,17 @@ def core_class(name: str, dtype: str) -> Any:
     return getattr(_core, f"{name}_{dtype}")
 
 
-def _check_scale(name: str, stored: np.dtype[Any], scale: float | None, dtype: str) -> float:
+def _factor(
+    name: str, stored: np.dtype[Any], scale: float | None, default: float | None, dtype: str
+) -> float:
     if stored == np.uint8:
+        scale = default if scale is None else scale
         if scale is None:
             raise DataError(
                 f"{name}: uint8 needs scale=, the value of one step of a pixel (1/255 for the "
                 "range 0 to 1), got none"
             )
-        factor = check_float("scale", scale, positive=True)
-        limits = np.finfo(dtype)
-        if not float(limits.tiny) <= factor <= float(limits.max) / 255:
-            raise DataError(f"scale: expected a factor that {dtype} can hold, got {scale!r}")
-        return factor
+        return check_scale(scale, dtype)
     if scale is not None:
         raise DataError(f"scale: expected None with {name} of dtype {stored}, got {scale!r}")
     return 1.0
@@ -66,6 +65,7 @@ def as_input(
     dtype: str,
     n_threads: int,
     scale: float | None = None,
+    default_scale: float | None = None,
 ) -> Any:
     """Return the core's input for `x`, shape (n_samples, n_features).
 
@@ -81,6 +81,8 @@ def as_input(
     n_threads : int
     scale : float or None
         Factor for uint8 values; None for all other types.
+    default_scale : float or None
+        Factor for uint8 values where `scale` is None; has no influence on other types.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def as_input(
     if scale is None and _is_plain(x, n_features):
         factor, sparse = 1.0, False
     else:
-        x, factor, sparse = _checked(name, x, n_features, scale, dtype)
+        x, factor, sparse = _checked(name, x, n_features, scale, default_scale, dtype)
     try:
         if sparse:
             return _from_sparse(input_class, x, factor, n_threads)
@@ -118,7 +120,12 @@ def _is_plain(x: Any, n_features: int) -> bool:
 
 
 def _checked(
-    name: str, x: Any, n_features: int, scale: float | None, dtype: str
+    name: str,
+    x: Any,
+    n_features: int,
+    scale: float | None,
+    default_scale: float | None,
+    dtype: str,
 ) -> tuple[Any, float, bool]:
     """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")
@@ -136,7 +143,7 @@ def _checked(
         raise DataError(
             f"{name}: expected float32, float64, or uint8 with scale=, got dtype {x.dtype}"
         )
-    factor = _check_scale(name, x.dtype, scale, dtype)
+    factor = _factor(name, x.dtype, scale, default_scale, dtype)
     if not sparse:
         if not x.dtype.isnative or any(step % x.itemsize for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))

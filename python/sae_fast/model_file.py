@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Models as safetensors files: arrays and a JSON header, nothing that could execute.
 
-The header's `sae_fast` entry says what the arrays are; a file that does not fit it is refused.
+The header's `sae_fast` entry says what the arrays are, and has a checksum of the whole file; a file
+that does not fit either is refused. Pickles hold the same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import DataError, ModelFileError
+import numpy as np
+
+from .errors import DataError, DivergenceError, ModelFileError
 from .validation import check_int, check_path, check_sizes
 
 if TYPE_CHECKING:
@@ -22,15 +26,18 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+_BLANK = "0" * hashlib.sha256().digest_size * 2
+_BEFORE_CHECKSUM = rb'\"sha256\": \"'  # JSON in JSON; in a label the quotes are escaped again
+
 
 def _describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
-    """Say what a constructor needs to build this model again."""
+    """Say what the model is, beside its parameters."""
     from .stacked import StackedAutoencoder
 
     if isinstance(model, StackedAutoencoder):
         return {
-            "class": "StackedAutoencoder",
-            "arguments": {
+            "architecture": {
+                "class": "StackedAutoencoder",
                 "sizes": list(model.sizes),
                 "n_classes": model.n_classes,
                 "seed": model.seed,
@@ -38,10 +45,12 @@ def _describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
                 "dtype": model.dtype,
             },
             "pretrained": model.pretrained,
+            "scale": model.scale,
+            "classes": model.classes,
         }
     return {
-        "class": "Autoencoder",
-        "arguments": {
+        "architecture": {
+            "class": "Autoencoder",
             "n_features": model.n_features,
             "n_hidden": model.n_hidden,
             "weight_decay": model.weight_decay,
@@ -49,6 +58,7 @@ def _describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
             "dtype": model.dtype,
             "layer": model.layer,
         },
+        "scale": model.scale,
     }
 
 
@@ -62,15 +72,44 @@ def _arrays(model: Any) -> dict[str, Any]:
     return values
 
 
-def save(model: Any, path: str | Path) -> Path:
-    """Write a model to `path`, by way of a temporary name, and return the path."""
-    from safetensors.numpy import save as to_bytes
+def _checksum(data: bytes) -> tuple[int, bytes]:
+    """Return where the checksum of a file begins, and the SHA-256 of all bytes but its own."""
+    at = data.find(_BEFORE_CHECKSUM)
+    if at < 0:
+        raise DataError("no checksum in its header")
+    at += len(_BEFORE_CHECKSUM)
+    digest = hashlib.sha256(memoryview(data)[:at])
+    digest.update(memoryview(data)[at + len(_BLANK) :])
+    return at, digest.hexdigest().encode()
 
+
+def to_bytes(model: Any) -> bytes:
+    """Return the file of a model; DivergenceError if a parameter is not finite."""
+    from safetensors.numpy import save
+
+    from . import __version__
+
+    arrays = _arrays(model)
+    for name, value in arrays.items():
+        if not np.isfinite(value).all():
+            raise DivergenceError(f"save: expected finite parameters, got NaN or infinity in {name}")
+    description = {
+        "sha256": _BLANK,
+        "format": FORMAT,
+        "version": __version__,
+        **_describe(model),
+    }
+    data: bytes = save(arrays, metadata={"sae_fast": json.dumps(description)})
+    at, digest = _checksum(data)
+    return b"".join((data[:at], digest, data[at + len(digest) :]))
+
+
+def write_file(path: str | Path, data: bytes) -> Path:
+    """Write a file by way of a temporary name, so that it is never half there; return its path."""
     path = check_path("path", path)
-    header = {"sae_fast": json.dumps({"format": FORMAT, **_describe(model)})}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(to_bytes(_arrays(model), metadata=header))
+        temporary.write_bytes(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -78,7 +117,10 @@ def save(model: Any, path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
-    """Read a model that `save` wrote.
+    """Read a model that `save` wrote: this release, or an older one.
+
+    Nothing in a file is executed, and no memory is taken for what it merely promises. Adam's
+    moments do not travel: training goes on from the parameters, with fresh ones.
 
     Parameters
     ----------
@@ -93,7 +135,7 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
     OSError
         If the file cannot be read.
     ModelFileError
-        If it is damaged, or not one of ours.
+        If it is damaged, was altered, or is not one of ours.
 
     Examples
     --------
@@ -104,62 +146,86 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
     >>> model.n_hidden
     3
     """
-    from safetensors import SafetensorError, safe_open
-
     path = check_path("path", path)
-    with path.open("rb"):
-        pass  # Python's own error if there is no such file
+    return from_bytes(path.read_bytes(), str(path))
+
+
+def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
+    """Return the model of a file; ModelFileError names its `source`."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
     try:
-        with safe_open(path, framework="numpy") as file:
-            description = json.loads((file.metadata() or {}).get("sae_fast", "null"))
-            if not isinstance(description, dict) or description.get("format") != FORMAT:
-                raise DataError(f"no sae_fast entry of format {FORMAT} in its header")
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            model = _build(description, shapes)
-            expected = {name: value.shape for name, value in _arrays(model).items()}
-            if shapes != expected:
-                raise DataError(f"arrays {shapes} instead of {expected}")
-            values = {name: file.get_tensor(name) for name in shapes}
-            for name, value in values.items():
-                if value.dtype != model.dtype:
-                    raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
+        values = load(data)
+        description = _read_description(data)
+        at, digest = _checksum(data)
+        if data[at : at + len(digest)] != digest:
+            raise DataError("bytes that do not fit its checksum: it is damaged or was altered")
+        model = _build(description, values)
+        shapes = {name: value.shape for name, value in values.items()}
+        expected = {name: value.shape for name, value in _arrays(model).items()}
+        if shapes != expected:
+            raise DataError(f"arrays {shapes} instead of {expected}")
+        for name, value in values.items():
+            if value.dtype != model.dtype:
+                raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
         model.parameters = {name: values[name] for name in model.parameters}
         if getattr(model, "pretrained", False):
             for autoencoder in model.autoencoders:
                 autoencoder.parameters = {
                     name: values[f"{name}{autoencoder.layer}"] for name in autoencoder.parameters
                 }
+        model.scale = description["scale"]
+        if hasattr(model, "classes"):
+            model.classes = description["classes"]
     except (
         SafetensorError,
         ValueError,
         KeyError,
         TypeError,
+        AttributeError,
         OverflowError,
         RecursionError,
     ) as error:
-        raise ModelFileError(f"{path}: expected a model of sae_fast, got {error}") from error
+        raise ModelFileError(f"{source}: expected a model of sae_fast, got {error}") from error
     return model  # type: ignore[no-any-return]
 
 
-def _build(description: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> Any:
+def _read_description(data: bytes) -> dict[str, Any]:
+    """Return the `sae_fast` entry of a safetensors file's header, if this release can read it."""
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    description = json.loads(metadata.get("sae_fast", "null"))
+    if not isinstance(description, dict):
+        raise DataError("no sae_fast entry in its header")
+    if description.get("format") != FORMAT:
+        raise DataError(
+            f"format {description.get('format')!r} of release {description.get('version')!r}, "
+            f"where this release reads format {FORMAT}"
+        )
+    return description
+
+
+def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
     """Build the described model, unless it would be larger than what the file holds."""
     from .autoencoder import Autoencoder
     from .stacked import StackedAutoencoder
 
-    arguments = description["arguments"]
-    if description["class"] == "StackedAutoencoder":
+    arguments = dict(description["architecture"])
+    kind = arguments.pop("class")
+    if kind == "StackedAutoencoder":
         n_classes = arguments["n_classes"]
         widths = [*check_sizes("sizes", arguments["sizes"]), *([n_classes] if n_classes else [])]
-    elif description["class"] == "Autoencoder":
+    elif kind == "Autoencoder":
         widths = [arguments["n_features"], arguments["n_hidden"], arguments["n_features"]]
     else:
-        raise DataError(f"class {description['class']!r}")
+        raise DataError(f"class {kind!r}")
     widths = [check_int("width", width, 1) for width in widths]
     promised = sum(a * b for a, b in itertools.pairwise(widths))
-    held = sum(math.prod(shape) for shape in shapes.values())
+    held = sum(value.size for value in values.values())
     if promised > held:
         raise DataError(f"{held} numbers where its header promises {promised} weights")
-    if description["class"] == "Autoencoder":
+    if kind == "Autoencoder":
         return Autoencoder(**arguments)
     model = StackedAutoencoder(**arguments)
     model.pretrained = description["pretrained"] is True

@@ -52,6 +52,8 @@ UNLABELLED = -1
 class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: from their parameters and X to a network and its input."""
 
+    network_: StackedAutoencoder
+
     def _units(self) -> tuple[int, ...]:
         units = self.units
         return check_sizes("units", units if isinstance(units, (list, tuple)) else [units])
@@ -84,7 +86,7 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _pretrain(self, X: Any, steps: Any, learning_rate: Any, **options: Any) -> list[History]:
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
-        return self.network_.pretrain(
+        histories: list[History] = self.network_.pretrain(
             X,
             steps=steps,
             learning_rate=learning_rate,
@@ -96,6 +98,7 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
             progress=bool(self.verbose),
             **options,
         )
+        return histories
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -267,7 +270,7 @@ class StackedAutoencoderTransformer(
     def _n_features_out(self) -> int:
         return self.network_.n_hidden
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Any:  # noqa: D105 (scikit-learn's own)
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = [self.dtype]
         return tags
@@ -425,7 +428,7 @@ class StackedAutoencoderClassifier(
             )
             X, y, sample_weight = (a[sample_weight > 0] for a in (X, y, sample_weight))
             if X.shape[0] == 0:
-                raise DataError("sample_weight: expected some above 0, got none")
+                raise DataError("sample_weight: expected some weight above zero, got none")
         self.network_ = self._build(len(self.classes_))
         if any(pretrain_steps):
             self.histories_ = self._pretrain(X, pretrain_steps, rates)
@@ -485,7 +488,7 @@ class StackedAutoencoderClassifier(
             X, y = X[labelled], y[labelled]
             sample_weight = None if sample_weight is None else sample_weight[labelled]
         if X.shape[0] == 0:
-            raise DataError("y: expected some labelled rows with a weight above 0, got none")
+            raise DataError("y: expected some labelled rows with a weight above zero, got none")
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if (self.classes_[codes] != y).any():
             unknown = sorted(set(np.asarray(y).tolist()) - set(self.classes_.tolist()))

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from .autoencoder import STDDEV, Autoencoder, draw_weights, replaced_parameters
 from .callbacks import CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
+from .model import Layer, Model, Part
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
@@ -23,6 +23,7 @@ from .training import Objective, Schedule, squared_errors, start_moments, steps_
 from .validation import (
     check_array,
     check_choice,
+    check_classes,
     check_labels,
     check_sample_weight,
     check_seed,
@@ -31,8 +32,11 @@ from .validation import (
     per_layer,
 )
 
+if TYPE_CHECKING:
+    import torch
 
-class StackedAutoencoder:
+
+class StackedAutoencoder(Model):
     """A network of ReLU layers with a softmax on top, whose layers can be pretrained one by one.
 
     Parameters
@@ -94,11 +98,13 @@ class StackedAutoencoder:
         self.sizes = check_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
+        self.n_features = self.sizes[0]
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
         self.seed = check_seed(seed)
         self.init = check_choice("init", init, ("normal", "he"))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
+        self._classes: list[int] | list[str] | None = None
         self.autoencoders = tuple(
             Autoencoder(n_in, n_out, seed=seed, dtype=dtype, layer=layer)
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
@@ -125,8 +131,34 @@ class StackedAutoencoder:
     @n_threads.setter
     def n_threads(self, n_threads: int | None) -> None:
         self._n_threads = resolve_threads(n_threads)
+        self._asked_threads = n_threads
         for autoencoder in self.autoencoders:
-            autoencoder.n_threads = self._n_threads
+            autoencoder.n_threads = n_threads
+
+    @property
+    def scale(self) -> float | None:
+        """As of any model, here and in the first of `autoencoders`."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float | None) -> None:
+        self.autoencoders[0].scale = scale
+        self._scale = self.autoencoders[0].scale
+
+    @property
+    def classes(self) -> list[int] | list[str] | None:
+        """What the classes are called, one name each; None if nobody has said.
+
+        Assignable with `n_classes` different int or str; DataError if it is something else. It
+        travels with the network; `predict` returns numbers all the same.
+        """
+        return None if self._classes is None else self._classes.copy()
+
+    @classes.setter
+    def classes(self, classes: Sequence[int] | Sequence[str] | None) -> None:
+        if classes is not None:
+            classes = check_classes("classes", classes, self._check_classes())
+        self._classes = classes
 
     @property
     def n_layers(self) -> int:
@@ -245,6 +277,7 @@ class StackedAutoencoder:
                 strict=True,
             )
         ]
+        self.scale = scale
         histories = []
         for layer, (autoencoder, objective, schedule) in enumerate(
             zip(self.autoencoders, objectives, schedules, strict=True)
@@ -358,6 +391,7 @@ class StackedAutoencoder:
             order=SampleOrder(data.n_samples, self.seed, Purpose.FINETUNE_ORDER),
             steps_done=steps_done(self, continued),
         )
+        self.scale = scale
         training = Training(self, title, None, schedule.steps, evaluates=evaluate is not None)
         trainer = objective.trainer(
             self._network,
@@ -381,7 +415,7 @@ class StackedAutoencoder:
 
     def _predict(self, x: Any, scale: float | None, last_layer: int) -> NDArray[Any]:
         out: NDArray[Any] = self._network.predict(
-            self._input("x", x, scale),
+            self._samples(x, scale),
             first_layer=0,
             last_layer=last_layer,
             softmax=last_layer > self.n_layers,
@@ -398,21 +432,33 @@ class StackedAutoencoder:
         """Width of the last hidden layer: of what `encode` returns."""
         return self.sizes[-1]
 
-    def _reconstructor(self, caller: str) -> Any:
-        """Build the core's network that goes up all autoencoders and down again."""
+    def _part(self, part: str | None) -> Part:
+        whole = "reconstruction" if self.n_classes is None else "classifier"
+        choices = ("encoder", "reconstruction", "classifier")
+        part = check_choice("part", whole if part is None else part, choices)
+        if part == "reconstruction":
+            return self._reconstruction("part 'reconstruction'")
+        n_layers = self.n_layers
+        if part == "classifier":
+            self._check_classes()
+            n_layers += 1
+        layers = [
+            Layer(*self._network.get_parameters(layer), relu=layer < self.n_layers)
+            for layer in range(n_layers)
+        ]
+        return Part(part, layers, softmax=part == "classifier")
+
+    def _reconstruction(self, caller: str) -> Part:
+        """Go up all autoencoders and down again."""
         if not self.pretrained:
             raise DataError(f"{caller}: expected a pretrained network; call pretrain() first")
         parameters = [autoencoder.parameters for autoencoder in self.autoencoders]
-        layers = [(p["W_enc"], p["b_enc"]) for p in parameters]
-        layers += [(p["W_dec"], p["b_dec"]) for p in reversed(parameters)]
-        network = core_network(
-            self.dtype,
-            [*self.sizes, *reversed(self.sizes[:-1])],
-            [_core.Activation.relu] * self.n_layers + [_core.Activation.identity] * self.n_layers,
-        )
-        for layer, (w, b) in enumerate(layers):
-            network.set_parameters(layer, w, b)
-        return network
+        layers = [Layer(p["W_enc"], p["b_enc"], True) for p in parameters]
+        layers += [Layer(p["W_dec"], p["b_dec"], False) for p in reversed(parameters)]
+        return Part("reconstruction", layers)
+
+    def _reconstructor(self, caller: str) -> Any:
+        return self._reconstruction(caller).network(self.dtype)
 
     def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return `x` through all autoencoders and back, shape (n_samples, n_features).
@@ -427,7 +473,7 @@ class StackedAutoencoder:
         """
         network = self._reconstructor("reconstruct")
         out: NDArray[Any] = network.predict(
-            self._input("x", x, scale),
+            self._samples(x, scale),
             first_layer=0,
             last_layer=2 * self.n_layers,
             softmax=False,
@@ -437,7 +483,7 @@ class StackedAutoencoder:
 
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
-        data = self._input("x", x, scale)
+        data = self._samples(x, scale)
         objective = Objective("squared_error")
         network = self._reconstructor("reconstruction_error")
         loss, _ = objective.evaluate(network, data, None, self.n_threads)
@@ -471,7 +517,7 @@ class StackedAutoencoder:
 
         What `reconstruct` leaves: the larger, the less a sample is like those of `pretrain`.
         """
-        data = self._input("x", x, scale)
+        data = self._samples(x, scale)
         return squared_errors(self._reconstructor("score_samples"), data, self.n_threads)
 
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
@@ -483,7 +529,7 @@ class StackedAutoencoder:
         """Return the most probable class of each sample, shape (n_samples,)."""
         self._check_classes()
         classes: NDArray[np.int64] = self._network.classify(
-            self._input("x", x, scale), n_threads=self.n_threads
+            self._samples(x, scale), n_threads=self.n_threads
         )
         return classes
 
@@ -492,18 +538,63 @@ class StackedAutoencoder:
     ) -> tuple[float, float]:
         """Return the loss summed over the samples, and the share that is classified right."""
         check_choice("loss", loss, ("article", "cross_entropy"))
-        data = self._input("x", x, scale)
+        data = self._samples(x, scale)
         labels = check_labels("y", y, data.n_samples, self._check_classes())
         return Objective(loss).evaluate(self._network, data, labels, self.n_threads)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are zero on every sample of `x`."""
-        data = self._input("x", x, scale)
+        data = self._samples(x, scale)
         dead: list[int] = self._network.count_dead_units(data, n_threads=self.n_threads)
         return dead[: self.n_layers]
 
-    def save(self, path: str | Path) -> Path:
-        """Write the network to a safetensors file; see :func:`sae_fast.load`."""
-        from .model_file import save
+    @classmethod
+    def from_torch(
+        cls, module: torch.nn.Sequential, *, seed: int = 0, n_threads: int | None = None
+    ) -> StackedAutoencoder:
+        """Return a network with copies of the parameters of a PyTorch module.
 
-        return save(self, path)
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            ``Linear`` and ``ReLU`` in turn, float32 or float64, nested or not. A ``Linear`` without
+            ReLU at the end, with or without ``Softmax`` or ``LogSoftmax``, is the softmax layer;
+            without one, the network has no classes.
+        seed, n_threads
+            As for the constructor.
+
+        Raises
+        ------
+        DataError
+            If the module is something else; the message names the layer.
+        ImportError
+            If the package torch is not installed.
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> from torch import nn
+        >>> module = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+        >>> net = sae_fast.StackedAutoencoder.from_torch(module)
+        >>> net.sizes, net.n_classes
+        ((8, 5), 3)
+        """
+        from .exchange import from_torch
+
+        layers = from_torch(module).layers
+        for number, layer in enumerate(layers[:-1], start=1):
+            if not layer.relu:
+                raise DataError(
+                    f"module: expected a ReLU after each Linear but the last, got none after "
+                    f"number {number} of {len(layers)}"
+                )
+        sizes = [len(layers[0].w), *(len(layer.b) for layer in layers)]
+        n_classes = None if layers[-1].relu else sizes.pop()
+        net = cls(
+            sizes, n_classes, seed=seed, dtype=layers[0].w.dtype.name, n_threads=n_threads
+        )
+        values: dict[str, Any] = {}
+        for number, layer in enumerate(layers, start=1):
+            values[f"W{number}"], values[f"b{number}"] = layer.w, layer.b
+        net.parameters = values
+        return net

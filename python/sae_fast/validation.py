@@ -63,6 +63,15 @@ def check_float(name: str, value: object, *, positive: bool) -> float:
     return number
 
 
+def check_scale(scale: object, dtype: str) -> float:
+    """Return the value of one step of uint8 data as a float that `dtype` can hold, or raise."""
+    factor = check_float("scale", scale, positive=True)
+    limits = np.finfo(dtype)
+    if not float(limits.tiny) <= factor <= float(limits.max) / 255:
+        raise DataError(f"scale: expected a factor that {dtype} can hold, got {scale!r}")
+    return factor
+
+
 def check_path(name: str, value: object) -> Path:
     """Return `value` as a path, or raise DataError if it is none."""
     try:
@@ -124,9 +133,23 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
     return np.require(y, np.int64, ("C", "A"))
 
 
-def check_sample_weight(
-    name: str, weights: Any, n_samples: int, dtype: str
-) -> NDArray[Any]:
+def check_classes(name: str, classes: Any, n_classes: int) -> list[int] | list[str]:
+    """Return names of classes as a list of n_classes different int or str, or raise DataError."""
+    if isinstance(classes, np.ndarray):
+        classes = classes.tolist()
+    if isinstance(classes, (str, bytes)) or not isinstance(classes, Sequence):
+        raise DataError(f"{name}: expected a sequence of int or str, got {classes!r}")
+    if len(classes) != n_classes:
+        raise DataError(f"{name}: expected {n_classes} of them, n_classes, got {len(classes)}")
+    found = [label.item() if isinstance(label, np.generic) else label for label in classes]
+    if {type(label) for label in found} not in ({int}, {str}):
+        raise DataError(f"{name}: expected all int or all str, got {classes!r}")
+    if len(set(found)) != len(found):
+        raise DataError(f"{name}: expected all different, got {classes!r}")
+    return found
+
+
+def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> NDArray[Any]:
     """Return weights, shape (n_samples,), as finite numbers of at least 0, or raise DataError."""
     weights = check_array(name, weights)
     if weights.shape != (n_samples,):

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What both models share: the scale of their data, their parts, and the ways they travel.
+
+A part is the list of layers between the samples and one output of a model. The core's network, the
+ONNX graph and the PyTorch module of a part are all built from that list.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from . import _core
+from .inputs import as_input, core_network
+from .validation import check_scale
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Layer(NamedTuple):
+    """One dense layer: ``x w + b``, or ``relu(x w + b)``."""
+
+    w: NDArray[Any]  # (n_in, n_out)
+    b: NDArray[Any]  # (n_out,)
+    relu: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The layers from the samples to one output of a model, with or without a softmax on top."""
+
+    name: str
+    layers: Sequence[Layer]
+    softmax: bool = False
+
+    def network(self, dtype: str) -> Any:
+        """Return the layers as a network of the core, which knows no softmax."""
+        network = core_network(
+            dtype,
+            [len(self.layers[0].w), *(len(layer.b) for layer in self.layers)],
+            [
+                _core.Activation.relu if layer.relu else _core.Activation.identity
+                for layer in self.layers
+            ],
+        )
+        for i, layer in enumerate(self.layers):
+            network.set_parameters(i, layer.w, layer.b)
+        return network
+
+
+class Model:
+    """Base of :class:`Autoencoder` and :class:`StackedAutoencoder`."""
+
+    n_features: int
+    n_threads: Any
+    dtype: str
+    _scale: float | None = None
+    _asked_threads: int | None = None
+
+    @property
+    def scale(self) -> float | None:
+        """The `scale` of the latest training: how uint8 samples are read where none is given.
+
+        None if that was a training without uint8. Assignable; it travels with the model.
+        """
+        return self._scale
+
+    @scale.setter
+    def scale(self, scale: float | None) -> None:
+        self._scale = None if scale is None else check_scale(scale, self.dtype)
+
+    def _samples(self, x: Any, scale: float | None) -> Any:
+        """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
+        return as_input(
+            "x",
+            x,
+            self.n_features,
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+            scale=scale,
+            default_scale=self._scale,
+        )
+
+    def _part(self, part: str | None) -> Part:
+        """Return the part of this name, or the whole; DataError if the model has none."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to a safetensors file; see :func:`sae_fast.load`.
+
+        Parameters
+        ----------
+        path : path-like
+            A file that is there already is replaced, at no moment half written.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        DivergenceError
+            If a parameter is NaN or infinite.
+        """
+        from .model_file import to_bytes, write_file
+
+        return write_file(path, to_bytes(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle, or a deep copy, holds: what `save` writes, and the threads."""
+        from .model_file import to_bytes
+
+        return {"model": to_bytes(self), "n_threads": self._asked_threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become the model of a pickle; `n_threads=None` means the threads of this process."""
+        from .model_file import from_bytes
+
+        self.__dict__.update(vars(from_bytes(state["model"], "pickle")))
+        self.n_threads = state["n_threads"]
+
+    def export_onnx(self, path: str | Path, part: str | None = None) -> Path:
+        """Write a part of the model to an ONNX file, for any number of samples.
+
+        Its input ``x`` (n_samples, n_features) is of the model's `dtype`: uint8 data times `scale`.
+        Its output is ``code``, ``reconstruction`` or ``probabilities``. The metadata say ``part``
+        and ``version`` and, as JSON, ``scale`` and ``classes`` where the model has them.
+
+        Parameters
+        ----------
+        path : path-like
+            A file that is there already is replaced, at no moment half written.
+        part : {"encoder", "reconstruction", "classifier"}, optional
+            What :meth:`encode`, :meth:`reconstruct` or ``predict_proba`` compute. Default: the
+            classifier of a network that has classes, else the reconstruction.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DataError
+            If the model has no such part (no classes, or not pretrained), or if it is larger than
+            the 2 GB of an ONNX file.
+        ImportError
+            If the package onnx is not installed: ``pip install 'sae-fast[onnx]'``.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import numpy as np, onnxruntime, sae_fast
+        >>> net = sae_fast.StackedAutoencoder([6, 4, 3], n_classes=2)
+        >>> x = np.random.default_rng(0).random((5, 6), dtype=np.float32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = net.export_onnx(pathlib.Path(folder) / "net.onnx")
+        ...     session = onnxruntime.InferenceSession(path)
+        >>> (probabilities,) = session.run(["probabilities"], {"x": x})
+        >>> bool(np.abs(probabilities - net.predict_proba(x)).max() < 1e-5)
+        True
+        """
+        from .exchange import export_onnx
+
+        return export_onnx(self, path, part)
+
+    def to_torch(self, part: str | None = None) -> torch.nn.Sequential:
+        """Return a part of the model as a PyTorch module of its own copies of the parameters.
+
+        Parameters
+        ----------
+        part : {"encoder", "reconstruction", "classifier"}, optional
+            As in :meth:`export_onnx`.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            ``Linear`` and ``ReLU``, and a ``Softmax`` on top of the classifier, on the CPU and of
+            the model's `dtype`.
+
+        Raises
+        ------
+        DataError
+            If the model has no such part (no classes, or not pretrained).
+        ImportError
+            If the package torch is not installed.
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> sae_fast.Autoencoder(6, 3).to_torch()
+        Sequential(
+          (0): Linear(in_features=6, out_features=3, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=3, out_features=6, bias=True)
+        )
+        """
+        from .exchange import to_torch
+
+        return to_torch(self, part)

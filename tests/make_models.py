@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Writes the model files of a release, and what they compute, for the releases after it to load.
+
+Run once for each release, before it: `python tests/make_models.py` makes `tests/data/models/VERSION`
+with the package that is installed. What earlier releases wrote is never written again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import sae_fast
+from sae_fast import Autoencoder, StackedAutoencoder
+
+FOLDER = Path(__file__).parent / "data" / "models"
+N_FEATURES = 6
+TRAINING = {"steps": 60, "batch_size": 8, "learning_rate": 0.02}
+
+
+def draw() -> tuple[np.ndarray, np.ndarray]:
+    """Uint8 samples of three kinds, and their kinds."""
+    rng = np.random.default_rng(0)
+    y = np.arange(24) % 3
+    x = rng.integers(0, 60, (24, N_FEATURES)) + 150 * (np.arange(N_FEATURES) % 3 == y[:, None])
+    return x.astype(np.uint8), y
+
+
+def models() -> dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]]:
+    """Every kind of model by its file name, and samples for it."""
+    x8, y = draw()
+    x = (x8 / 255).astype(np.float32)
+    found: dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]] = {}
+    for dtype in ("float32", "float64"):
+        ae = Autoencoder(N_FEATURES, 3, weight_decay=0.01, seed=1, dtype=dtype, layer=2)
+        ae.fit(x, **TRAINING)
+        found[f"autoencoder-{dtype}"] = ae, x
+
+    pretrained = StackedAutoencoder([N_FEATURES, 4, 3], 3, seed=2)
+    pretrained.pretrain(x, **TRAINING)
+    found["stack-pretrained"] = pretrained, x
+
+    finetuned = StackedAutoencoder([N_FEATURES, 4, 3], 3, seed=3, init="he", dtype="float64")
+    finetuned.finetune(x, y, **TRAINING)
+    found["stack-finetuned"] = finetuned, x
+
+    classless = StackedAutoencoder([N_FEATURES, 4, 3], seed=2**70)
+    classless.pretrain(x, **TRAINING)
+    found["stack-without-classes"] = classless, x
+
+    whole = StackedAutoencoder([N_FEATURES, 4, 3], 3, seed=4, init="he")
+    whole.pretrain(x8, scale=1 / 255, **TRAINING)
+    whole.finetune(x8, y, scale=1 / 255, **TRAINING)
+    whole.classes = ["Äpfel", "pears", ""]
+    found["stack-scale-classes"] = whole, x8
+    return found
+
+
+def describe(model: Autoencoder | StackedAutoencoder) -> dict[str, object]:
+    """Settings of a model, as JSON types."""
+    names = ["n_features", "n_hidden", "seed", "dtype", "scale"]
+    if isinstance(model, StackedAutoencoder):
+        names += ["sizes", "n_classes", "init", "pretrained", "classes"]
+    else:
+        names += ["weight_decay", "layer"]
+    return json.loads(json.dumps({name: getattr(model, name) for name in names}))
+
+
+def compute(model: Autoencoder | StackedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs of a model for `x`, by the method that computes them."""
+    methods = ["encode"]
+    if getattr(model, "pretrained", True):
+        methods += ["reconstruct", "score_samples"]
+    if getattr(model, "n_classes", None) is not None:
+        methods += ["predict_proba", "predict"]
+    return {method: getattr(model, method)(x) for method in methods}
+
+
+def main() -> None:
+    """Write the files."""
+    folder = FOLDER / sae_fast.__version__
+    folder.mkdir(parents=True)
+    for name, (model, x) in models().items():
+        model.save(folder / f"{name}.safetensors")
+        shown = x[:4]
+        expected = {
+            "class": type(model).__name__,
+            "settings": describe(model),
+            "x": {"dtype": shown.dtype.name, "values": shown.tolist()},
+            "outputs": {key: value.tolist() for key, value in compute(model, shown).items()},
+        }
+        text = json.dumps(expected, indent=1, ensure_ascii=False) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

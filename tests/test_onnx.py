@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""ONNX files: onnxruntime computes from them what the model computes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sae_fast
+from helpers import assert_identical, draw_x, draw_y
+from sae_fast import Autoencoder, DataError, StackedAutoencoder, exchange
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+N_FEATURES = 100
+X, Y = draw_x(1000, N_FEATURES, zeros=0.6), draw_y(1000, 5)
+X8 = (X * 255).astype(np.uint8)
+
+
+def trained(kind, dtype="float32"):
+    if kind == "autoencoder":
+        ae = Autoencoder(N_FEATURES, 12, dtype=dtype)
+        ae.fit(X8, steps=100, batch_size=50, learning_rate=0.01, scale=1 / 255)
+        return ae
+    net = StackedAutoencoder([N_FEATURES, 40, 12], 5, init="he", dtype=dtype)
+    net.pretrain(X, steps=100, batch_size=50, learning_rate=0.01)
+    net.finetune(X, Y, steps=100, batch_size=50, learning_rate=0.01)
+    return net
+
+
+#: Each part with what its output is called, and what computes the same here.
+PARTS = {
+    ("autoencoder", "encoder"): ("code", "encode"),
+    ("autoencoder", "reconstruction"): ("reconstruction", "reconstruct"),
+    ("stack", "encoder"): ("code", "encode"),
+    ("stack", "reconstruction"): ("reconstruction", "reconstruct"),
+    ("stack", "classifier"): ("probabilities", "predict_proba"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("kind", "part"), PARTS)
+def test_onnxruntime_computes_the_same(kind, part, dtype, tmp_path):
+    model = trained(kind, dtype)
+    path = model.export_onnx(tmp_path / "model.onnx", part=part)
+    assert path == tmp_path / "model.onnx"
+    session = onnxruntime.InferenceSession(path)
+    name, method = PARTS[kind, part]
+    (source,), (target,) = session.get_inputs(), session.get_outputs()
+    number = {"float32": "tensor(float)", "float64": "tensor(double)"}[dtype]
+    width = len(getattr(model, method)(X[:1])[0])
+    assert (source.name, source.type, source.shape) == ("x", number, ["n_samples", N_FEATURES])
+    assert (target.name, target.type, target.shape) == (name, number, ["n_samples", width])
+    for n_samples in (1, 7, 100, 1000):
+        x = X[:n_samples].astype(dtype)
+        (found,) = session.run(None, {"x": x})
+        expected = getattr(model, method)(x)
+        assert expected.std() > 0.01  # something that could differ
+        assert found.dtype == dtype
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < {"float32": 1e-5, "float64": 1e-12}[dtype]
+
+
+def test_the_whole_is_the_default(tmp_path):
+    graphs = {
+        "classifier": trained("stack"),
+        "reconstruction": trained("autoencoder"),
+    }
+    classless = StackedAutoencoder([N_FEATURES, 5])
+    classless.pretrain(X, steps=2)
+    for model, part in [(model, part) for part, model in graphs.items()] + [
+        (classless, "reconstruction")
+    ]:
+        default = model.export_onnx(tmp_path / "default.onnx").read_bytes()
+        assert default == model.export_onnx(tmp_path / "named.onnx", part=part).read_bytes()
+
+
+def test_the_file_describes_itself(tmp_path):
+    net = StackedAutoencoder([4, 3], 2)
+    net.scale, net.classes = 1 / 255, ["nö", "yes"]
+    session = onnxruntime.InferenceSession(net.export_onnx(tmp_path / "net.onnx"))
+    meta = session.get_modelmeta()
+    assert meta.producer_name == "sae_fast"
+    assert meta.graph_name == "classifier"
+    found = meta.custom_metadata_map
+    assert found["version"] == sae_fast.__version__
+    assert found["part"] == "classifier"
+    assert json.loads(found["scale"]) == net.scale
+    assert json.loads(found["classes"]) == net.classes
+    session = onnxruntime.InferenceSession(Autoencoder(4, 3).export_onnx(tmp_path / "ae.onnx"))
+    assert session.get_modelmeta().custom_metadata_map.keys() == {"version", "part"}
+
+
+def test_uint8_by_its_scale(tmp_path):
+    """What a service does that has the file alone."""
+    ae = trained("autoencoder")
+    session = onnxruntime.InferenceSession(ae.export_onnx(tmp_path / "ae.onnx"))
+    scale = json.loads(session.get_modelmeta().custom_metadata_map["scale"])
+    (found,) = session.run(None, {"x": X8 * np.float32(scale)})
+    assert np.abs(found - ae.reconstruct(X8)).max() < 1e-5
+
+
+def test_the_graph_holds_the_parameters(tmp_path):
+    net = trained("stack", "float64")
+    graph = onnx.load(net.export_onnx(tmp_path / "net.onnx")).graph
+    found = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    assert_identical(found, net.parameters)
+
+
+class TestFiles:
+    def test_an_older_file_is_replaced(self, tmp_path):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(b"something else")
+        trained("stack").export_onnx(str(path))
+        onnx.checker.check_model(path)
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_older_file_stays(self, tmp_path, monkeypatch):
+        path = Autoencoder(4, 3).export_onnx(tmp_path / "model.onnx")
+        before = path.read_bytes()
+
+        def fail(self, *_):
+            raise OSError(28, "No space left")
+
+        monkeypatch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="No space left"):
+            Autoencoder(4, 2).export_onnx(path)
+        assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+        assert path.read_bytes() == before
+
+    def test_no_such_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            Autoencoder(4, 3).export_onnx(tmp_path / "nowhere" / "model.onnx")
+
+    def test_no_path(self):
+        with pytest.raises(DataError, match="path: expected a path, got 5"):
+            Autoencoder(4, 3).export_onnx(5)
+
+    def test_too_large(self, tmp_path, monkeypatch):
+        ae = Autoencoder(20, 10)
+        n_bytes = 4 * (20 * 10 + 10)
+        monkeypatch.setattr(exchange, "_MOST_BYTES", n_bytes)
+        ae.export_onnx(tmp_path / "encoder.onnx", "encoder")
+        monkeypatch.setattr(exchange, "_MOST_BYTES", n_bytes - 1)
+        with pytest.raises(DataError, match="part: expected at most .* GB in 'encoder'"):
+            ae.export_onnx(tmp_path / "refused.onnx", "encoder")
+        assert [path.name for path in tmp_path.iterdir()] == ["encoder.onnx"]
