@@ -23,7 +23,7 @@ net = keras.Sequential([keras.Input((64,)), *encoders, layers.Dense(10, activati
 net.compile("adam", "sparse_categorical_crossentropy")
 net.fit(x_train, y_train, batch_size=100, epochs=150, verbose=0)
 
-codes = keras.Model(net.inputs, net.layers[1].output).predict(x_test, verbose=0)
+codes = keras.Sequential([keras.Input((64,)), *encoders]).predict(x_test, verbose=0)
 probabilities = net.predict(x_test, verbose=0)
 
 print("parameters:", net.count_params())
