@@ -12,7 +12,7 @@ x, y = load_digits(return_X_y=True)  # (1797, 64), 0 ... 16
 x_train, x_test, y_train, y_test = train_test_split(x, y, stratify=y, random_state=0)
 
 pipeline = make_pipeline(
-    MinMaxScaler(), StackedAutoencoderClassifier(early_stopping=True, random_state=0)
+    MinMaxScaler(), StackedAutoencoderClassifier(steps=2000, early_stopping=True, random_state=0)
 )
 search = GridSearchCV(
     pipeline, {"stackedautoencoderclassifier__units": [(32,), (64, 32), (128, 64)]}, cv=3

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writes the model files of a release, and what they compute, for the releases after it to load.
 
-Run once for each release, before it: `python tests/make_models.py` makes `tests/data/models/VERSION`
-with the package that is installed. What earlier releases wrote is never written again.
+Run once for each release, before it: `python tests/make_models.py` makes a folder of its version
+in `tests/data/models`, with the package that is installed. What is there is never written again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sae_fast import Autoencoder, StackedAutoencoder
 
 FOLDER = Path(__file__).parent / "data" / "models"
 N_FEATURES = 6
-TRAINING = {"steps": 60, "batch_size": 8, "learning_rate": 0.02}
+TRAINING = {"steps": 300, "batch_size": 8, "learning_rate": 0.01}
 
 
 def draw() -> tuple[np.ndarray, np.ndarray]:
@@ -27,6 +27,14 @@ def draw() -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.uint8), y
 
 
+def shake(model: Autoencoder | StackedAutoencoder) -> None:
+    """Start from larger weights than N(0, 0.01²), from which networks as small as these die."""
+    rng = np.random.default_rng(7)
+    model.parameters = {
+        name: value + rng.uniform(-0.4, 0.8, value.shape) for name, value in model.parameters.items()
+    }
+
+
 def models() -> dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]]:
     """Every kind of model by its file name, and samples for it."""
     x8, y = draw()
@@ -34,10 +42,11 @@ def models() -> dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]]:
     found: dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]] = {}
     for dtype in ("float32", "float64"):
         ae = Autoencoder(N_FEATURES, 3, weight_decay=0.01, seed=1, dtype=dtype, layer=2)
+        shake(ae)
         ae.fit(x, **TRAINING)
         found[f"autoencoder-{dtype}"] = ae, x
 
-    pretrained = StackedAutoencoder([N_FEATURES, 4, 3], 3, seed=2)
+    pretrained = StackedAutoencoder([N_FEATURES, 4, 3], 3, seed=2, init="he")
     pretrained.pretrain(x, **TRAINING)
     found["stack-pretrained"] = pretrained, x
 
@@ -46,6 +55,7 @@ def models() -> dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]]:
     found["stack-finetuned"] = finetuned, x
 
     classless = StackedAutoencoder([N_FEATURES, 4, 3], seed=2**70)
+    shake(classless)
     classless.pretrain(x, **TRAINING)
     found["stack-without-classes"] = classless, x
 

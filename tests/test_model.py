@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What models have in common: the remembered scale, class names, pickles, and the names of parts."""
+"""What models have in common: a remembered scale, class names, pickles, and the names of parts."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class TestScale:
     @pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, 1e-60, 1e38, "1/255", [1]])
     def test_what_is_none(self, kind, scale):
         model = trained(kind)
-        with pytest.raises(DataError, match="^scale: "):
+        with pytest.raises(DataError, match=r"^scale: "):
             model.scale = scale
         assert model.scale == SCALE
 
@@ -135,9 +135,7 @@ def test_the_scale_of_an_eval_set_alone():
 def test_the_first_autoencoder_reads_the_same_samples():
     net = trained("stack")
     first, second = net.autoencoders
-    assert_identical(
-        {"codes": first.encode(X8)}, {"codes": first.encode(X8, scale=SCALE)}
-    )
+    assert_identical({"codes": first.encode(X8)}, {"codes": first.encode(X8, scale=SCALE)})
     assert second.scale is None
     assert load_of_bytes(net).autoencoders[0].scale == SCALE
 
@@ -155,9 +153,7 @@ def test_codes_have_no_scale():
 def test_callbacks_can_use_it():
     seen = []
     ae = Autoencoder(N_FEATURES, 5)
-    ae.fit(
-        X8, scale=SCALE, callbacks=[lambda t: seen.append(t.model.encode(X8).shape)], **SHORT
-    )
+    ae.fit(X8, scale=SCALE, callbacks=[lambda t: seen.append(t.model.encode(X8).shape)], **SHORT)
     assert seen == [(70, 5)]
 
 
@@ -197,7 +193,7 @@ class TestClasses:
     def test_refused(self, classes):
         net = StackedAutoencoder([4, 3], 3)
         net.classes = ["a", "b", "c"]
-        with pytest.raises(DataError, match="^classes: expected"):
+        with pytest.raises(DataError, match=r"^classes: expected"):
             net.classes = classes
         assert net.classes == ["a", "b", "c"]
 
@@ -277,7 +273,7 @@ class TestPickle:
     def test_damaged(self, kind):
         data = bytearray(pickle.dumps(trained(kind)))
         data[len(data) // 2] ^= 1
-        with pytest.raises(ModelFileError, match="^pickle: expected a model of sae_fast"):
+        with pytest.raises(ModelFileError, match=r"^pickle: expected a model of sae_fast"):
             pickle.loads(bytes(data))
 
     def test_joblib(self, kind, tmp_path):
@@ -316,12 +312,12 @@ class TestParts:
         names = "encoder, reconstruction, classifier"
         with pytest.raises(DataError, match=f"^part: expected one of {names}, got"):
             way(net, tmp_path, part=part)
-        with pytest.raises(DataError, match="^part: expected one of encoder, reconstruction, got"):
+        with pytest.raises(DataError, match=r"^part: expected one of encoder, reconstruction, got"):
             way(Autoencoder(4, 3), tmp_path, part=part)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_classifier_of_an_autoencoder(self, way, tmp_path):
-        with pytest.raises(DataError, match="^part: .* got 'classifier'"):
+        with pytest.raises(DataError, match=r"^part: .* got 'classifier'"):
             way(Autoencoder(4, 3), tmp_path, part="classifier")
 
     def test_no_decoders_yet(self, way, tmp_path):

@@ -126,7 +126,7 @@ def split(data: bytes) -> tuple[dict, bytes]:
     return json.loads(data[8 : 8 + length]), data[8 + length :]
 
 
-BEFORE_CHECKSUM = rb'\"sha256\": \"'
+BEFORE_CHECKSUM = rb"\"sha256\": \""
 
 
 def sign(data: bytes) -> bytes:
@@ -505,12 +505,11 @@ class TestSaving:
         assert [p.name for p in tmp_path.iterdir()] == ["model"]
         assert_identical(load(path).parameters, old.parameters)
 
-
     def test_what_diverged_is_not_written(self, tmp_path):
         ae = trained_autoencoder()
         with pytest.raises(DivergenceError):
             ae.fit(X * np.float32(1e30), steps=50, batch_size=20)
-        with pytest.raises(DivergenceError, match="save: expected finite parameters, .* in [Wb]_"):
+        with pytest.raises(DivergenceError, match=r"save: expected finite parameters, .* in [Wb]_"):
             ae.save(tmp_path / "model")
         assert list(tmp_path.iterdir()) == []
 

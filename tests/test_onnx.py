@@ -145,6 +145,6 @@ class TestFiles:
         monkeypatch.setattr(exchange, "_MOST_BYTES", n_bytes)
         ae.export_onnx(tmp_path / "encoder.onnx", "encoder")
         monkeypatch.setattr(exchange, "_MOST_BYTES", n_bytes - 1)
-        with pytest.raises(DataError, match="part: expected at most .* GB in 'encoder'"):
+        with pytest.raises(DataError, match=r"part: expected at most .* GB in 'encoder'"):
             ae.export_onnx(tmp_path / "refused.onnx", "encoder")
         assert [path.name for path in tmp_path.iterdir()] == ["encoder.onnx"]

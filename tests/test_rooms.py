@@ -199,7 +199,7 @@ WITHOUT_CORE = [
 
 def test_the_walk_sees_imports():
     assert ("sae_fast._core", "import") in set(imports("autoencoder.py"))
-    assert ("sae_fast.model_file", "call") in set(imports("autoencoder.py"))
+    assert ("sae_fast.model_file", "call") in set(imports("model.py"))
     assert ("sae_fast.errors", "import") in set(imports("datasets/idx.py"))
     assert ("matplotlib.axes", "typing") in set(imports("plot.py"))
     assert "sae_fast._core" in reachable("experiment.py")

@@ -30,7 +30,8 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import MinMaxScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
-SHORT = {"pretrain_steps": 50, "steps": 100, "random_state": 0}
+RATES = {"pretrain_learning_rate": 1e-3, "learning_rate": 1e-3}
+SHORT = {"pretrain_steps": 50, "steps": 100, "random_state": 0, **RATES}
 
 UNLABELLED = "it names the classes of a binary problem -1 and 1, and -1 marks rows without a label"
 WEIGHTS = (
@@ -92,6 +93,20 @@ def test_it_is_the_network_of_the_library(digits):
 
 
 class TestParameters:
+    def test_steps_left_open(self, digits):
+        x, y = digits
+        y = np.where(np.arange(len(y)) < 1600, y, -1)
+        classifier = StackedAutoencoderClassifier(eval_every=0).fit(x, y)
+        assert [history.steps for history in classifier.histories_] == [[72]]  # 4 * 1797 / 100
+        seen = []
+        StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(x, y)
+        assert seen[-1].n_steps == 300
+        many = np.tile(x, (5, 1)), np.tile(y, 5)
+        StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(*many)
+        assert seen[-1].n_steps == 1440  # 20 * 0.9 * 8000 / 100
+        transformer = StackedAutoencoderTransformer().fit(x)
+        assert transformer.histories_[0].steps == [1000]
+
     def test_one_per_layer(self, digits):
         x, y = digits
         classifier = StackedAutoencoderClassifier(
@@ -220,7 +235,7 @@ class TestPartialFit:
 
     def test_one_pass_with_moments_kept(self, digits):
         x, y = digits
-        classifier = StackedAutoencoderClassifier(random_state=0, batch_size=50)
+        classifier = StackedAutoencoderClassifier(random_state=0, batch_size=50, **RATES)
         classifier.partial_fit(x, y, classes=range(10)).partial_fit(x, y)
         net = StackedAutoencoder([64, 100], 10, init="he", seed=0)
         net.finetune(x, y, steps=72, batch_size=50, loss="cross_entropy")

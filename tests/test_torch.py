@@ -69,7 +69,7 @@ def test_copies_that_can_be_trained():
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     module(torch.from_numpy(X)).square().sum().backward()
     optimizer.step()
-    assert (module[0].weight.detach().numpy().T != before["W_enc"]).any()
+    assert (before["W_enc"] != module[0].weight.detach().numpy().T).any()
     assert_identical(ae.parameters, before)
 
 
@@ -140,8 +140,6 @@ def test_copies_that_do_not_move():
         for parameter in module.parameters():
             parameter.zero_()
     assert_identical(net.parameters, before)
-
-
 
 
 MISFITS = {

@@ -6,7 +6,6 @@ The only module that imports onnx and torch, both of them optional.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,7 +108,7 @@ def to_torch(model: Model, part: str | None) -> torch.nn.Sequential:
         modules += [linear, nn.ReLU()] if relu else [linear]
     if source.softmax:
         modules.append(nn.Softmax(dim=1))
-    return nn.Sequential(*modules)  # type: ignore[no-any-return]
+    return nn.Sequential(*modules)
 
 
 def _flat(name: str, module: Any, nn: Any) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 _BLANK = "0" * hashlib.sha256().digest_size * 2
-_BEFORE_CHECKSUM = rb'\"sha256\": \"'  # JSON in JSON; in a label the quotes are escaped again
+_BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are escaped again
 
 
 def _describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
@@ -92,7 +92,9 @@ def to_bytes(model: Any) -> bytes:
     arrays = _arrays(model)
     for name, value in arrays.items():
         if not np.isfinite(value).all():
-            raise DivergenceError(f"save: expected finite parameters, got NaN or infinity in {name}")
+            raise DivergenceError(
+                f"save: expected finite parameters, got NaN or infinity in {name}"
+            )
     description = {
         "sha256": _BLANK,
         "format": FORMAT,

@@ -81,8 +81,11 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
 
-    def _steps_per_pass(self, n_samples: int) -> int:
-        return math.ceil(n_samples / self._batch_size(n_samples))
+    def _steps(self, steps: Any, n_samples: int, *, passes: int, at_least: int = 1) -> Any:
+        """Return `steps`, or those of so many passes over the rows if it is None."""
+        if steps is not None:
+            return steps
+        return max(math.ceil(passes * n_samples / self._batch_size(n_samples)), at_least)
 
     def _pretrain(self, X: Any, steps: Any, learning_rate: Any, **options: Any) -> list[History]:
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
@@ -132,9 +135,9 @@ class StackedAutoencoderTransformer(
     ----------
     units : int or sequence of int, default (100,)
         Units of each layer; the last is the width of the code.
-    steps : int or sequence of int, default 1000
-        Minibatches for all layers, or for each.
-    learning_rate : float or sequence of float, default 0.001
+    steps : int or sequence of int, optional
+        Minibatches for all layers, or for each. None: 20 passes over the rows, at least 1000.
+    learning_rate : float or sequence of float, default 0.003
         Of Adam, for all layers or for each.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
@@ -181,8 +184,8 @@ class StackedAutoencoderTransformer(
         self,
         units: int | Sequence[int] = (100,),
         *,
-        steps: int | Sequence[int] = 1000,
-        learning_rate: float | Sequence[float] = 1e-3,
+        steps: int | Sequence[int] | None = None,
+        learning_rate: float | Sequence[float] = 3e-3,
         batch_size: int = 100,
         weight_decay: float = 0.0,
         init: str = "he",
@@ -224,7 +227,8 @@ class StackedAutoencoderTransformer(
         """
         X = self._validated(X, reset=True)
         n_layers = len(self._units())
-        steps = _each("steps", self.steps, n_layers, _check_steps)
+        steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
+        steps = _each("steps", steps, n_layers, _check_steps)
         rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
         self.network_ = self._build(None)
         self.histories_ = self._pretrain(X, steps, rates)
@@ -244,7 +248,7 @@ class StackedAutoencoderTransformer(
         rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
         if first:
             self.network_ = self._build(None)
-        steps = self._steps_per_pass(X.shape[0])
+        steps = self._steps(None, X.shape[0], passes=1)
         self.histories_ = self._pretrain(X, steps, rates, continued=True)
         return self
 
@@ -289,13 +293,14 @@ class StackedAutoencoderClassifier(
     ----------
     units : int or sequence of int, default (100,)
         Units of each hidden layer.
-    pretrain_steps : int or sequence of int, default 500
-        Minibatches of pretraining for all layers, or for each; 0: no pretraining.
-    steps : int, default 2000
-        Minibatches of fine-tuning.
-    pretrain_learning_rate : float or sequence of float, default 0.001
+    pretrain_steps : int or sequence of int, optional
+        Minibatches of pretraining for all layers, or for each; 0: no pretraining. None: 4 passes
+        over the rows, at least 50.
+    steps : int, optional
+        Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300.
+    pretrain_learning_rate : float or sequence of float, default 0.003
         Of Adam in pretraining, for all layers or for each.
-    learning_rate : float, default 0.001
+    learning_rate : float, default 0.003
         Of Adam in fine-tuning.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
@@ -356,10 +361,10 @@ class StackedAutoencoderClassifier(
         self,
         units: int | Sequence[int] = (100,),
         *,
-        pretrain_steps: int | Sequence[int] = 500,
-        steps: int = 2000,
-        pretrain_learning_rate: float | Sequence[float] = 1e-3,
-        learning_rate: float = 1e-3,
+        pretrain_steps: int | Sequence[int] | None = None,
+        steps: int | None = None,
+        pretrain_learning_rate: float | Sequence[float] = 3e-3,
+        learning_rate: float = 3e-3,
         batch_size: int = 100,
         weight_decay: float = 0.0,
         loss: str = "cross_entropy",
@@ -415,7 +420,8 @@ class StackedAutoencoderClassifier(
         """
         X, y = self._validated(X, y, reset=True)
         n_layers = len(self._units())
-        pretrain_steps = _each("pretrain_steps", self.pretrain_steps, n_layers, _check_passes)
+        pretrain_steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
+        pretrain_steps = _each("pretrain_steps", pretrain_steps, n_layers, _check_pretrain_steps)
         rates = _each("pretrain_learning_rate", self.pretrain_learning_rate, n_layers, _check_rate)
         if any(pretrain_steps) and not all(pretrain_steps):
             raise DataError(
@@ -434,7 +440,7 @@ class StackedAutoencoderClassifier(
             self.histories_ = self._pretrain(X, pretrain_steps, rates)
         else:
             self.histories_ = []
-        self._finetune(X, y, sample_weight, self.steps, self.early_stopping)
+        self._finetune(X, y, sample_weight, passes=20, at_least=300)
         return self
 
     def partial_fit(
@@ -470,7 +476,7 @@ class StackedAutoencoderClassifier(
             self.classes_ = classes
             self.network_ = self._build(len(classes))
             self.histories_ = []
-        self._finetune(X, y, sample_weight, None, False, continued=True)
+        self._finetune(X, y, sample_weight, passes=1, continued=True)
         return self
 
     def _finetune(
@@ -478,11 +484,12 @@ class StackedAutoencoderClassifier(
         X: Any,
         y: NDArray[Any],
         sample_weight: NDArray[Any] | None,
-        steps: int | None,
-        early_stopping: bool,
-        **options: Any,
+        *,
+        passes: int,
+        at_least: int = 1,
+        continued: bool = False,
     ) -> None:
-        """Fine-tune on the labelled rows; `steps` None: one pass over them."""
+        """Fine-tune on the labelled rows; if `continued`, for `passes` whatever the settings."""
         labelled = ~_unlabelled(y)
         if not labelled.all():
             X, y = X[labelled], y[labelled]
@@ -494,7 +501,7 @@ class StackedAutoencoderClassifier(
             unknown = sorted(set(np.asarray(y).tolist()) - set(self.classes_.tolist()))
             raise DataError(f"y: expected labels of {self.classes_.tolist()}, got {unknown}")
         callbacks, eval_set = list(self.callbacks or []), None
-        if early_stopping:
+        if self.early_stopping and not continued:
             fraction = check_float("validation_fraction", self.validation_fraction, positive=True)
             kept, aside = train_test_split(
                 np.arange(len(codes)),
@@ -511,7 +518,9 @@ class StackedAutoencoderClassifier(
             X,
             codes,
             sample_weight=sample_weight,
-            steps=self._steps_per_pass(n_samples) if steps is None else steps,
+            steps=self._steps(
+                None if continued else self.steps, n_samples, passes=passes, at_least=at_least
+            ),
             batch_size=self._batch_size(n_samples),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -519,9 +528,9 @@ class StackedAutoencoderClassifier(
             eval_set=eval_set,
             scale=self.scale,
             loss=self.loss,
+            continued=continued,
             callbacks=callbacks,
             progress=bool(self.verbose),
-            **options,
         )
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -540,7 +549,7 @@ class StackedAutoencoderClassifier(
         return labels
 
 
-def _check_passes(name: str, value: Any) -> int:
+def _check_pretrain_steps(name: str, value: Any) -> int:
     return check_int(name, value, 0)
 
 

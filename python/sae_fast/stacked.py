@@ -443,8 +443,8 @@ class StackedAutoencoder(Model):
             self._check_classes()
             n_layers += 1
         layers = [
-            Layer(*self._network.get_parameters(layer), relu=layer < self.n_layers)
-            for layer in range(n_layers)
+            Layer(w, b, layer < self.n_layers)
+            for layer, (w, b) in enumerate(map(self._network.get_parameters, range(n_layers)))
         ]
         return Part(part, layers, softmax=part == "classifier")
 
@@ -500,9 +500,7 @@ class StackedAutoencoder(Model):
             If `code` does not fit, or the network has not been pretrained.
         """
         network = self._reconstructor("decode")
-        data = as_input(
-            "code", code, self.n_hidden, dtype=self.dtype, n_threads=self.n_threads
-        )
+        data = as_input("code", code, self.n_hidden, dtype=self.dtype, n_threads=self.n_threads)
         out: NDArray[Any] = network.predict(
             data,
             first_layer=self.n_layers,
@@ -590,9 +588,7 @@ class StackedAutoencoder(Model):
                 )
         sizes = [len(layers[0].w), *(len(layer.b) for layer in layers)]
         n_classes = None if layers[-1].relu else sizes.pop()
-        net = cls(
-            sizes, n_classes, seed=seed, dtype=layers[0].w.dtype.name, n_threads=n_threads
-        )
+        net = cls(sizes, n_classes, seed=seed, dtype=layers[0].w.dtype.name, n_threads=n_threads)
         values: dict[str, Any] = {}
         for number, layer in enumerate(layers, start=1):
             values[f"W{number}"], values[f"b{number}"] = layer.w, layer.b
