@@ -44,7 +44,7 @@ def main() -> None:
         run = sae_fast.run_experiment(**settings, output=out / "run")
         run.save(out / "run")
         print(run.summary())
-        for name in ("accuracy", "pretraining", "weights"):
+        for name in ("accuracy", "pretraining"):
             place(out / "run" / f"{name}.png", name)
         single = sae_fast.run_reconstruction(**settings, output=out / "reconstruct")
         single.save(out / "reconstruct")
