@@ -34,6 +34,8 @@ autodoc_typehints = "none"  # the docstrings say them
 numpydoc_show_class_members = False  # autodoc does
 viewcode_line_numbers = True
 
+smartquotes = False  # they would turn --option into a dash and "float32" into typography
+
 html_theme = "furo"
 html_title = f"sae_fast {release}"
 html_static_path = ["_static"]
