@@ -31,6 +31,7 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
+default_role = "py:obj"
 autosummary_generate = False  # the tables link to the sections below them
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say them
