@@ -35,15 +35,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         """Answer with classes, or with what is wrong with the rows."""
-        length = int(self.headers.get("Content-Length", 0))
         if self.path != "/predict":
             return self.answer(404, {"error": "POST to /predict"})
-        if length > MOST_BYTES:
-            return self.answer(413, {"error": f"at most {MOST_BYTES} bytes"})
         try:
+            length = int(self.headers.get("Content-Length", 0))
+            if not 0 < length <= MOST_BYTES:
+                return self.answer(413, {"error": f"expected 1 to {MOST_BYTES} bytes"})
             x = np.array(json.loads(self.rfile.read(length)), dtype=np.float32)
             classes = self.server.model.predict(x)
-        except ValueError as error:  # no JSON, no numbers, or a DataError that names what is wrong
+        except (ValueError, TypeError, RecursionError) as error:
+            # no JSON, no numbers, or a DataError, which is a ValueError
             return self.answer(400, {"error": str(error)})
         return self.answer(200, classes.tolist())
 

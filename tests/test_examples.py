@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import http.client
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import sae_fast
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 SCRIPTS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.py"))
@@ -93,3 +98,45 @@ def test_script(script, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(OUTPUT[script], done.stdout), done.stdout
+
+
+@contextlib.contextmanager
+def service(path):
+    """The service of serve.py with a model of three features, ready to be asked."""
+    spec = importlib.util.spec_from_file_location("serve", FOLDER / "serve.py")
+    serve = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(serve)
+    sae_fast.StackedAutoencoder([3, 2], n_classes=2).save(path)
+    with serve.Service(("127.0.0.1", 0), path) as server:
+        thread = Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("/predict", b"[[1, 2, 3], [4, 5, 6]]", 200, r"^\[[01], [01]\]$"),
+        ("/predict", b"[[1, 2]]", 400, "expected 3 features"),
+        ("/predict", b"[[1, 2, 3], [4, 5]]", 400, "error"),
+        ("/predict", b"[[1, 2, NaN]]", 400, "finite"),
+        ("/predict", b'[["a", "b", "c"]]', 400, "error"),
+        ("/predict", b"{}", 400, "error"),
+        ("/predict", b"nothing", 400, "error"),
+        ("/predict", b"[" * 100_000, 400, "error"),
+        ("/predict", b"", 413, "bytes"),
+        ("/", b"[[1, 2, 3]]", 404, "/predict"),
+    ],
+)
+def test_answers_of_the_service(path, body, status, words, tmp_path):
+    with service(tmp_path / "net.safetensors") as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+        connection.request("POST", path, body)
+        response = connection.getresponse()
+        assert response.status == status
+        assert re.search(words, response.read().decode())
+        connection.close()
