@@ -31,7 +31,8 @@ def shake(model: Autoencoder | StackedAutoencoder) -> None:
     """Start from larger weights than N(0, 0.01²), from which networks as small as these die."""
     rng = np.random.default_rng(7)
     model.parameters = {
-        name: value + rng.uniform(-0.4, 0.8, value.shape) for name, value in model.parameters.items()
+        name: value + rng.uniform(-0.4, 0.8, value.shape)
+        for name, value in model.parameters.items()
     }
 
 

@@ -116,8 +116,8 @@ def test_where_native_calls_end(kind, n_threads, monkeypatch):
     n_calls = []
     objective_trainer = training.Objective.trainer
 
-    def counting_trainer(*args):
-        trainer = objective_trainer(*args)
+    def counting_trainer(*args, **options):
+        trainer = objective_trainer(*args, **options)
 
         class Counting:
             def run(self, batches, **options):
@@ -357,8 +357,10 @@ def test_sparse_and_dense_layout(n_hidden, zeros, dtype):
             labels = None if loss == _core.Loss.squared_error else y
             trainer = core("Trainer", dtype)(
                 network,
+                core("Moments", dtype)(network),
                 data,
                 labels,
+                None,
                 loss=loss,
                 batch_size=31,
                 adam=_core.AdamForm.tf1,
@@ -421,8 +423,10 @@ def test_many_features(n_features):
         data = core_input(x, "float32", layout, n_threads=2)
         trainer = core("Trainer", "float32")(
             network,
+            core("Moments", "float32")(network),
             data,
             draw_y(12, 3),
+            None,
             loss=_core.Loss.cross_entropy,
             batch_size=5,
             adam=_core.AdamForm.tf1,

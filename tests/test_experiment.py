@@ -192,6 +192,8 @@ class TestRunExperiment:
             for x, scale in ((pixels, 1 / 255), (values, None))
         )
         assert as_pixels.arms.keys() == as_values.arms.keys()
+        assert {net.scale for net in as_pixels.models.values()} == {1 / 255}
+        assert {net.scale for net in as_values.models.values()} == {None}
         for arm in ARMS:
             assert_identical(as_pixels.models[arm].parameters, as_values.models[arm].parameters)
             assert as_pixels.arms[arm].test_loss == as_values.arms[arm].test_loss

@@ -86,8 +86,10 @@ class Problem:
         before = [self.network.get_parameters(layer) for layer in range(self.n_layers)]
         trainer = core("Trainer", "float64")(
             self.network,
+            core("Moments", "float64")(self.network),
             self.data,
             self.y,
+            None,
             loss=self.loss,
             batch_size=self.n_samples,
             adam=adam,

@@ -13,6 +13,7 @@ import os
 import pickle
 import resource
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,23 @@ class TestDamaged:
             renamed = {("X" if n == array else n): value for n, value in header.items()}
             assert_refused(tmp_path / "model", join(renamed, arrays))
 
+    @pytest.mark.parametrize(
+        ("dtype", "shape", "n_bytes"),
+        [
+            ("F32", [0, 2**62], 0), ("F32", [2**62, 0], 0), ("F32", [2**62, 2**62], 0),
+            ("F32", [], 4), ("F32", [1] * 100, 4), ("F64", [1], 8), ("F16", [1], 2),
+            ("BF16", [1], 2), ("F8_E4M3", [1], 1), ("F4", [2], 1), ("I64", [1], 8), ("U8", [1], 1),
+            ("BOOL", [1], 1), ("C64", [1], 8), ("", [1], 4), ("O", [1], 8), (None, [1], 4),
+        ],
+    )  # fmt: skip
+    def test_an_array_of_any_kind(self, files, name, dtype, shape, n_bytes, tmp_path):
+        header, arrays = split(files[name])
+        end = len(arrays)
+        extra = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + n_bytes]}
+        for array in ("X", "b1"):
+            data = join({**header, array: extra}, arrays + b"\0" * n_bytes)
+            assert_refused(tmp_path / "model", data)
+
     def test_a_transposed_array(self, files, name, tmp_path):
         header, arrays = split(files[name])
         array = next(n for n in header if n.startswith("W"))
@@ -342,6 +360,7 @@ ARGUMENTS = {
         {"sizes": 14},
         {"sizes": None},
         {"sizes": []},
+        {"sizes": [1] * 1001},
         {"sizes": [1] * 100_000},
         {"sizes": [14, 10**15, 4]},
         {"sizes": [14, 6, None]},
@@ -437,6 +456,31 @@ class TestDescription:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert_refused(tmp_path / "model", with_description(files["autoencoder"], huge))
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+    def test_depth_costs_no_memory(self, files, tmp_path):
+        """One array with as many numbers as a hundred thousand layers would have."""
+        header, _ = split(files["stack"])
+        n_layers = 100_000
+        header = {
+            "__metadata__": header["__metadata__"],
+            "W1": {"dtype": "F32", "shape": [n_layers], "data_offsets": [0, 4 * n_layers]},
+        }
+        deep = architecture(sizes=[1] * n_layers, n_classes=None)
+        data = with_description(join(header, b"\0" * 4 * n_layers), deep)
+        tracemalloc.start()
+        assert_refused(tmp_path / "model", data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 20 * len(data)
+
+    def test_what_a_model_costs(self, tmp_path):
+        """The file, its arrays, the draws of a new model and copies: a few times its size."""
+        path = StackedAutoencoder([500, 400, 300]).save(tmp_path / "model")
+        tracemalloc.start()
+        load(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 8 * path.stat().st_size
 
 
 class TestOtherFiles:

@@ -228,7 +228,9 @@ def test_who_imports_what(name):
             assert name == "datasets/download.py"
         if module == "sae_fast.cli":
             assert name == "__main__.py"
-        assert top not in ("scipy", "sklearn", "pandas"), "not among the dependencies"
+        if top == "sklearn":
+            assert name == "sklearn.py" or (name == "plot.py" and when == "call")
+        assert top not in ("scipy", "pandas"), "not among the dependencies"
 
 
 @pytest.mark.parametrize("name", [name for name in PYTHON_FILES if name != "cli.py"])

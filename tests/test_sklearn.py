@@ -159,6 +159,17 @@ class TestParameters:
         assert len({net.seed for net in fits}) == 3
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [([3, 7], [3, 7]), (["b", "a"], ["a", "b"]), ([1.0, 2.0], ["1.0", "2.0"])],
+)
+def test_the_network_knows_the_names(digits, labels, names, tmp_path):
+    x, y = digits
+    classifier = StackedAutoencoderClassifier(**SHORT).fit(x, np.array(labels)[y % 2])
+    path = classifier.network_.save(tmp_path / "net")
+    assert sae_fast.load(path).classes == names
+
+
 class TestUnlabelled:
     def test_they_take_part_in_pretraining_alone(self, digits):
         x, y = digits

@@ -181,7 +181,8 @@ class Autoencoder(Model):
         batches : array_like of int, shape (n_steps, batch_size), optional
             Sample numbers of each step, instead of the shuffle.
         scale : float, optional
-            Value of one step of uint8 data, such as 1/255.
+            Value of one step of uint8 data, such as 1/255. The model remembers it, and reads uint8
+            with it when it computes.
         adam : {"tf1", "torch"}
             Where epsilon is added: to the uncorrected √v (TensorFlow 1) or the corrected (PyTorch).
         continued : bool

@@ -58,20 +58,24 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         units = self.units
         return check_sizes("units", units if isinstance(units, (list, tuple)) else [units])
 
-    def _build(self, n_classes: int | None) -> StackedAutoencoder:
+    def _build(self, classes: NDArray[Any] | None) -> StackedAutoencoder:
         """Return an untrained network."""
         if isinstance(self.random_state, (int, np.integer)):
             seed = check_int("random_state", self.random_state, 0)
         else:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return StackedAutoencoder(
+        net = StackedAutoencoder(
             [self.n_features_in_, *self._units()],
-            n_classes,
+            None if classes is None else len(classes),
             seed=seed,
             init=self.init,
             dtype=self.dtype,
             n_threads=self.n_threads,
         )
+        if classes is not None:
+            names = classes.tolist()
+            net.classes = names if type(names[0]) in (int, str) else [str(name) for name in names]
+        return net
 
     def _validated(self, X: Any, *args: Any, reset: bool) -> Any:
         """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
@@ -335,7 +339,7 @@ class StackedAutoencoderClassifier(
     ----------
     classes_ : ndarray of shape (n_classes,)
     network_ : StackedAutoencoder
-        Its classes are the positions in `classes_`.
+        Predicts positions in `classes_`, whose names are its `classes`.
     histories_ : list of History
         Of pretraining, one per layer.
     history_ : History
@@ -435,7 +439,7 @@ class StackedAutoencoderClassifier(
             X, y, sample_weight = (a[sample_weight > 0] for a in (X, y, sample_weight))
             if X.shape[0] == 0:
                 raise DataError("sample_weight: expected some weight above zero, got none")
-        self.network_ = self._build(len(self.classes_))
+        self.network_ = self._build(self.classes_)
         if any(pretrain_steps):
             self.histories_ = self._pretrain(X, pretrain_steps, rates)
         else:
@@ -474,7 +478,7 @@ class StackedAutoencoderClassifier(
             )
         if first:
             self.classes_ = classes
-            self.network_ = self._build(len(classes))
+            self.network_ = self._build(classes)
             self.histories_ = []
         self._finetune(X, y, sample_weight, passes=1, continued=True)
         return self

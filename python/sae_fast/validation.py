@@ -20,6 +20,8 @@ from .errors import DataError
 
 #: Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2**48 numbers.
 MOST_UNITS = 2**24
+#: Deepest network: far more layers than can be trained, and a bound for what a model file may ask.
+MOST_LAYERS = 1000
 
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
@@ -96,12 +98,14 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
         raise DataError(f"{name}: expected a sequence of positive integers, got {value!r}")
     if len(value) == 0:
         raise DataError(f"{name}: expected at least one layer, got none")
+    if len(value) > MOST_LAYERS:
+        raise DataError(f"{name}: expected at most {MOST_LAYERS} layers, got {len(value)}")
     return tuple(check_width(f"{name}[{i}]", n) for i, n in enumerate(value))
 
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     """Return a value for each layer from one for all, or from a sequence of just as many."""
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if not isinstance(value, (list, tuple)) and not getattr(value, "ndim", 0):
         return [value] * n_layers
     if len(value) != n_layers:
         raise DataError(
