@@ -9,7 +9,7 @@ import pkgutil
 
 import pytest
 import sae_fast
-from sae_fast import datasets, plot
+from sae_fast import callbacks, datasets, plot, sklearn
 
 MODULES = sorted(
     module.name
@@ -19,7 +19,19 @@ MODULES = sorted(
 )
 
 #: Packages that examples may need and the package does not: without one, what names it is skipped.
-OPTIONAL = {"torch": "torch", "export_onnx": "onnx", "onnxruntime": "onnxruntime"}
+OPTIONAL = {
+    "torch": "torch",
+    "export_onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "TensorBoard": "tensorboard",
+}
+
+
+PUBLIC_CALLBACKS = [
+    kind
+    for name, kind in vars(callbacks).items()
+    if isinstance(kind, type) and issubclass(kind, callbacks.Callback) and name[0] != "_"
+]
 
 
 def examples(name):
@@ -61,6 +73,9 @@ def test_examples(test, tmp_path, monkeypatch):
         "StackedAutoencoder.from_torch",
         "StackedAutoencoder.to_torch",
         "ArmResult",
+        "callbacks.Training",
+        *(f"callbacks.{kind.__name__}" for kind in PUBLIC_CALLBACKS),
+        *(f"sklearn.{name}" for name in sklearn.__all__),
         *(f"datasets.{name}" for name in datasets.__all__ if name[0].islower()),
         *(f"plot.{name}" for name in plot.__all__),
     ],

@@ -49,6 +49,19 @@ class Training:
         Whether `stop` has been called.
     error : BaseException or None
         What ended the training before its time, for `on_stop`.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> def stop_when_flat(training):
+    ...     loss = training.history.loss
+    ...     if len(loss) > 1 and loss[-1] > 0.99 * loss[-2]:
+    ...         training.stop()
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> ae = sae_fast.Autoencoder(8, 3)
+    >>> history = ae.fit(x, steps=100_000, eval_every=10, callbacks=[stop_when_flat])
+    >>> history.steps[-1] < 100_000
+    True
     """
 
     model: Autoencoder | StackedAutoencoder
@@ -120,7 +133,17 @@ class _Function(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar of tqdm on stderr, or in a notebook, with the latest loss or accuracy behind it."""
+    """A bar of tqdm on stderr, or in a notebook, with the latest loss or accuracy behind it.
+
+    What ``progress=True`` adds to the other callbacks.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> bar = sae_fast.callbacks.ProgressBar()
+    >>> history = sae_fast.Autoencoder(8, 3).fit(x, steps=50, callbacks=[bar])
+    """
 
     def on_start(self, training: Training) -> None:
         """Show the bar."""
@@ -360,6 +383,17 @@ class TensorBoard(Callback):
     ------
     ImportError
         If ``tensorboard`` is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     board = sae_fast.callbacks.TensorBoard(folder)
+    ...     history = sae_fast.Autoencoder(8, 3).fit(x, steps=200, callbacks=[board])
+    ...     [path.name for path in pathlib.Path(folder).iterdir()]
+    ['autoencoder-1--8---3']
     """
 
     def __init__(self, log_dir: str | Path) -> None:

@@ -68,20 +68,47 @@ class History:
 
 @dataclasses.dataclass
 class LayerResult:
-    """Pretraining of one layer: the curve of its autoencoder, and what it left."""
+    """Pretraining of one layer: the curve of its autoencoder, and what it left.
 
-    layer: int  # counted from 1
+    Attributes
+    ----------
+    layer : int
+        Counted from 1.
+    n_in, n_hidden : int
+        Widths of the autoencoder's input and code.
+    steps : list of int
+        Step after which each loss was measured, counted from 1.
+    loss : list of float
+        Sums over the training set.
+    dead_units : int
+        Units that are zero on every training sample.
+    seconds : float
+    """
+
+    layer: int
     n_in: int
     n_hidden: int
     steps: list[int]
-    loss: list[float]  # sum over the training set
-    dead_units: int  # units that are zero on every training sample
+    loss: list[float]
+    dead_units: int
     seconds: float
 
 
 @dataclasses.dataclass
 class ArmResult:
     """Fine-tuning of one arm.
+
+    Attributes
+    ----------
+    steps : list of int
+        Step after which each point of the curve was measured, counted from 1.
+    test_loss : list of float
+        Sums over the test set.
+    test_accuracy : list of float
+        Shares in ``[0, 1]``.
+    dead_units : list of int
+        Per hidden layer: units that are zero on every test sample.
+    seconds : float
 
     Examples
     --------
@@ -91,9 +118,9 @@ class ArmResult:
     """
 
     steps: list[int]
-    test_loss: list[float]  # sum over the test set
-    test_accuracy: list[float]  # in [0, 1]
-    dead_units: list[int]  # per hidden layer: units that are zero on every test sample
+    test_loss: list[float]
+    test_accuracy: list[float]
+    dead_units: list[int]
     seconds: float
 
     @property

@@ -169,7 +169,7 @@ class StackedAutoencoderTransformer(
     histories_ : list of History
         One per layer.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where X had names for its columns.
 
     Examples
@@ -345,7 +345,7 @@ class StackedAutoencoderClassifier(
     history_ : History
         Of fine-tuning; with early stopping, loss and accuracy on what was set aside.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where X had names for its columns.
 
     Examples

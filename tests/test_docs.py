@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The pages in docs/ keep what they say: their examples run, their pictures and links are there.
+
+Blocks marked ``pycon`` are doctests, in one namespace for each page. Whether the site builds is for
+`.ci/run` to find out.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
+BLOCK = re.compile(r"^```pycon\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page):
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def doctest_of(page):
+    """All examples of a page as one test, each at its own line."""
+    text = text_of(page)
+    lines = [""] * text.count("\n")
+    for block in BLOCK.finditer(text):
+        first = text.count("\n", 0, block.start(1))
+        found = block[1].split("\n")[:-1]
+        lines[first : first + len(found)] = found
+    source = "\n".join(lines)
+    return doctest.DocTestParser().get_doctest(source, {}, page, str(DOCS / page), 0)
+
+
+WITH_EXAMPLES = [page for page in PAGES if "```pycon" in text_of(page)]
+
+
+def test_there_are_pages_and_examples():
+    assert len(PAGES) > 10
+    assert len(WITH_EXAMPLES) >= 5
+
+
+@pytest.mark.parametrize("page", WITH_EXAMPLES)
+def test_examples(page, tmp_path, monkeypatch):
+    if "sklearn" in text_of(page):
+        pytest.importorskip("sklearn")
+    test = doctest_of(page)
+    assert test.examples
+    monkeypatch.chdir(tmp_path)  # examples write models and logs
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_prompts_stand_in_blocks_that_run(page):
+    rest = BLOCK.sub("", text_of(page))
+    assert not re.search(r"^\s*>>> ", rest, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", *(f"docs/{p}" for p in PAGES)])
+def test_links_to_files(path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert ((ROOT / path).parent / target).is_file(), target
+
+
+def test_pictures_are_small_and_used():
+    text = "".join(map(text_of, PAGES))
+    pictures = sorted((DOCS / "pictures").iterdir())
+    assert pictures
+    for picture in pictures:
+        assert picture.stat().st_size < 100_000, picture
+        assert f"](pictures/{picture.name})" in text
