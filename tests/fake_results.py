@@ -94,6 +94,14 @@ def fake_reconstructions(image_shape: tuple[int, int] | None = (28, 28)) -> Reco
     )
 
 
+def fake_codes(n_hidden: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Give codes (500, n_hidden) that lie around one place per class, and the ten classes."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 10, 500)
+    codes = rng.uniform(0, 9, (10, n_hidden))[y] + rng.normal(size=(500, n_hidden))
+    return codes.clip(min=0).astype(np.float32), y
+
+
 def fake_run(
     arms: tuple[str, ...] = ("pretrained", "normal", "he"),
     collapsed: tuple[str, ...] = ("normal",),
@@ -117,6 +125,7 @@ def fake_run(
     weights = {arm: rng.normal(0, 0.05, (784, 100)).astype(np.float32) for arm in arms}
     for w in weights.values():
         w[:, :12] = 0  # dead from the start
+    codes, y_test = fake_codes()
     return ExperimentResult(
         command="run",
         dataset={"name": "mnist", "n_train": 55_000, "n_test": 10_000, "sha256": "9f1c" * 16},
@@ -133,12 +142,21 @@ def fake_run(
         reconstructions=fake_reconstructions(),
         first_weights=weights,
         models={arm: FakeModel(arm.encode()) for arm in arms},
+        y_test=y_test,
+        predictions={
+            arm: np.full(500, 1)
+            if arm in collapsed
+            else np.where(rng.random(500) < 0.96, y_test, rng.integers(0, 10, 500))
+            for arm in arms
+        },
+        codes={"pretrained": codes} if "pretrained" in arms else {},
     )
 
 
 def fake_reconstruct() -> ExperimentResult:
     """Give the result of ``sae-fast reconstruct``."""
     rng = np.random.default_rng(0)
+    codes, y_test = fake_codes(100)
     return ExperimentResult(
         command="reconstruct",
         dataset={"name": "mnist", "n_train": 55_000, "n_test": 10_000, "sha256": "9f1c" * 16},
@@ -150,4 +168,6 @@ def fake_reconstruct() -> ExperimentResult:
         reconstructions=fake_reconstructions(),
         first_weights={"autoencoder": rng.normal(0, 0.05, (784, 100)).astype(np.float32)},
         models={"autoencoder": FakeModel()},
+        y_test=y_test,
+        codes={"autoencoder (100 units)": codes},
     )

@@ -21,7 +21,7 @@ import sae_fast
 from data_helpers import write_set
 from helpers import TIME_LIMIT
 from sae_fast import cli, experiment
-from sae_fast.results import ExperimentResult
+from sae_fast.results import OUTPUT_NAMES, ExperimentResult
 
 ARMS = ("pretrained", "normal", "he")
 N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4
@@ -121,7 +121,7 @@ class TestRun:
     def test_files(self, whole_run):
         _, folder = whole_run
         models = {f"model-{arm}.safetensors" for arm in ARMS}
-        pictures = {"accuracy.png", "pretraining.png", "reconstructions.png", "weights.png"}
+        pictures = {name for name in OUTPUT_NAMES if name.endswith(".png")}
         assert file_names(folder) == {"result.json", "report.html"} | models | pictures
         for name in pictures:
             assert (folder / name).read_bytes().startswith(b"\x89PNG")
@@ -272,7 +272,7 @@ class TestReconstruct:
         assert main(command, "--eval-every 20", *on(data_dir), "--output", tmp_path) == 0
         assert file_names(tmp_path) == {
             "result.json", "report.html", "model.safetensors",
-            "pretraining.png", "reconstructions.png", "weights.png",
+            "codes.png", "pretraining.png", "reconstructions.png", "weights.png",
         }  # fmt: skip
         result = read(tmp_path)
         assert result["command"] == "reconstruct"

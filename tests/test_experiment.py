@@ -19,6 +19,7 @@ from sae_fast import (
     Autoencoder,
     DivergenceError,
     StackedAutoencoder,
+    experiment,
     run_experiment,
     run_reconstruction,
 )
@@ -155,6 +156,12 @@ class TestRunExperiment:
             np.testing.assert_allclose(images, expected[:10], atol=1e-4)
             assert mse == pytest.approx(expected_mse, rel=1e-5)
 
+    def test_predictions(self, result, data):
+        np.testing.assert_array_equal(result.y_test, data.y_test)
+        assert list(result.predictions) == ARMS
+        for arm, y_pred in result.predictions.items():
+            assert np.mean(y_pred == data.y_test) == result.arms[arm].final_accuracy
+
     def test_summary(self, result):
         text = result.summary()
         for word in ("small", "300 training samples", "80 test samples", "Pretraining", *ARMS):
@@ -211,6 +218,23 @@ class TestRunExperiment:
         result = run_experiment(dataset=data, **{**short, "finetune_steps": 2})
         assert list(result.arms) == ["he", "pretrained"]
         assert result.config["arms"] == ["he", "pretrained"]
+
+    def test_codes_before_and_after_fine_tuning(self, data, monkeypatch):
+        monkeypatch.setattr(experiment, "N_CODES", 50)
+        settings = {**SETTINGS, "hidden": [20, 12], "arms": ["he", "pretrained"]}
+        result = run_experiment(dataset=data, **settings)
+        before, after = result.codes.values()
+        net = result.models["pretrained"]
+        np.testing.assert_array_equal(after, net.encode(data.x_test)[:50])
+        codes = data.x_test[:50]
+        for ae in net.autoencoders:
+            codes = ref.encode(ae.parameters, codes)
+        np.testing.assert_allclose(before, codes, rtol=1e-4, atol=1e-5)
+        assert np.abs(after - before).max() > 1
+
+    def test_no_codes_without_pretraining(self, data):
+        short = {**SETTINGS, "arms": ["he"], "finetune_steps": 2}
+        assert run_experiment(dataset=data, **short).codes == {}
 
     def test_nothing_is_written_without_output(self, data, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -338,6 +362,11 @@ class TestRunReconstruction:
         difference = ref.reconstruct(ae.parameters, data.x_train) - data.x_train
         assert mse == pytest.approx(np.mean(difference**2), rel=1e-6)
         assert pca_mse < mse
+        [(name, codes)] = result.codes.items()
+        assert name == "autoencoder (7 units)"
+        np.testing.assert_array_equal(codes, ae.encode(data.x_test))
+        np.testing.assert_array_equal(result.y_test, data.y_test)
+        assert result.predictions == {}
         assert result.summary()
 
     def test_more_units_than_features(self, data):
@@ -411,6 +440,22 @@ def test_pca(n_components, scale):
     expected, mse = pca_by_svd(values, n_components)
     np.testing.assert_allclose(pca.reconstruct(x, n_components), expected, atol=1e-5)
     assert pca.mean_squared_error(n_components) == pytest.approx(mse, rel=1e-5)
+    variance = values.astype(np.float64).var(axis=0).mean()
+    share = sum(pca.variance_shares(n_components))
+    assert share == pytest.approx(1 - mse / variance, rel=1e-5)
+    points = pca.transform(x, n_components)
+    spread = points.astype(np.float64).var(axis=0) / (variance * N_FEATURES)
+    np.testing.assert_allclose(pca.variance_shares(n_components), spread, rtol=1e-4)
+    centered = expected - values.mean(axis=0)
+    np.testing.assert_allclose(
+        np.linalg.norm(points, axis=1), np.linalg.norm(centered, axis=1), atol=1e-5
+    )
+
+
+def test_pca_of_samples_that_do_not_differ():
+    pca = PCA(np.ones((5, 3)))
+    assert pca.variance_shares(2) == [0, 0]
+    np.testing.assert_array_equal(pca.transform(np.ones((5, 3)), 2), np.zeros((5, 2)))
 
 
 def test_pca_of_a_few_samples():

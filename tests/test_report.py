@@ -145,7 +145,7 @@ def test_takes_a_name_that_is_no_unicode(tmp_path: Path) -> None:
 
 
 def test_without_pictures_says_what_adds_them(tmp_path: Path) -> None:
-    assert "pip install '.[plot]'" in page_of(fake_run(), tmp_path).text
+    assert "pip install 'sae-fast[plot]'" in page_of(fake_run(), tmp_path).text
 
 
 @pytest.mark.parametrize("make", [fake_run, fake_reconstruct])

@@ -28,7 +28,7 @@ def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
 
-@pytest.mark.parametrize("module", ["results", "plot", "report"])
+@pytest.mark.parametrize("module", ["results", "plot", "pictures", "report"])
 def test_import_leaves_matplotlib_alone(module: str) -> None:
     code = f"import sys, sae_fast.{module}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -199,7 +199,7 @@ class TestSave:
             raise RuntimeError("no ink")
 
         fake_reconstruct().save(tmp_path)
-        monkeypatch.setattr("sae_fast.plot.save_pictures", fail)
+        monkeypatch.setattr("sae_fast.pictures.save_pictures", fail)
         with pytest.raises(RuntimeError, match="no ink"):
             fake_run().save(tmp_path)
         models = {f"model-{arm}.safetensors" for arm in fake_run().arms}
@@ -214,16 +214,17 @@ class TestSave:
     def test_without_matplotlib_all_but_pictures(self, tmp_path: Path) -> None:
         names = {file.name for file in fake_reconstruct().save(tmp_path)}
         assert names == {"result.json", "model.safetensors", "report.html"}
-        assert "pip install '.[plot]'" in (tmp_path / "report.html").read_text("utf-8")
+        assert "pip install 'sae-fast[plot]'" in (tmp_path / "report.html").read_text("utf-8")
 
     @pytest.mark.usefixtures("without_matplotlib")
     def test_plot_without_matplotlib_says_how_to_get_it(self) -> None:
-        with pytest.raises(ImportError, match=r"pip install '\.\[plot\]'"):
+        with pytest.raises(ImportError, match=r"pip install 'sae-fast\[plot\]'"):
             fake_run().plot_accuracy()
 
     def test_record_without_extras(self, tmp_path: Path) -> None:
         result = fake_reconstruct()
         result.reconstructions, result.first_weights, result.models = None, {}, {}
+        result.codes = {}
         names = {file.name for file in result.save(tmp_path)}
         assert names == {"result.json", "report.html", "pretraining.png"}
 

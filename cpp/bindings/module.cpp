@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <pybind11/native_enum.h>
+
 #include <cstdlib>
 
 #include "bindings.hpp"
@@ -38,18 +40,24 @@ PYBIND11_MODULE(_core, m) {
     }
     blas_init();
 
-    py::enum_<Layout>(m, "Layout")
+    py::native_enum<Layout>(m, "Layout", "enum.Enum")
         .value("automatic", Layout::automatic)
         .value("dense", Layout::dense)
-        .value("sparse", Layout::sparse);
-    py::enum_<Activation>(m, "Activation")
+        .value("sparse", Layout::sparse)
+        .finalize();
+    py::native_enum<Activation>(m, "Activation", "enum.Enum")
         .value("identity", Activation::identity)
-        .value("relu", Activation::relu);
-    py::enum_<Loss>(m, "Loss")
+        .value("relu", Activation::relu)
+        .finalize();
+    py::native_enum<Loss>(m, "Loss", "enum.Enum")
         .value("squared_error", Loss::squared_error)
         .value("cross_entropy", Loss::cross_entropy)
-        .value("article", Loss::article);
-    py::enum_<AdamForm>(m, "AdamForm").value("tf1", AdamForm::tf1).value("torch", AdamForm::torch);
+        .value("article", Loss::article)
+        .finalize();
+    py::native_enum<AdamForm>(m, "AdamForm", "enum.Enum")
+        .value("tf1", AdamForm::tf1)
+        .value("torch", AdamForm::torch)
+        .finalize();
 
     register_input<float>(m);
     register_input<double>(m);

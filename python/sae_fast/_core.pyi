@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The compiled core, as cpp/bindings registers it. Kept by hand.
+# The compiled core, as cpp/bindings registers it. Kept by hand; checked by stubtest and
+# tests/test_stub.py. The kernels, for tests and benchmarks alone, have no types.
 import enum
 from collections.abc import Sequence
 from types import ModuleType

@@ -52,6 +52,8 @@ HIDDEN = (100, 50, 25, 12, 5, 5)
 
 #: Samples shown in the picture of reconstructions: the first of the training set.
 N_SHOWN = 10
+#: Samples shown in the picture of codes: the first of the test set.
+N_CODES = 2000
 
 
 def run_experiment(
@@ -194,8 +196,17 @@ def run_experiment(
         "run", _describe(data), config, pretraining, results, seconds, info(), models=models
     )
     result.first_weights = {arm: net.parameters["W1"] for arm, net in models.items()}
+    result.y_test = data.y_test
+    result.predictions = {arm: net.predict(x_test) for arm, net in models.items()}
     if "pretrained" in models:
         net = models["pretrained"]
+        codes = x_test
+        for autoencoder in net.autoencoders:
+            codes = autoencoder.encode(codes)
+        result.codes = {
+            "pretrained": codes[:N_CODES],
+            "pretrained, then fine-tuned": net.encode(x_test)[:N_CODES],
+        }
         result.reconstructions = _reconstructions(
             data, x, [("first autoencoder", net.autoencoders[0]), ("whole stack", net)]
         )
@@ -266,7 +277,7 @@ def run_reconstruction(
         check_output(output)
 
     started = time.perf_counter()
-    x, _ = _inputs(data, config["threads"])
+    x, x_test = _inputs(data, config["threads"])
     autoencoder = Autoencoder(
         data.x_train.shape[1],
         units,
@@ -298,6 +309,8 @@ def run_reconstruction(
         _reconstructions(data, x, [("autoencoder", autoencoder)]),
         {"autoencoder": autoencoder.parameters["W_enc"]},
         {"autoencoder": autoencoder},
+        y_test=data.y_test,
+        codes={f"autoencoder ({units} units)": autoencoder.encode(x_test)[:N_CODES]},
     )
     if output is not None:
         result.save(output)

@@ -41,6 +41,17 @@ class PCA:
         rows -= self.mean.astype(np.float32)
         return rows
 
+    def variance_shares(self, n_components: int) -> list[float]:
+        """Return the share of the variance along each of the first `n_components`."""
+        variances = self._variances[::-1].clip(min=0)
+        shares: list[float] = (variances[:n_components] / (variances.sum() or 1)).tolist()
+        return shares
+
+    def transform(self, x: NDArray[Any], n_components: int) -> NDArray[np.float32]:
+        """Return `x` along its first `n_components`, shape (n_samples, n_components)."""
+        components = self._components[:, ::-1][:, :n_components].astype(np.float32)
+        return self._centered(x) @ components
+
     def reconstruct(self, x: NDArray[Any], n_components: int) -> NDArray[np.float32]:
         """Return `x` (n_samples, n_features) through its first `n_components` and back."""
         components = self._components[:, -n_components:].astype(np.float32)

@@ -48,6 +48,27 @@ CAPTIONS = {
         "axis is logarithmic in the error: each halving of the error is the same step upward. A "
         "collapsed arm ends below the dashed line.",
     ),
+    "confusion": (
+        "Confusion of classes",
+        "Confusion matrix of every arm on the test set.",
+        "A row holds the test samples of one class, a column those that were taken for one. Blue, "
+        "on the diagonal, are those taken right; red, all others, are mistakes; the darker, the "
+        "larger their share of the row. A collapsed arm takes all for one class: a single column.",
+    ),
+    "dead_units": (
+        "Dead units of each arm",
+        "Share of dead units in every hidden layer of each arm after fine-tuning.",
+        "The bars are in per cent of the layer, the numbers above them count units. A layer at "
+        "100 % lets nothing through.",
+    ),
+    "codes": (
+        "Codes in two dimensions",
+        "Codes of test samples, projected on their two principal components.",
+        "Each point is a test sample, its place the code that the last hidden layer gives it, seen "
+        "from the side on which codes differ most (two principal components, each on a scale of "
+        "its own). The name of a class stands at its median. An autoencoder is told no classes: "
+        "where they come apart before fine-tuning, the data alone have parted them.",
+    ),
     "reconstructions": (
         "Reconstructions",
         "A few samples and, below them, what each method makes of them.",
@@ -376,7 +397,7 @@ def _pictures(pictures: Mapping[str, Path]) -> str:
     if not pictures:
         return (
             "<section>\n<h2>Pictures</h2>\n<p>matplotlib is not installed, so there are none: "
-            "<code>pip install '.[plot]'</code> adds them.</p>\n</section>"
+            "<code>pip install 'sae-fast[plot]'</code> adds them.</p>\n</section>"
         )
     return "\n".join(_picture(name, file.read_bytes()) for name, file in pictures.items())
 

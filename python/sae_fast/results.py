@@ -32,8 +32,11 @@ COLLAPSE_ACCURACY = 0.90
 OUTPUT_NAMES = (
     "result.json",
     "accuracy.png",
-    "pretraining.png",
+    "confusion.png",
+    "dead_units.png",
+    "codes.png",
     "reconstructions.png",
+    "pretraining.png",
     "weights.png",
     "report.html",
     "model.safetensors",
@@ -208,6 +211,10 @@ class ExperimentResult:
     reconstructions: Reconstructions | None = None
     first_weights: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
     models: dict[str, Any] = dataclasses.field(default_factory=dict)
+    y_test: NDArray[np.int64] | None = None  # classes of the test samples
+    predictions: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)  # per arm
+    #: Of the first test samples, (n_shown, n_hidden), by what made them.
+    codes: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
 
     @property
     def hidden(self) -> list[int]:
@@ -375,15 +382,15 @@ class ExperimentResult:
 
     def _write_pictures(self, folder: Path) -> list[Path]:
         """Write the pictures, if matplotlib is there, and the report."""
-        from sae_fast import plot, report
+        from sae_fast import pictures, report
 
         try:
-            pictures = plot.save_pictures(self, folder)
+            drawn = pictures.save_pictures(self, folder)
         except ImportError:
-            pictures = {}
+            drawn = {}
         page = folder / "report.html"
-        report.write_report(self, page, pictures)
-        return [*pictures.values(), page]
+        report.write_report(self, page, drawn)
+        return [*drawn.values(), page]
 
 
 def check_output(output: str | os.PathLike[str]) -> Path:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The pictures of a run: which there are, what each shows, and that any numbers can be drawn."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_results import fake_layers, fake_reconstruct, fake_reconstructions, fake_run
+from sae_fast import pictures, plot, report
+from sae_fast.results import ExperimentResult
+
+image = pytest.importorskip("matplotlib.image")
+
+RUN = ["accuracy", "confusion", "dead_units", "codes", "reconstructions", "pretraining", "weights"]
+
+
+def decode(file: Path) -> np.ndarray:
+    """Read a PNG back, at least 300 by 200 pixels and not blank."""
+    pixels = image.imread(file)
+    height, width = pixels.shape[:2]
+    assert width >= 300
+    assert height >= 200
+    assert pixels[..., :3].std() > 0.02
+    return pixels
+
+
+class TestSavePictures:
+    def test_run_without_pyplot(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # its import would fail
+        files = pictures.save_pictures(fake_run(), tmp_path)
+        assert list(files) == RUN
+        assert set(files) == set(report.CAPTIONS)
+        shapes = {name: decode(file).shape for name, file in files.items()}
+        height, width = shapes["accuracy"][:2]
+        assert width == pytest.approx(8 * plot.DPI, rel=0.05)
+        assert height == pytest.approx(5 * plot.DPI, rel=0.05)
+        assert sum(file.stat().st_size for file in files.values()) < 1_500_000
+
+    def test_only_what_there_is(self, tmp_path: Path) -> None:
+        result = fake_reconstruct()
+        result.reconstructions = None
+        assert list(pictures.save_pictures(result, tmp_path)) == ["codes", "pretraining", "weights"]
+
+
+class TestConfusion:
+    @pytest.mark.parametrize("arms", [("he",), ("pretrained", "normal"), tuple(plot.ARM_STYLES)])
+    def test_panel_per_arm(self, arms: tuple[str, ...]) -> None:
+        result = fake_run(arms)
+        panels = [ax for ax in pictures.draw_confusion(result).axes if ax.axison]
+        for ax, (arm, y_pred) in zip(panels, result.predictions.items(), strict=True):
+            right = 100 * np.mean(y_pred == result.y_test)
+            assert ax.get_title() == f"{arm}: {right:.2f} % of 500 right"
+
+    def test_all_arms_show_all_classes(self) -> None:
+        result = fake_run()
+        result.y_test = result.y_test % 3
+        result.predictions = {"he": result.y_test % 2, "normal": result.y_test}
+        for ax in pictures.draw_confusion(result).axes:
+            assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "1", "2"]
+
+
+class TestCodes:
+    def test_panel_for_each_one_legend(self) -> None:
+        result = fake_run()
+        result.codes = {"before": result.codes["pretrained"], "after": np.zeros((300, 1))}
+        before, after = pictures.draw_codes(result).axes
+        assert (before.get_title(), after.get_title()) == ("before", "after")
+        assert before.get_legend() is None
+        assert len(after.get_legend().get_texts()) == 10
+        assert sum(len(group.get_offsets()) for group in before.collections) == 500
+        assert sum(len(group.get_offsets()) for group in after.collections) == 300
+
+    def test_without_classes(self) -> None:
+        result = fake_reconstruct()
+        result.y_test = None
+        (ax,) = pictures.draw_codes(result).axes
+        assert ax.get_legend() is None
+        assert len(ax.texts) == 0
+
+
+class TestPretraining:
+    @pytest.mark.parametrize("n_layers", [1, 4])
+    def test_panel_per_layer(self, n_layers: int, tmp_path: Path) -> None:
+        result = fake_run()
+        result.pretraining = fake_layers()[:n_layers]
+        figure = pictures.draw_pretraining(result)
+        panels = [ax for ax in figure.axes if ax.axison]
+        assert len(panels) == n_layers
+        figure.savefig(tmp_path / "picture.png")
+
+    def test_titles_name_layer_and_dead_units(self) -> None:
+        ax = pictures.draw_pretraining(fake_run()).axes[0]
+        assert ax.get_title("left") == "1: 784 → 100"
+        assert ax.get_title("right") == "15 of 100 dead"
+
+    @pytest.mark.parametrize("loss", [[], [5.0], [0.0, 0.0]])
+    def test_any_curve(self, loss: list[float], tmp_path: Path) -> None:
+        result = fake_reconstruct()
+        layer = result.pretraining[0]
+        layer.steps, layer.loss = list(range(1, len(loss) + 1)), loss
+        pictures.draw_pretraining(result).savefig(tmp_path / "picture.png")
+        decode(tmp_path / "picture.png")
+
+
+def test_reconstructions_say_method_and_error() -> None:
+    (ax,) = pictures.draw_reconstructions(fake_reconstructions()).axes
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["original", "autoencoder\nMSE 0.00912", "PCA\nMSE 0.00431"]
+
+
+class TestFirstWeights:
+    def test_block_per_arm_on_one_scale(self) -> None:
+        figure = pictures.draw_first_weights(fake_run())
+        blocks = [ax for ax in figure.axes if ax.images]
+        assert [ax.get_title() for ax in blocks] == ["pretrained", "normal", "he"]
+        assert len({ax.images[0].get_clim() for ax in blocks}) == 1
+
+    def test_features_that_are_no_image(self, tmp_path: Path) -> None:
+        result = fake_run()
+        result.reconstructions = fake_reconstructions(None)
+        pictures.draw_first_weights(result).savefig(tmp_path / "picture.png")
+        decode(tmp_path / "picture.png")
+
+
+@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
+def test_a_dark_style_darkens_all(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
+    style = pytest.importorskip("matplotlib.style")
+    with style.context("dark_background"):
+        files = pictures.save_pictures(make(), tmp_path)
+    for file in files.values():
+        pixels = decode(file)
+        np.testing.assert_array_equal(pixels[:3, :3], np.broadcast_to([0, 0, 0, 1], (3, 3, 4)))
+
+
+def test_one_arm_one_point(tmp_path: Path) -> None:
+    result = fake_run(("normal",), (), n_points=1)
+    result.reconstructions = None
+    drawn = pictures.save_pictures(result, tmp_path)
+    assert list(drawn) == ["accuracy", "confusion", "dead_units", "weights"]
