@@ -12,7 +12,7 @@ module = net.to_torch(part="classifier")  # Linear and ReLU, and a Softmax on to
 x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
 torch.manual_seed(0)
 optimizer = torch.optim.Adam(module.parameters())
-for _ in range(10):
+for _ in range(30):
     for batch in torch.randperm(len(x)).split(100):
         loss = torch.nn.functional.nll_loss(module(x[batch]).clamp_min(1e-10).log(), y[batch])
         optimizer.zero_grad()

@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 
 import pytest
+import sae_fast
+from sae_fast import callbacks, datasets, errors, plot, sklearn
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -35,6 +37,16 @@ def doctest_of(page):
     return doctest.DocTestParser().get_doctest(source, {}, page, str(DOCS / page), 0)
 
 
+def classes_in(module):
+    """Names of the public classes that a module defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and name[0] != "_"
+    ]
+
+
+MODULES = ("callbacks", "datasets", "plot", "sklearn")
 WITH_EXAMPLES = [page for page in PAGES if "```pycon" in text_of(page)]
 
 
@@ -77,3 +89,20 @@ def test_pictures_are_small_and_used():
     for picture in pictures:
         assert picture.stat().st_size < 100_000, picture
         assert f"](pictures/{picture.name})" in text
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("*", [name for name in sae_fast.__all__ if name not in ("__version__", *MODULES)]),
+        ("plot", plot.__all__),
+        ("sklearn", sklearn.__all__),
+        ("datasets", [name for name in datasets.__all__ if name != "Name"]),
+        ("callbacks", classes_in(callbacks)),
+        ("errors", classes_in(errors)),
+    ],
+)
+def test_the_reference_has_every_public_name(page, names):
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCS.glob(f"api/{page}.rst"))
+    there = re.findall(r"^\.\. auto(?:class|function|exception):: (\w+)$", text, re.MULTILINE)
+    assert set(names) - set(there) == set()

@@ -198,22 +198,47 @@ class ExperimentResult:
 
     The first group of fields goes into ``result.json``; the second is what the pictures and the
     model files are made from. `sae-fast reconstruct` trains one autoencoder and no arm.
+
+    Attributes
+    ----------
+    command : {"run", "reconstruct"}
+    dataset : dict
+        ``name``, ``n_train``, ``n_test`` and ``sha256``.
+    config : dict
+        Every setting.
+    pretraining : list of LayerResult
+        One per autoencoder, from the input up.
+    arms : dict of str to ArmResult
+        In the order asked for.
+    seconds : float
+        Wall time, from data in memory to the last result.
+    environment : dict
+        As :func:`sae_fast.info` gives it.
+    reconstructions : Reconstructions or None
+    first_weights : dict of str to ndarray, shape (n_features, n_hidden)
+        Of each arm's first layer, or of the autoencoder.
+    models : dict of str to Autoencoder or StackedAutoencoder
+    y_test : ndarray of shape (n_test,), or None
+        Classes of the test samples.
+    predictions : dict of str to ndarray, shape (n_test,)
+        Classes that each arm takes them for.
+    codes : dict of str to ndarray, shape (n_shown, n_hidden)
+        Of the first test samples, by what made them.
     """
 
-    command: str  # "run" or "reconstruct"
-    dataset: dict[str, Any]  # "name", "n_train", "n_test", "sha256"
-    config: dict[str, Any]  # every setting
-    pretraining: list[LayerResult]  # one per autoencoder, in order
-    arms: dict[str, ArmResult]  # in the order asked for
+    command: str
+    dataset: dict[str, Any]
+    config: dict[str, Any]
+    pretraining: list[LayerResult]
+    arms: dict[str, ArmResult]
     seconds: float
-    environment: dict[str, Any]  # as sae_fast.info()
+    environment: dict[str, Any]
 
     reconstructions: Reconstructions | None = None
     first_weights: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
     models: dict[str, Any] = dataclasses.field(default_factory=dict)
-    y_test: NDArray[np.int64] | None = None  # classes of the test samples
-    predictions: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)  # per arm
-    #: Of the first test samples, (n_shown, n_hidden), by what made them.
+    y_test: NDArray[np.int64] | None = None
+    predictions: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
     codes: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
 
     @property
