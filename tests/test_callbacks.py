@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import sae_fast
+from helpers import assert_identical
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, training
 from sae_fast.callbacks import (
     Callback,
@@ -277,6 +279,29 @@ class TestEarlyStopping:
     def test_arguments(self, options, message):
         with pytest.raises(DataError, match=message):
             EarlyStopping(**options)
+
+
+def test_one_callback_in_trainings_side_by_side(data, tmp_path):
+    stopping, log = EarlyStopping(patience=3), JsonLinesLog(tmp_path / "log")
+
+    def train(n_hidden, callbacks):
+        ae = Autoencoder(12, n_hidden, n_threads=1)
+        ae.fit(data[0], steps=10**5, eval_every=20, learning_rate=0.01, callbacks=callbacks)
+        return ae.parameters
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda n: train(n, [stopping, log]), range(3, 7)))
+    for n_hidden, parameters in zip(range(3, 7), together, strict=True):
+        assert_identical(parameters, train(n_hidden, [EarlyStopping(patience=3)]))
+
+
+def test_what_others_hear_of_an_error(data, tmp_path):
+    before, behind = Recorder(), Recorder()
+    for moment in ("on_start", "on_stop"):
+        with pytest.raises(LookupError):
+            Autoencoder(12, 5).fit(data[0], steps=2, callbacks=[before, Fails(moment, 1), behind])
+        assert before.calls[-1][0] == "stop"
+        assert before.calls[-1][-1] is LookupError
 
 
 class TestJsonLinesLog:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from helpers import assert_identical
@@ -173,3 +175,25 @@ def test_scores_are_errors_of_the_reconstruction(data, dtype):
 def test_before_pretraining(call):
     with pytest.raises(DataError, match=f"{call}: expected a pretrained network"):
         getattr(StackedAutoencoder(SIZES), call)(np.zeros((2, 4 if call == "decode" else 12)))
+
+
+def test_a_copy_goes_on_where_it_was(data):
+    x, y = data
+    net = StackedAutoencoder(SIZES, 3)
+    net.pretrain(x, steps=7, batch_size=20)
+    net.finetune(x, y, steps=7, batch_size=20)
+    copy = pickle.loads(pickle.dumps(net))
+    for each in (net, copy):
+        each.finetune(x, y, steps=5, batch_size=20, continued=True)
+        each.pretrain(x, steps=5, batch_size=20, continued=True)
+    assert_identical(net.parameters, copy.parameters)
+
+
+def test_pretraining_that_fails_leaves_no_old_decoders(data):
+    x, _ = data
+    net = StackedAutoencoder(SIZES)
+    net.pretrain(x, steps=5, batch_size=20)
+    with pytest.raises(ZeroDivisionError):
+        net.pretrain(x, steps=5, batch_size=20, callbacks=[lambda _: 1 / 0])
+    with pytest.raises(DataError, match="expected a pretrained network"):
+        net.reconstruct(x)

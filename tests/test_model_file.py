@@ -14,6 +14,7 @@ import pickle
 import struct
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -563,3 +564,18 @@ class TestSaving:
 
 def test_load_is_public():
     assert sae_fast.load is load
+
+
+def test_threads_that_write_one_file(tmp_path):
+    path = tmp_path / "model"
+    models = [Autoencoder(30, n) for n in range(3, 7)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            list(pool.map(lambda model: model.save(path), models))
+            assert load(path).n_hidden in range(3, 7)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_argument_that_no_architecture_has(files, tmp_path):
+    data = with_description(files["autoencoder"], architecture(n_threads=3))
+    assert_refused(tmp_path / "model", data)

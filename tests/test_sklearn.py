@@ -96,11 +96,12 @@ class TestParameters:
     def test_steps_left_open(self, digits):
         x, y = digits
         y = np.where(np.arange(len(y)) < 1600, y, -1)
-        classifier = StackedAutoencoderClassifier(eval_every=0).fit(x, y)
+        classifier = StackedAutoencoderClassifier().fit(x, y)
         assert [history.steps for history in classifier.histories_] == [[72]]  # 4 * 1797 / 100
         seen = []
         StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(x, y)
         assert seen[-1].n_steps == 300
+        assert seen[-1].history.steps[:2] == [15, 30]  # a pass over 0.9 * 1600 rows
         many = np.tile(x, (5, 1)), np.tile(y, 5)
         StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(*many)
         assert seen[-1].n_steps == 1440  # 20 * 0.9 * 8000 / 100
@@ -141,12 +142,28 @@ class TestParameters:
             ({"dtype": "int8"}, "dtype: expected one of float32, float64, got 'int8'"),
             ({"early_stopping": True, "patience": 0}, "patience: expected an integer of at least"),
             ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction: expected"),
+            ({"validation_fraction": 1.5}, "validation_fraction: expected less than 1, got 1.5"),
+            (
+                {"early_stopping": True, "validation_fraction": 1e-3},
+                "validation_fraction: exp.*1797",
+            ),
+            (
+                {"early_stopping": True, "eval_every": 0},
+                "eval_every: expected an integer of at lea",
+            ),
+            ({"scale": 1 / 16}, "X: expected uint8 with scale=0.0625, got float64"),
             ({"random_state": -1}, "random_state: expected an integer of at least 0, got -1"),
         ],
     )
     def test_wrong_ones(self, digits, parameters, message):
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(*digits)
+        before = classifier.predict_proba(digits[0])
+        classifier.set_params(**parameters)
         with pytest.raises(DataError, match=message):
-            StackedAutoencoderClassifier(**{**SHORT, **parameters}).fit(*digits)
+            classifier.fit(digits[0], -digits[1] - 5)
+        if parameters.keys() <= {"pretrain_steps", "learning_rate", "loss", "units", "batch_size"}:
+            np.testing.assert_array_equal(classifier.predict_proba(digits[0]), before)
+            assert classifier.classes_[-1] == 9
 
     def test_random_state(self, digits):
         x, y = digits
@@ -188,6 +205,14 @@ class TestUnlabelled:
         classifier = StackedAutoencoderClassifier(random_state=0).fit(x, words)
         assert classifier.classes_.tolist() == ["even", "odd"]
         assert (classifier.predict(x)[1::3] == words[1::3]).mean() > 0.95
+
+    def test_among_strings(self, digits):
+        x, y = digits
+        words = np.array(["even", "odd", -1])[y % 3]  # which makes a string of -1
+        with pytest.raises(DataError, match="y: expected rows without a label as the number -1"):
+            StackedAutoencoderClassifier().fit(x, words)
+        with pytest.raises(DataError, match="y: expected labels of one type, got int, str"):
+            StackedAutoencoderClassifier().fit(x, np.array(["even", 3], object)[y % 2])
 
     def test_one_class_is_too_few(self, digits):
         x, y = digits
@@ -272,6 +297,43 @@ class TestPartialFit:
             classifier.partial_fit(x, y, classes=[0, 1])
         with pytest.raises(DataError, match=r"y: expected labels of .*, got \[11\]"):
             classifier.partial_fit(x, np.where(y == 9, 11, y))
+
+    def test_what_is_refused_leaves_nothing(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier()
+        with pytest.raises(DataError, match="y: expected labels of"):
+            classifier.partial_fit(x, y, classes=[0, 1])
+        assert not hasattr(classifier, "network_")
+        classifier.partial_fit(x[:, :50], y, classes=range(10))
+        transformer = StackedAutoencoderTransformer(batch_size=0)
+        with pytest.raises(DataError, match="batch_size: expected an integer"):
+            transformer.partial_fit(x)
+        assert not hasattr(transformer, "network_")
+
+    def test_another_network(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(20).partial_fit(x, y, classes=range(10))
+        with pytest.raises(DataError, match=r"units: expected \(20,\) as before, got \(30,\)"):
+            classifier.set_params(units=30).partial_fit(x, y)
+        transformer = StackedAutoencoderTransformer(20).partial_fit(x)
+        with pytest.raises(DataError, match="dtype: expected float32 as before, got float64"):
+            transformer.set_params(dtype="float64").partial_fit(x)
+
+    @pytest.mark.parametrize(
+        "estimator",
+        [
+            StackedAutoencoderClassifier(random_state=0),
+            StackedAutoencoderTransformer((20, 10), random_state=0),
+        ],
+    )
+    def test_a_pickle_goes_on_as_if_it_were_none(self, digits, estimator):
+        x, y = digits
+        options = {"classes": range(10)} if hasattr(estimator, "predict") else {}
+        fitted = clone(estimator).partial_fit(x, y, **options)
+        copy = pickle.loads(pickle.dumps(fitted))
+        for each in (fitted, copy):
+            each.partial_fit(x, y)
+        assert_identical(fitted.network_.parameters, copy.network_.parameters)
 
 
 class TestWithTheRestOfScikitLearn:

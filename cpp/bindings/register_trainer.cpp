@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <algorithm>
+
 #include "bindings.hpp"
 #include "sae/evaluation.hpp"
 #include "sae/trainer.hpp"
@@ -46,7 +48,25 @@ template <class T>
 void register_trainer(py::module_& m) {
     py::class_<Moments<T>>(m, ("Moments" + std::string(kSuffix<T>)).c_str())
         .def(py::init<const Network<T>&>(), py::arg("network"))
-        .def_readonly("steps_done", &Moments<T>::steps_done);
+        .def_readonly("steps_done", &Moments<T>::steps_done)
+        .def("get_state",
+             [](const Moments<T>& moments) {
+                 const Index n = moments.m.size();
+                 return py::make_tuple(Array<T>(n, moments.m.data()),
+                                       Array<T>(n, moments.v.data()), moments.steps_done);
+             })
+        .def(
+            "set_state",
+            [](Moments<T>& moments, const Array<T>& first, const Array<T>& second,
+               Index steps_done) {
+                if (first.size() != moments.m.size() || second.size() != moments.v.size()) {
+                    throw py::value_error("moments of another network");
+                }
+                std::copy_n(first.data(), first.size(), moments.m.data());
+                std::copy_n(second.data(), second.size(), moments.v.data());
+                moments.steps_done = steps_done;
+            },
+            py::arg("m").noconvert(), py::arg("v").noconvert(), py::arg("steps_done"));
 
     using Bound = BoundTrainer<T>;
     py::class_<Bound>(m, ("Trainer" + std::string(kSuffix<T>)).c_str())

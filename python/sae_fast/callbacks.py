@@ -49,6 +49,9 @@ class Training:
         Whether `stop` has been called.
     error : BaseException or None
         What ended the training before its time, for `on_stop`.
+    state : dict
+        Where a callback that takes part in several trainings at once keeps what belongs to this
+        one, under itself.
 
     Examples
     --------
@@ -73,9 +76,13 @@ class Training:
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     error: BaseException | None = None
+    state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
 
     def stop(self) -> None:
-        """End this training after a last evaluation; pretraining goes on with the next layer."""
+        """End this training after a last evaluation; pretraining goes on with the next layer.
+
+        In `on_start` it means that no step is taken, and nothing evaluated.
+        """
         self.stopped = True
 
 
@@ -115,7 +122,7 @@ class Callback:
         """After an evaluation, the last of ``training.history``."""
 
     def on_layer_end(self, training: Training) -> None:
-        """When a layer has been pretrained and its encoder is in the network."""
+        """After `on_stop`, when a layer has been pretrained and its encoder is in the network."""
 
     def on_stop(self, training: Training) -> None:
         """After the last step, or the error, of each training that `on_start` has seen."""
@@ -149,13 +156,14 @@ class ProgressBar(Callback):
         """Show the bar."""
         from tqdm.auto import tqdm
 
-        self._bar: Any = tqdm(
+        training.state[self] = tqdm(
             total=training.n_steps, desc=training.title, unit="step", mininterval=0.1
         )
 
     def on_step(self, training: Training) -> None:
         """Move it."""
-        self._bar.update(training.step - self._bar.n)
+        bar = training.state[self]
+        bar.update(training.step - bar.n)
 
     def on_evaluation(self, training: Training) -> None:
         """Show the figure."""
@@ -165,11 +173,21 @@ class ProgressBar(Callback):
             if history.accuracy
             else f"loss {history.loss[-1]:,.0f}"
         )
-        self._bar.set_postfix_str(figure, refresh=False)
+        training.state[self].set_postfix_str(figure, refresh=False)
 
     def on_stop(self, training: Training) -> None:
         """Leave it as it stands."""
-        self._bar.close()
+        training.state[self].close()
+
+
+@dataclasses.dataclass
+class _Best:
+    """The best evaluation of a training so far."""
+
+    figure: float
+    step: int = 0
+    parameters: dict[str, Any] | None = None
+    waited: int = 0  # evaluations since
 
 
 class EarlyStopping(Callback):
@@ -189,7 +207,7 @@ class EarlyStopping(Callback):
     Attributes
     ----------
     best, best_step : float, int
-        The best figure of the latest training, and the step it was measured after.
+        The best figure of the training that ended last, and the step it was measured after.
 
     Raises
     ------
@@ -229,29 +247,28 @@ class EarlyStopping(Callback):
             raise DataError(
                 f"EarlyStopping: expected monitor='loss' for {training.title}, got 'accuracy'"
             )
-        self.best = math.inf if self.monitor == "loss" else -math.inf
-        self.best_step = 0
-        self._waited = 0
-        self._parameters: dict[str, Any] | None = None
+        worst = math.inf if self.monitor == "loss" else -math.inf
+        training.state[self] = _Best(worst)
 
     def on_evaluation(self, training: Training) -> None:
         """Compare with the best so far."""
+        best: _Best = training.state[self]
         figure = getattr(training.history, self.monitor)[-1]
-        gain = self.best - figure if self.monitor == "loss" else figure - self.best
+        gain = best.figure - figure if self.monitor == "loss" else figure - best.figure
         if gain > self.min_delta:
-            self.best, self.best_step, self._waited = figure, training.step, 0
-            if self.restore_best:
-                self._parameters = training.model.parameters
-            return
-        self._waited += 1
-        if self._waited >= self.patience:
+            parameters = training.model.parameters if self.restore_best else None
+            best = training.state[self] = _Best(figure, training.step, parameters)
+        else:
+            best.waited += 1
+        if best.waited >= self.patience:
             training.stop()
 
     def on_stop(self, training: Training) -> None:
         """Give the best parameters back."""
-        if self._parameters is not None:
-            training.model.parameters = self._parameters
-            self._parameters = None
+        best: _Best = training.state[self]
+        self.best, self.best_step = best.figure, best.step
+        if best.parameters is not None:
+            training.model.parameters = best.parameters
 
 
 class JsonLinesLog(Callback):
@@ -403,16 +420,16 @@ class TensorBoard(Callback):
     def on_start(self, training: Training) -> None:
         """Open the file."""
         folder = "".join(c if c.isalnum() else "-" for c in training.title).strip("-")
-        self._writer = _event_writer()(str(self.log_dir / folder))
+        training.state[self] = _event_writer()(str(self.log_dir / folder))
 
     def on_evaluation(self, training: Training) -> None:
         """Write the figures."""
         for name, value in figures(training).items():
-            self._writer.add_scalar(name, value, training.step)
+            training.state[self].add_scalar(name, value, training.step)
 
     def on_stop(self, training: Training) -> None:
         """Close the file."""
-        self._writer.close()
+        training.state[self].close()
 
 
 def _event_writer() -> Any:
@@ -457,11 +474,12 @@ def as_callbacks(callbacks: Iterable[CallbackOption] | None, progress: bool) -> 
 def watched(training: Training, callbacks: Iterable[Callback]) -> Iterator[None]:
     """Call `on_start` of each callback, and `on_stop` of those started, whatever happens within."""
     with contextlib.ExitStack() as stack:
+
+        def tell(callback: Callback, error: BaseException | None) -> None:
+            training.error = error
+            callback.on_stop(training)
+
         for callback in callbacks:
             callback.on_start(training)
-            stack.callback(callback.on_stop, training)
-        try:
-            yield
-        except BaseException as error:
-            training.error = error
-            raise
+            stack.push(lambda _, error, __, callback=callback: tell(callback, error))
+        yield

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from .inputs import as_input, core_network
+from .training import start_moments
 from .validation import check_scale
 
 if TYPE_CHECKING:
@@ -114,10 +115,11 @@ class Model:
         return write_file(path, to_bytes(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle, or a deep copy, holds: what `save` writes, and the threads."""
+        """Return what a pickle, or a deep copy, holds: what `save` writes, threads and moments."""
         from .model_file import to_bytes
 
-        return {"model": to_bytes(self), "n_threads": self._asked_threads}
+        moments = [trained._moments and trained._moments.get_state() for trained in self._trained()]
+        return {"model": to_bytes(self), "n_threads": self._asked_threads, "moments": moments}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the model of a pickle; `n_threads=None` means the threads of this process."""
@@ -125,6 +127,13 @@ class Model:
 
         self.__dict__.update(vars(from_bytes(state["model"], "pickle")))
         self.n_threads = state["n_threads"]
+        for trained, moments in zip(self._trained(), state["moments"], strict=True):
+            if moments is not None:
+                start_moments(trained, continued=False).set_state(*moments)
+
+    def _trained(self) -> list[Any]:
+        """Return all that has moments of its own: the model and the autoencoders in it."""
+        return [self, *getattr(self, "autoencoders", ())]
 
     def export_onnx(self, path: str | Path, part: str | None = None) -> Path:
         """Write a part of the model to an ONNX file, for any number of samples.

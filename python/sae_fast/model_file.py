@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,7 +110,7 @@ def to_bytes(model: Any) -> bytes:
 def write_file(path: str | Path, data: bytes) -> Path:
     """Write a file by way of a temporary name, so that it is never half there; return its path."""
     path = check_path("path", path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
@@ -227,8 +228,9 @@ def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
     held = sum(value.size for value in values.values())
     if promised > held:
         raise DataError(f"{held} numbers where its header promises {promised} weights")
-    if kind == "Autoencoder":
-        return Autoencoder(**arguments)
-    model = StackedAutoencoder(**arguments)
-    model.pretrained = description["pretrained"] is True
+    model: Any = (Autoencoder if kind == "Autoencoder" else StackedAutoencoder)(**arguments)
+    if _describe(model)["architecture"].keys() != description["architecture"].keys():
+        raise DataError(f"architecture {description['architecture']}")
+    if isinstance(model, StackedAutoencoder):
+        model.pretrained = description["pretrained"] is True
     return model

@@ -19,6 +19,7 @@ from .errors import DataError
 from .results import History
 from .stacked import StackedAutoencoder
 from .validation import (
+    check_choice,
     check_float,
     check_int,
     check_sample_weight,
@@ -56,7 +57,7 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _units(self) -> tuple[int, ...]:
         units = self.units
-        return check_sizes("units", units if isinstance(units, (list, tuple)) else [units])
+        return check_sizes("units", units if np.ndim(units) else [units])
 
     def _build(self, classes: NDArray[Any] | None) -> StackedAutoencoder:
         """Return an untrained network."""
@@ -79,8 +80,21 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _validated(self, X: Any, *args: Any, reset: bool) -> Any:
         """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
-        dtype = [np.float32, np.float64] if self.scale is None else [np.uint8]
-        return validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, reset=reset)
+        dtype = [np.float32, np.float64] if self.scale is None else None
+        found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, reset=reset)
+        stored = (found[0] if args else found).dtype
+        if self.scale is not None and stored != np.uint8:
+            raise DataError(f"X: expected uint8 with scale={self.scale!r}, got {stored}")
+        return found
+
+    def _check_same(self, net: StackedAutoencoder) -> None:
+        """Check that the network is what the parameters still ask for."""
+        for name, asked, has in (
+            ("units", self._units(), net.sizes[1:]),
+            ("dtype", self.dtype, net.dtype),
+        ):
+            if asked != has:
+                raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
 
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
@@ -91,15 +105,17 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
             return steps
         return max(math.ceil(passes * n_samples / self._batch_size(n_samples)), at_least)
 
-    def _pretrain(self, X: Any, steps: Any, learning_rate: Any, **options: Any) -> list[History]:
+    def _pretrain(
+        self, net: StackedAutoencoder, X: Any, steps: Any, learning_rate: Any, **options: Any
+    ) -> list[History]:
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
-        histories: list[History] = self.network_.pretrain(
+        histories: list[History] = net.pretrain(
             X,
             steps=steps,
             learning_rate=learning_rate,
             batch_size=self._batch_size(X.shape[0]),
-            weight_decay=check_float("weight_decay", self.weight_decay, positive=False),
-            eval_every=check_int("eval_every", self.eval_every, 0),
+            weight_decay=self.weight_decay,
+            eval_every=self.eval_every or 0,
             scale=self.scale,
             callbacks=self.callbacks,
             progress=bool(self.verbose),
@@ -234,8 +250,9 @@ class StackedAutoencoderTransformer(
         steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
         steps = _each("steps", steps, n_layers, _check_steps)
         rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
-        self.network_ = self._build(None)
-        self.histories_ = self._pretrain(X, steps, rates)
+        net = self._build(None)
+        self.histories_ = self._pretrain(net, X, steps, rates)
+        self.network_ = net
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
@@ -250,10 +267,11 @@ class StackedAutoencoderTransformer(
         X = self._validated(X, reset=first)
         n_layers = len(self._units())
         rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
-        if first:
-            self.network_ = self._build(None)
+        net = self._build(None) if first else self.network_
+        self._check_same(net)
         steps = self._steps(None, X.shape[0], passes=1)
-        self.histories_ = self._pretrain(X, steps, rates, continued=True)
+        self.histories_ = self._pretrain(net, X, steps, rates, continued=True)
+        self.network_ = net
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
@@ -325,8 +343,9 @@ class StackedAutoencoderClassifier(
         That share.
     patience : int, default 10
         Evaluations without a lower loss after which to stop.
-    eval_every : int, default 100
-        Steps between two evaluations, where there is anything to evaluate.
+    eval_every : int, optional
+        Steps between two evaluations. None: at the end of each layer of pretraining, and after
+        each pass of fine-tuning over the rows if there is early stopping.
     random_state : int, RandomState or None, default None
     n_threads : int or None, default None
         None: as many as the process may use. Results do not depend on it.
@@ -378,7 +397,7 @@ class StackedAutoencoderClassifier(
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,
-        eval_every: int = 100,
+        eval_every: int | None = None,
         random_state: Any = None,
         n_threads: int | None = None,
         callbacks: Sequence[CallbackOption] | None = None,
@@ -411,7 +430,7 @@ class StackedAutoencoderClassifier(
         ----------
         X : array, frame or sparse matrix, shape (n_samples, n_features)
         y : array_like, shape (n_samples,)
-            Labels of any kind; -1 where a row has none.
+            Labels of any kind; -1 where a row has none, beside strings in an array of dtype object.
         sample_weight : array_like, shape (n_samples,), optional
             Factor of each row's loss in fine-tuning, at least 0; rows of weight 0 are left out of
             everything.
@@ -423,6 +442,7 @@ class StackedAutoencoderClassifier(
             DataError for X and y that do not fit.
         """
         X, y = self._validated(X, y, reset=True)
+        self._check_settings()
         n_layers = len(self._units())
         pretrain_steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
         pretrain_steps = _each("pretrain_steps", pretrain_steps, n_layers, _check_pretrain_steps)
@@ -431,26 +451,22 @@ class StackedAutoencoderClassifier(
             raise DataError(
                 f"pretrain_steps: expected 0 for all layers or none, got {self.pretrain_steps!r}"
             )
-        self.classes_ = _classes_of(y)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                "sample_weight", sample_weight, X.shape[0], self.dtype
-            )
-            X, y, sample_weight = (a[sample_weight > 0] for a in (X, y, sample_weight))
-            if X.shape[0] == 0:
-                raise DataError("sample_weight: expected some weight above zero, got none")
-        self.network_ = self._build(self.classes_)
+        classes = _classes_of("y", y)
+        X, y, sample_weight = self._weighted(X, y, sample_weight)
+        net, histories = self._build(classes), []
         if any(pretrain_steps):
-            self.histories_ = self._pretrain(X, pretrain_steps, rates)
-        else:
-            self.histories_ = []
-        self._finetune(X, y, sample_weight, passes=20, at_least=300)
+            histories = self._pretrain(net, X, pretrain_steps, rates)
+        history = self._finetune(net, classes, X, y, sample_weight, passes=20, at_least=300)
+        self.classes_, self.network_ = classes, net
+        self.histories_, self.history_ = histories, history
         return self
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> StackedAutoencoderClassifier:
-        """Fine-tune for one pass over these rows, from where the network is; no pretraining.
+        """Fine-tune for one pass over these rows, from where the network is.
+
+        Without pretraining and early stopping, and whatever `steps` is.
 
         Parameters
         ----------
@@ -464,27 +480,55 @@ class StackedAutoencoderClassifier(
         """
         first = not hasattr(self, "network_")
         X, y = self._validated(X, y, reset=first)
+        self._check_settings()
         if classes is not None:
-            classes = _classes_of(np.asarray(classes))
+            classes = _classes_of("classes", np.asarray(classes))
             if not first and not np.array_equal(classes, self.classes_):
                 raise DataError(
                     f"classes: expected {self.classes_.tolist()} as before, got {classes.tolist()}"
                 )
         elif first:
             raise DataError("classes: expected all labels there will be, got none")
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                "sample_weight", sample_weight, X.shape[0], self.dtype
-            )
+        else:
+            classes = self.classes_
+        X, y, sample_weight = self._weighted(X, y, sample_weight)
+        net = self._build(classes) if first else self.network_
+        self._check_same(net)
+        history = self._finetune(net, classes, X, y, sample_weight, passes=1, continued=True)
+        self.classes_, self.network_, self.history_ = classes, net, history
         if first:
-            self.classes_ = classes
-            self.network_ = self._build(classes)
             self.histories_ = []
-        self._finetune(X, y, sample_weight, passes=1, continued=True)
         return self
+
+    def _check_settings(self) -> None:
+        """Check what fine-tuning needs before anything is trained."""
+        check_choice("loss", self.loss, ("article", "cross_entropy"))
+        check_float("learning_rate", self.learning_rate, positive=True)
+        check_float("weight_decay", self.weight_decay, positive=False)
+        check_int("batch_size", self.batch_size, 1)
+        check_int("patience", self.patience, 1)
+        if self.steps is not None:
+            check_int("steps", self.steps, 1)
+        if self.eval_every is not None:
+            check_int("eval_every", self.eval_every, 1 if self.early_stopping else 0)
+        if check_float("validation_fraction", self.validation_fraction, positive=True) >= 1:
+            raise DataError(
+                f"validation_fraction: expected less than 1, got {self.validation_fraction!r}"
+            )
+
+    def _weighted(self, X: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return the rows that have a weight, all of them if there are no weights."""
+        if sample_weight is None:
+            return X, y, None
+        weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
+        if not weight.any():
+            raise DataError("sample_weight: expected some weight above zero, got none")
+        return X[weight > 0], y[weight > 0], weight[weight > 0]
 
     def _finetune(
         self,
+        net: StackedAutoencoder,
+        classes: NDArray[Any],
         X: Any,
         y: NDArray[Any],
         sample_weight: NDArray[Any] | None,
@@ -492,7 +536,7 @@ class StackedAutoencoderClassifier(
         passes: int,
         at_least: int = 1,
         continued: bool = False,
-    ) -> None:
+    ) -> History:
         """Fine-tune on the labelled rows; if `continued`, for `passes` whatever the settings."""
         labelled = ~_unlabelled(y)
         if not labelled.all():
@@ -500,25 +544,32 @@ class StackedAutoencoderClassifier(
             sample_weight = None if sample_weight is None else sample_weight[labelled]
         if X.shape[0] == 0:
             raise DataError("y: expected some labelled rows with a weight above zero, got none")
-        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
-        if (self.classes_[codes] != y).any():
-            unknown = sorted(set(np.asarray(y).tolist()) - set(self.classes_.tolist()))
-            raise DataError(f"y: expected labels of {self.classes_.tolist()}, got {unknown}")
+        number = {label: i for i, label in enumerate(classes.tolist())}
+        unknown = [label for label in dict.fromkeys(y.tolist()) if label not in number]
+        if unknown:
+            raise DataError(f"y: expected labels of {list(number)}, got {unknown}")
+        codes = np.fromiter((number[label] for label in y.tolist()), np.int64, len(y))
         callbacks, eval_set = list(self.callbacks or []), None
         if self.early_stopping and not continued:
-            fraction = check_float("validation_fraction", self.validation_fraction, positive=True)
-            kept, aside = train_test_split(
-                np.arange(len(codes)),
-                test_size=fraction,
-                stratify=codes,
-                random_state=self.network_.seed % 2**32,
-            )
+            try:
+                kept, aside = train_test_split(
+                    np.arange(len(codes)),
+                    test_size=self.validation_fraction,
+                    stratify=codes,
+                    random_state=net.seed % 2**32,
+                )
+            except ValueError as error:
+                raise DataError(
+                    f"validation_fraction: expected enough labelled rows to set "
+                    f"{self.validation_fraction!r} of each class aside, got {len(codes)}: {error}"
+                ) from error
             eval_set = (X[aside], codes[aside])
             X, codes = X[kept], codes[kept]
             sample_weight = None if sample_weight is None else sample_weight[kept]
-            callbacks.append(EarlyStopping(patience=check_int("patience", self.patience, 1)))
+            callbacks.append(EarlyStopping(patience=self.patience))
         n_samples = X.shape[0]
-        self.history_ = self.network_.finetune(
+        one_pass = self._steps(None, n_samples, passes=1)
+        return net.finetune(
             X,
             codes,
             sample_weight=sample_weight,
@@ -528,7 +579,7 @@ class StackedAutoencoderClassifier(
             batch_size=self._batch_size(n_samples),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
-            eval_every=self.eval_every,
+            eval_every=one_pass if self.eval_every is None else self.eval_every,
             eval_set=eval_set,
             scale=self.scale,
             loss=self.loss,
@@ -564,16 +615,24 @@ def _unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(y == UNLABELLED, bool)
 
 
-def _classes_of(y: NDArray[Any]) -> NDArray[Any]:
+def _classes_of(name: str, y: NDArray[Any]) -> NDArray[Any]:
     """Return the sorted labels, of which there have to be two."""
     labels = y[~_unlabelled(y)]
     if labels.dtype == object:
+        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        if len(kinds) > 1:
+            raise DataError(f"{name}: expected labels of one type, got {', '.join(kinds)}")
         labels = np.array(labels.tolist())
     check_classification_targets(labels)
     classes: NDArray[Any] = np.unique(labels)
+    if classes.dtype.kind == "U" and str(UNLABELLED) in classes:
+        raise DataError(
+            f"{name}: expected rows without a label as the number {UNLABELLED} in an array of "
+            f"dtype object, got the string {str(UNLABELLED)!r}"
+        )
     if len(classes) < 2:
         raise DataError(
-            f"y: expected at least two classes beside {UNLABELLED}, which marks rows without a "
-            f"label, got {len(classes)} class: {classes.tolist()}"
+            f"{name}: expected at least two classes beside {UNLABELLED}, which marks rows without "
+            f"a label, got {len(classes)} class: {classes.tolist()}"
         )
     return classes

@@ -278,6 +278,7 @@ class StackedAutoencoder(Model):
             )
         ]
         self.scale = scale
+        self.pretrained = False
         histories = []
         for layer, (autoencoder, objective, schedule) in enumerate(
             zip(self.autoencoders, objectives, schedules, strict=True)

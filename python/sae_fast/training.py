@@ -222,6 +222,7 @@ def train(
                 f"{training.title} diverged: {what} is not finite after step {training.step} of "
                 f"{schedule.steps}; a smaller learning_rate may help"
             )
+        history.seconds = time.perf_counter() - started
         if evaluate is not None:
             history.steps.append(training.step)
             history.loss.append(loss)
