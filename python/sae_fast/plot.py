@@ -66,7 +66,7 @@ def plot_accuracy(result: ExperimentResult, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every arm against the steps of fine-tuning.
 
     The axis is logarithmic in the error (100 % minus accuracy), so that one picture shows both a
-    collapsed arm at 11 % and a lead of half a point at 96 %. A large marker stands where an arm
+    collapsed arm at 11 % and a lead of half a point at 96 %. A marker stands where an arm
     first reached 90 %.
 
     Parameters

@@ -44,7 +44,7 @@ CAPTIONS = {
         "Accuracy of each arm",
         "Test accuracy of every arm against the steps of fine-tuning.",
         "The height of a curve's right end is how well an arm ended, its steepness at the left how "
-        "soon it learned; the large marker on the dashed line is where it first reached 90 %. The "
+        "soon it learned; the marker on the dashed line is where it first reached 90 %. The "
         "axis is logarithmic in the error: each halving of the error is the same step upward. A "
         "collapsed arm ends below the dashed line.",
     ),
@@ -53,7 +53,7 @@ CAPTIONS = {
         "Confusion matrix of every arm on the test set.",
         "A row holds the test samples of one class, a column those that were taken for one. Blue, "
         "on the diagonal, are those taken right; red, all others, are mistakes; the darker, the "
-        "larger their share of the row. A collapsed arm takes all for one class: a single column.",
+        "larger their share of the row. A collapsed arm takes whole classes for others: columns that stay empty.",
     ),
     "dead_units": (
         "Dead units of each arm",
