@@ -53,7 +53,8 @@ CAPTIONS = {
         "Confusion matrix of every arm on the test set.",
         "A row holds the test samples of one class, a column those that were taken for one. Blue, "
         "on the diagonal, are those taken right; red, all others, are mistakes; the darker, the "
-        "larger their share of the row. A collapsed arm takes whole classes for others: columns that stay empty.",
+        "larger their share of the row. A collapsed arm takes whole classes for others: columns "
+        "that stay empty.",
     ),
     "dead_units": (
         "Dead units of each arm",
