@@ -351,7 +351,7 @@ def plot_codes(
     codes : array_like, shape (n_samples, n_hidden)
         What `encode` gives. All are drawn; a few thousand are enough for the eye.
     y : array_like, shape (n_samples,), optional
-        Classes, numbers or names. The name stands at the median of each.
+        Classes, numbers or names. The name stands at the median of each, where there is room.
     method : {"pca", "tsne"}
         The two principal components, each on a scale of its own, with the share of the variance
         that it holds; or scikit-learn's t-SNE, which keeps neighbours together and nothing else:
@@ -856,13 +856,21 @@ def _tsne_points(codes: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
 def _name_groups(
     ax: Axes, points: NDArray[Any], index_of: NDArray[np.int64], names: Sequence[Any]
 ) -> None:
-    """Write the name of each group at its median."""
+    """Write the name of each group at its median, unless it would cover another one's."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=3, foreground=ax.get_facecolor())]
+    style: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold"}
+    ax.get_xlim()  # brings the view up to date, in which extents are measured
+    boxes: list[Any] = []
     for index, name in enumerate(names):
         across, up = np.median(points[index_of == index], axis=0)
-        ax.text(across, up, str(name), ha="center", va="center", weight="bold", path_effects=halo)
+        text = ax.text(across, up, str(name), path_effects=halo, **style)
+        box = text.get_window_extent()
+        if any(box.overlaps(other) for other in boxes):
+            text.remove()  # the legend has it
+        else:
+            boxes.append(box)
 
 
 def _draw_curves(rows: Mapping[str, NDArray[Any]], ax: Axes | None) -> Axes:
