@@ -373,7 +373,8 @@ class TestCodes:
             np.testing.assert_array_equal(group.get_offsets(), every[index == Y])
         assert legend(ax) == list("abcdefghij")
         for text in ax.texts:
-            points = every[Y == "abcdefghij".index(text.get_text())]
+            number = "abcdefghij".index(text.get_text())
+            points = every[number == Y]
             np.testing.assert_allclose(text.get_position(), np.median(points, axis=0))
         assert len({tuple(group.get_facecolor()[0]) for group in ax.collections}) == 10
         assert len({group.get_paths()[0].vertices.tobytes() for group in ax.collections}) == 10
