@@ -101,6 +101,18 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "(default: sae-fast-out)",
     )
     output.add_argument(
+        "--checkpoint-every",
+        type=_natural,
+        default=0,
+        metavar="N",
+        help="steps between two checkpoints in DIR, the last two of which are kept (default: none)",
+    )
+    output.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the checkpoint in DIR, with the same settings and data",
+    )
+    output.add_argument(
         "--quiet", action="store_true", help="no progress bars and no summary, only errors"
     )
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from . import datasets
 from .autoencoder import Autoencoder
 from .callbacks import Callback, Training
+from .checkpoint import RunCheckpoint
 from .datasets import Dataset
 from .environment import info
 from .errors import DataError
@@ -70,6 +72,8 @@ def run_experiment(
     seed: int = 0,
     threads: int | None = None,
     output: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 0,
+    resume: bool = False,
     quiet: bool = False,
     offline: bool = False,
 ) -> ExperimentResult:
@@ -101,6 +105,10 @@ def run_experiment(
     output : path-like, optional
         Folder for `ExperimentResult.save`; checked before training starts. Default: none, nothing
         is written.
+    checkpoint_every : int
+        Steps between two checkpoints in `output`, of which the last two are kept; 0: none.
+    resume : bool
+        Go on from the checkpoint in `output`. The results are those of a run without a break.
     quiet : bool
         No progress bars on stderr.
     offline : bool
@@ -116,6 +124,8 @@ def run_experiment(
         If an argument does not fit.
     DatasetUnavailableError
         If the data set is not there and cannot be downloaded.
+    CheckpointError
+        If a checkpoint cannot be written, or there is none of this run to resume from.
     OutputError
         If `output` cannot be written.
     DivergenceError
@@ -148,6 +158,8 @@ def run_experiment(
     _check_batch_size(batch_size, data)
     if output is not None:
         check_output(output)
+    every = check_int("checkpoint_every", checkpoint_every, 0)
+    checkpoint = _checkpoint(output, config, data, every, resume)
 
     started = time.perf_counter()
     n_threads = config["threads"]
@@ -157,7 +169,7 @@ def run_experiment(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "eval_every": eval_every,
-        "callbacks": [_Cancellation(cancelled)],
+        "callbacks": [*checkpoint, _Cancellation(cancelled)],
         "progress": not quiet,
         "scale": data.scale,
     }
@@ -228,6 +240,8 @@ def run_reconstruction(
     seed: int = 0,
     threads: int | None = None,
     output: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 0,
+    resume: bool = False,
     quiet: bool = False,
     offline: bool = False,
 ) -> ExperimentResult:
@@ -242,7 +256,8 @@ def run_reconstruction(
     steps : int
     weight_decay : float
         L2 penalty on the weights.
-    dataset, data_dir, batch_size, learning_rate, eval_every, seed, threads, output, quiet, offline
+    dataset, data_dir, batch_size, learning_rate, eval_every, seed, threads, output, \
+    checkpoint_every, resume, quiet, offline
         As in :func:`run_experiment`.
 
     Returns
@@ -275,6 +290,8 @@ def run_reconstruction(
     _check_batch_size(batch_size, data)
     if output is not None:
         check_output(output)
+    every = check_int("checkpoint_every", checkpoint_every, 0)
+    checkpoint = _checkpoint(output, config, data, every, resume)
 
     started = time.perf_counter()
     x, x_test = _inputs(data, config["threads"])
@@ -292,6 +309,7 @@ def run_reconstruction(
         learning_rate=learning_rate,
         eval_every=eval_every,
         scale=data.scale,
+        callbacks=checkpoint,
         progress=not quiet,
     )
     sizes = (autoencoder.n_features, units)
@@ -315,6 +333,27 @@ def run_reconstruction(
     if output is not None:
         result.save(output)
     return result
+
+
+def _checkpoint(
+    output: str | os.PathLike[str] | None,
+    config: Mapping[str, Any],
+    data: Dataset,
+    every: int,
+    resume: bool,
+) -> list[Callback]:
+    """Return the callback that keeps a run, if it is to be kept or taken up again."""
+    if not every and not resume:
+        return []
+    if output is None:
+        name = "checkpoint_every" if every else "resume"
+        raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
+    free = ("dataset", "data_dir", "threads", "offline")  # what has no influence, or is the data
+    run = {name: value for name, value in config.items() if name not in free}
+    checkpoint = RunCheckpoint(Path(output), {**run, "data": data.sha256}, every)
+    if resume:
+        checkpoint.load()
+    return [checkpoint]
 
 
 class _Cancellation(Callback):

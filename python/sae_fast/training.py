@@ -197,7 +197,6 @@ def train(
         If the loss or a parameter is no longer finite when it is looked at.
     """
     started = time.perf_counter()
-    history = training.history
     stretch = schedule.eval_every or schedule.steps
     marks = [stretch, *(callback.every for callback in callbacks if callback.every)]
 
@@ -222,6 +221,7 @@ def train(
                 f"{training.title} diverged: {what} is not finite after step {training.step} of "
                 f"{schedule.steps}; a smaller learning_rate may help"
             )
+        history = training.history
         history.seconds = time.perf_counter() - started
         if evaluate is not None:
             history.steps.append(training.step)
@@ -232,12 +232,16 @@ def train(
                 callback.on_evaluation(training)
 
     with watched(training, callbacks):
+        started -= training.history.seconds  # of a training that is taken up again
         try:
-            while training.step < schedule.steps and not training.stopped:
+            while True:
+                at_end = training.stopped or training.step == schedule.steps
+                due = training.step > 0 and (at_end or training.step % stretch == 0)
+                if due and training.history.steps[-1:] != [training.step]:
+                    look()
+                if training.stopped or training.step == schedule.steps:
+                    break
                 ahead = [mark - training.step % mark for mark in marks]
                 run(min(*ahead, schedule.steps - training.step, _LONGEST_STRETCH))
-                at_end = training.stopped or training.step == schedule.steps
-                if at_end or training.step % stretch == 0:
-                    look()
         finally:
-            history.seconds = time.perf_counter() - started
+            training.history.seconds = time.perf_counter() - started
