@@ -148,7 +148,7 @@ class TestRefused:
         assert_same_results(self.resume(data, folder, threads=1), expected)
 
     def test_none(self, data, tmp_path):
-        with pytest.raises(CheckpointError, match=f"expected a checkpoint in .*, got no {NAME}"):
+        with pytest.raises(CheckpointError, match=rf"expected a checkpoint in .*, got no {NAME}"):
             self.resume(data, tmp_path)
 
     def test_damage(self, data, folder, expected):
@@ -179,15 +179,15 @@ class TestRefused:
         run_experiment(dataset=data, **SETTINGS, output=tmp_path, checkpoint_every=25)
         before = (tmp_path / NAME).read_bytes()
         monkeypatch.setattr("os.fsync", full)
-        with pytest.raises(CheckpointError, match="expected to write .*No space left on device"):
+        with pytest.raises(CheckpointError, match=r"expected to write .*No space left on device"):
             run_experiment(dataset=data, **SETTINGS, output=tmp_path, checkpoint_every=5)
         assert (tmp_path / NAME).read_bytes() == before
         assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_kill_and_resume_on_the_command_line(tmp_path):
-    arguments = "--dataset strokes --offline --hidden 9 --pretrain-steps 300 --quiet".split()
-    arguments += "--finetune-steps 3000 --eval-every 500 --checkpoint-every 100".split()
+    arguments = ["--dataset=strokes", "--offline", "--hidden=9", "--pretrain-steps=300", "--quiet"]
+    arguments += ["--finetune-steps=3000", "--eval-every=500", "--checkpoint-every=100"]
 
     def command(folder, *more):
         return [
