@@ -141,7 +141,7 @@ class TestRefused:
 
     def test_other_data(self, folder):
         other = load_strokes(n_train=300, n_test=100, seed=1)
-        with pytest.raises(CheckpointError, match="got data '[0-9a-f]{64}' where it has"):
+        with pytest.raises(CheckpointError, match=r"got data '[0-9a-f]{64}' where it has"):
             self.resume(other, folder)
 
     def test_threads_may_differ(self, data, folder, expected):

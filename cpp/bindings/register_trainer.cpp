@@ -52,8 +52,8 @@ void register_trainer(py::module_& m) {
         .def("get_state",
              [](const Moments<T>& moments) {
                  const Index n = moments.m.size();
-                 return py::make_tuple(Array<T>(n, moments.m.data()),
-                                       Array<T>(n, moments.v.data()), moments.steps_done);
+                 return py::make_tuple(Array<T>(n, moments.m.data()), Array<T>(n, moments.v.data()),
+                                       moments.steps_done);
              })
         .def(
             "set_state",
@@ -72,8 +72,9 @@ void register_trainer(py::module_& m) {
     py::class_<Bound>(m, ("Trainer" + std::string(kSuffix<T>)).c_str())
         .def(py::init([](py::object network, py::object moments, py::object input,
                          const std::optional<Indices>& labels,
-                         const std::optional<Array<T>>& weights, Loss loss, Index batch_size, AdamForm adam, double learning_rate,
-                         double beta1, double beta2, double epsilon, double weight_decay) {
+                         const std::optional<Array<T>>& weights, Loss loss, Index batch_size,
+                         AdamForm adam, double learning_rate, double beta1, double beta2,
+                         double epsilon, double weight_decay) {
                  return std::make_unique<Bound>(
                      std::move(network), std::move(moments), std::move(input), labels, weights,
                      TrainerOptions{loss, batch_size, adam, learning_rate, beta1, beta2, epsilon,

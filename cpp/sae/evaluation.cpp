@@ -42,7 +42,8 @@ Sums sum_chunks(const Network<T>& network, const Input<T>& input, Index n_layers
     return total;
 }
 
-// |x - a|^2 of a row of the chunk, a being the last layer's output, for each in turn to f(i, error).
+// |x - a|^2 of a row of the chunk, a being the last layer's output, for each in turn to f(i,
+// error).
 template <class T, class F>
 void for_each_error(const Input<T>& input, const Chunk<T>& chunk, const F& f) {
     const Kernels<T>& k = kernels<T>(active_isa());

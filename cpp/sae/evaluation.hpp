@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The loss over a whole set or of each sample, and how many are classified right. Sums are in float64, over
-// chunks of samples in their order, so that they are the same for every number of threads.
+// The loss over a whole set or of each sample, and how many are classified right. Sums are in
+// float64, over chunks of samples in their order, so that they are the same for every number of
+// threads.
 #pragma once
 
 #include <cstdint>

@@ -294,8 +294,8 @@ void Trainer<T>::update(const std::int64_t* index, const std::int64_t* next, Ran
         } else {
             const View<T> x = task.layer == 0 ? work_.x : work_.a[at - 1];
             dense_update<T>(
-                k, layer, x, delta, adam, moments_.m.data() + offset, moments_.v.data() + offset, task.rows.begin,
-                task.rows.end,
+                k, layer, x, delta, adam, moments_.m.data() + offset, moments_.v.data() + offset,
+                task.rows.begin, task.rows.end,
                 {scratch.dw.data(), task.rows.end - task.rows.begin, layer.n_out, layer.w.ld});
             network_.update_transposed(task.layer, task.rows.begin, task.rows.end);
         }
