@@ -372,6 +372,7 @@ class TestCodes:
         for index, group in enumerate(ax.collections):
             np.testing.assert_array_equal(group.get_offsets(), every[index == Y])
         assert legend(ax) == list("abcdefghij")
+        assert ax.texts
         for text in ax.texts:
             number = "abcdefghij".index(text.get_text())
             points = every[number == Y]

@@ -466,4 +466,3 @@ def test_without_scikit_learn():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "pip install 'sae-fast[sklearn]'" in done.stdout
-    assert sae_fast.__version__

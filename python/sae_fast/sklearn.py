@@ -545,10 +545,11 @@ class StackedAutoencoderClassifier(
         if X.shape[0] == 0:
             raise DataError("y: expected some labelled rows with a weight above zero, got none")
         number = {label: i for i, label in enumerate(classes.tolist())}
-        unknown = [label for label in dict.fromkeys(y.tolist()) if label not in number]
+        labels, position = np.unique(_plain(y), return_inverse=True)
+        unknown = [label for label in labels.tolist() if label not in number]
         if unknown:
             raise DataError(f"y: expected labels of {list(number)}, got {unknown}")
-        codes = np.fromiter((number[label] for label in y.tolist()), np.int64, len(y))
+        codes = np.array([number[label] for label in labels.tolist()])[position]
         callbacks, eval_set = list(self.callbacks or []), None
         if self.early_stopping and not continued:
             try:
@@ -615,6 +616,11 @@ def _unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(y == UNLABELLED, bool)
 
 
+def _plain(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels out of an array of objects as one of their own type."""
+    return np.array(labels.tolist()) if labels.dtype == object else labels
+
+
 def _classes_of(name: str, y: NDArray[Any]) -> NDArray[Any]:
     """Return the sorted labels, of which there have to be two."""
     labels = y[~_unlabelled(y)]
@@ -622,7 +628,7 @@ def _classes_of(name: str, y: NDArray[Any]) -> NDArray[Any]:
         kinds = sorted({type(label).__name__ for label in labels.tolist()})
         if len(kinds) > 1:
             raise DataError(f"{name}: expected labels of one type, got {', '.join(kinds)}")
-        labels = np.array(labels.tolist())
+        labels = _plain(labels)
     check_classification_targets(labels)
     classes: NDArray[Any] = np.unique(labels)
     if classes.dtype.kind == "U" and str(UNLABELLED) in classes:

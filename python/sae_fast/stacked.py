@@ -378,9 +378,10 @@ class StackedAutoencoder(Model):
         if eval_set is not None:
             eval_x = self._input("eval_set[0]", eval_set[0], scale if eval_uint8 else None)
             eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
+            measured = Objective(loss)  # without weight decay
 
             def evaluate() -> tuple[float, float]:
-                return Objective(loss).evaluate(self._network, eval_x, eval_y, self.n_threads)
+                return measured.evaluate(self._network, eval_x, eval_y, self.n_threads)
 
         schedule = Schedule.check(
             n_samples=data.n_samples,
