@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a row of the table is, and what rows share."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class NotHereError(Exception):
+    """A check needs something that this machine does not have; says what."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One promise: what is tried, what has to come out, and the function that tries it.
+
+    `check` is told whether to take its short form, and returns the figure that it reached and
+    whether that is enough. It raises NotHereError where it cannot run.
+    """
+
+    test: str
+    target: str
+    check: Callable[[bool], tuple[str, bool]]
+
+
+def python(module: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a module of this folder in a process of its own."""
+    command = [sys.executable, "-m", f"reliability.{module}", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, **options)
