@@ -151,7 +151,7 @@ def test_every_allocation_fails_once(name, preload):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     n, n_errors = map(int, done.stdout.split())
-    assert n >= n_errors > 3
+    assert n >= n_errors > 1
 
 
 if __name__ == "__main__":
