@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
 from sae_fast import (
+    Autoencoder,
     CheckpointError,
     DataError,
     RunCheckpoint,
@@ -26,6 +27,7 @@ from sae_fast.callbacks import EarlyStopping
 from sae_fast.checkpoint import NAME, PREVIOUS
 from sae_fast.datasets import load_strokes
 from sae_fast.files import write_file
+from sae_fast.training import Objective
 
 SETTINGS = {
     "hidden": [12, 6],
@@ -208,6 +210,46 @@ class TestInPython:
             RunCheckpoint(tmp_path, -1)
         with pytest.raises(DataError, match="folder: expected"):
             RunCheckpoint(3)
+
+
+class Interrupted:
+    """The core's trainer, with a Ctrl-C that comes as the native call number `at` returns."""
+
+    def __init__(self, trainer, at):
+        self.trainer, self.at = trainer, at
+
+    def __getattr__(self, name):
+        return getattr(self.trainer, name)
+
+    def run(self, *arguments, **options):
+        done = self.trainer.run(*arguments, **options)
+        self.at -= 1
+        if not self.at:
+            raise KeyboardInterrupt
+        return done
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8])
+def test_steps_of_a_native_call_that_was_interrupted_count(tmp_path, monkeypatch, at):
+    x = draw_x(200, 12, zeros=0.5)
+
+    def fit(**options):
+        ae = Autoencoder(12, 5)
+        return ae, lambda: ae.fit(x, steps=60, batch_size=20, eval_every=7, **options)
+
+    whole, run = fit()
+    expected = run()
+    build = Objective.trainer
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "trainer", lambda *a, **k: Interrupted(build(*a, **k), at))
+        broken, run = fit(callbacks=[RunCheckpoint(tmp_path, 1000)])
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert broken._moments.steps_done == min(7 * at, 60)
+    again, run = fit(callbacks=[RunCheckpoint(tmp_path, 1000)])
+    history = run()
+    assert (history.steps, history.loss) == (expected.steps, expected.loss)
+    assert_identical(again.parameters, whole.parameters)
 
 
 class TestRefused:

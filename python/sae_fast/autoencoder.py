@@ -250,6 +250,7 @@ class Autoencoder(Model):
             settings=settings(objective, schedule),
             data={"x": data, "batches": schedule.given},
             callbacks=callbacks,
+            steps_before=steps_done(self, continued),
         )
         trainer = objective.trainer(
             self._network,

@@ -47,6 +47,8 @@ class Training:
         On what: the core's inputs and arrays, by the name of the argument that they came as.
     callbacks : sequence of Callback
         All that look on.
+    steps_before : int
+        Steps of the trainings that this one continues.
     step : int
         Steps done.
     history : History
@@ -81,11 +83,17 @@ class Training:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
     callbacks: Sequence[Callback] = ()
-    step: int = 0
+    steps_before: int = 0
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     error: BaseException | None = None
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """Steps done: always those that are in the parameters, wherever an interrupt came."""
+        moments = self.model._moments
+        return 0 if moments is None else moments.steps_done - self.steps_before
 
     @property
     def phase(self) -> str:

@@ -41,8 +41,9 @@ class RunCheckpoint(Callback):
     killed, run it again: trainings that had ended take no steps, the one that was under way goes on
     where its checkpoint was taken, and everything ends with the bits of a run without a break.
 
-    Callbacks whose `Training.state` is a dict, such as `EarlyStopping`, go on too; of those that
-    note something in `on_step`, this one should be the last.
+    Ctrl-C, and every other error, leave a checkpoint too. Callbacks whose `Training.state` is a
+    dict, such as `EarlyStopping`, go on as well: with them a run that ended by an error goes on
+    from the file before. If they note something in `on_step`, this callback should be the last.
 
     Parameters
     ----------
@@ -178,7 +179,14 @@ class RunCheckpoint(Callback):
             self._write(training)
 
     def on_stop(self, training: Training) -> None:
-        """Write what is new."""
+        """Write what is new.
+
+        After an error that is not so if a callback has something to be kept: the error may have
+        come while it was noting it.
+        """
+        kept_by_callbacks = any(isinstance(state, dict) for state in training.state.values())
+        if training.error is not None and kept_by_callbacks:
+            return
         key, _ = training.state[self]
         kept = self._trainings.get(key)
         new = kept is None or _progress(kept) != _progress(_now(training))
@@ -191,14 +199,14 @@ class RunCheckpoint(Callback):
         key, identity = training.state[self]
         kept, own = _state(training)
         with self._lock:
-            self._trainings[key] = {"identity": identity, **kept}
-            self._arrays[key] = own
+            trainings = {**self._trainings, key: {"identity": identity, **kept}}
+            all_arrays = {**self._arrays, key: own}
             arrays = {
                 "\n".join((key, *path)): array
-                for key, own in self._arrays.items()
+                for key, own in all_arrays.items()
                 for path, array in own.items()
             }
-            text = json.dumps({"format": FORMAT, "run": self._run, "trainings": self._trainings})
+            text = json.dumps({"format": FORMAT, "run": self._run, "trainings": trainings})
             header = {"checkpoint": text, "sha256": _digest(text, arrays)}
             data = save(arrays, metadata={"sae_fast": json.dumps(header)})
             latest = self._folder / NAME
@@ -209,6 +217,7 @@ class RunCheckpoint(Callback):
                 raise CheckpointError(
                     f"checkpoint: expected to write {latest}, got {error.strerror or error}"
                 ) from error
+            self._trainings, self._arrays = trainings, all_arrays
 
 
 class _DamagedError(Exception):
@@ -226,7 +235,7 @@ def _named(training: Training) -> Iterator[tuple[str, Callback]]:
 
 def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
     """Return where a training is: what goes into JSON, and arrays by their paths."""
-    m, v, steps_done = training.model._moments.get_state()
+    m, v, _ = training.model._moments.get_state()
     arrays: _Arrays = {("m",): m, ("v",): v}
     arrays |= {("parameters", name): array for name, array in training.model.parameters.items()}
     noted: dict[str, dict[str, Any]] = {}
@@ -240,7 +249,7 @@ def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
                 if isinstance(value, dict)
                 for own, array in value.items()
             }
-    return {**_now(training), "steps_done": steps_done, "callbacks": noted}, arrays
+    return {**_now(training), "callbacks": noted}, arrays
 
 
 def _now(training: Training) -> dict[str, Any]:
@@ -260,8 +269,8 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
     """Put a training where `_state` found it."""
     model = training.model
     model.parameters = {name: arrays["parameters", name] for name in model.parameters}
-    model._moments.set_state(arrays["m",], arrays["v",], kept["steps_done"])
-    training.step = kept["step"]
+    steps_done = training.steps_before + kept["step"]
+    model._moments.set_state(arrays["m",], arrays["v",], steps_done)
     training.stopped = kept["stopped"]
     training.history = History(**kept["history"])
     for name, callback in _named(training):

@@ -415,6 +415,7 @@ class StackedAutoencoder(Model):
             settings=settings(objective, schedule),
             data=used,
             callbacks=watching,
+            steps_before=steps_done(self, continued),
         )
         trainer = objective.trainer(
             self._network,

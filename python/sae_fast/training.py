@@ -219,19 +219,11 @@ def train(
         batches = schedule.batches(training.step, n_steps)
         while len(batches) and not training.stopped:
             done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
-            training.step += done
             batches = batches[done:]
             for callback in callbacks:
                 every = callback.every or 1
                 if training.step % every == 0 or training.step == schedule.steps:
                     callback.on_step(training)
-
-    finite_step = 0  # the last at which all was finite
-
-    def keep_state() -> None:
-        nonlocal finite_step
-        trainer.save_state()
-        finite_step = training.step
 
     def look() -> None:
         """Evaluate."""
@@ -246,22 +238,21 @@ def train(
                 step=training.step,
             )
             trainer.restore_state()
-            training.step = finite_step
             raise error
-        keep_state()
+        trainer.save_state()
         history = training.history
         history.seconds = time.perf_counter() - started
         if evaluate is not None:
-            history.steps.append(training.step)
             history.loss.append(loss)
             if not math.isnan(accuracy):
                 history.accuracy.append(accuracy)
+            history.steps.append(training.step)  # the last: what it does not count was interrupted
             for callback in callbacks:
                 callback.on_evaluation(training)
 
     with watched(training):
         started -= training.history.seconds  # of a training that is taken up again
-        keep_state()
+        trainer.save_state()
         try:
             while True:
                 at_end = training.stopped or training.step == schedule.steps
@@ -273,4 +264,6 @@ def train(
                 ahead = [mark - training.step % mark for mark in marks]
                 run(min(*ahead, schedule.steps - training.step, _LONGEST_STRETCH))
         finally:
-            training.history.seconds = time.perf_counter() - started
+            history = training.history
+            history.seconds = time.perf_counter() - started
+            del history.loss[len(history.steps) :], history.accuracy[len(history.steps) :]
