@@ -20,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from .arrays_file import read_arrays
 from .callbacks import Callback, Training
 from .errors import CheckpointError, DivergenceError
+from .files import create_anew
 from .results import History
 
 FORMAT = 1
@@ -72,38 +74,28 @@ class RunCheckpoint(Callback):
         )
 
     def _read(self, path: Path) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        with path.open("rb"):
-            pass  # Python's own error if there is no such file
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {}).get("sae_fast", "null"))
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if header["sha256"] != _digest(header["checkpoint"], arrays):
-                raise _DamagedError("its checksum is another")
-            checkpoint = json.loads(header["checkpoint"])
-            if checkpoint["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{path}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
-                )
-        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _DamagedError(str(error)) from error
-        _check_same(path, checkpoint["run"], self._run)
-        self._trainings = checkpoint["trainings"]
-        for name, array in arrays.items():
-            title, _, key = name.rpartition("/")
-            self._arrays.setdefault(title, {})[key] = array
+        run, self._trainings, self._arrays = read_checkpoint(path.read_bytes(), str(path))
+        _check_same(path, run, self._run)
 
     def on_start(self, training: Training) -> None:
         """Put the training where its checkpoint was taken, if there is one."""
         kept = self._trainings.get(training.title)
         if kept is None:
             return
-        arrays = dict(self._arrays[training.title])
-        moments = arrays.pop("m"), arrays.pop("v"), kept["steps_done"]
-        training.model.parameters = arrays
-        training.model._moments.set_state(*moments)
+        arrays = dict(self._arrays.get(training.title, {}))
+        try:
+            moments = arrays.pop("m"), arrays.pop("v")
+            training.model.parameters = arrays
+            training.model._moments.set_state(*moments, kept["steps_done"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"resume: expected the arrays of {training.title!r}, got {error}"
+            ) from error
+        if kept["step"] > training.n_steps:
+            raise CheckpointError(
+                f"resume: expected at most {training.n_steps} steps of {training.title!r}, "
+                f"got {kept['step']}"
+            )
         training.step = kept["step"]
         training.history = History(**kept["history"])
 
@@ -150,6 +142,7 @@ class RunCheckpoint(Callback):
         temporary = latest.with_suffix(".tmp")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            create_anew(temporary)
             with temporary.open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -169,6 +162,52 @@ class RunCheckpoint(Callback):
 
 class _DamagedError(Exception):
     """A file is not what was written."""
+
+
+def read_checkpoint(
+    data: bytes, source: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the run of a file, and what it kept of each training by title: numbers, and arrays.
+
+    The arrays are views of `data`. _DamagedError if it is not what was written, CheckpointError
+    if it is of another release.
+    """
+    try:
+        text, arrays = read_arrays(data)
+        header = json.loads(text)
+        if header["sha256"] != _digest(header["checkpoint"], arrays):
+            raise _DamagedError("its checksum is another")
+        checkpoint = json.loads(header["checkpoint"])
+        if checkpoint["format"] != FORMAT:
+            raise CheckpointError(
+                f"{source}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
+            )
+        run, trainings = checkpoint["run"], checkpoint["trainings"]
+        if not isinstance(run, dict):
+            raise _DamagedError(f"a run described as {run}")
+        for title, kept in trainings.items():
+            _check_kept(title, kept)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _DamagedError(str(error)) from error
+    by_title: dict[str, dict[str, Any]] = {}
+    for name, array in arrays.items():
+        title, _, key = name.rpartition("/")
+        by_title.setdefault(title, {})[key] = array
+    return run, trainings, by_title
+
+
+def _check_kept(title: str, kept: dict[str, Any]) -> None:
+    """Check that what is kept of a training can be taken up."""
+    history = History(**kept["history"])
+    lists = [history.steps, history.loss, history.accuracy]
+    counts = [kept["step"], kept["steps_done"], *history.steps]
+    figures = [history.seconds, *history.loss, *history.accuracy]
+    if (
+        any(type(values) is not list for values in lists)
+        or any(type(count) is not int or count < 0 for count in counts)
+        or any(type(figure) not in (int, float) for figure in figures)
+    ):
+        raise _DamagedError(f"{title!r} described as {kept}")
 
 
 def _digest(text: str, arrays: Mapping[str, Any]) -> str:
