@@ -49,7 +49,7 @@ FLOORS = (
     ("sae/sparse_batch",),
     ("sae/network",),
     ("sae/trainer", "sae/evaluation"),
-    ("bindings",),
+    ("bindings", "fuzz"),
 )
 KERNELS_MAY_INCLUDE = {
     "cmath", "type_traits", "cstddef", "cstdint", "immintrin.h",
