@@ -12,9 +12,11 @@ import time
 import numpy as np
 import pytest
 from helpers import TIME_LIMIT, assert_identical
-from sae_fast import CheckpointError, DataError, run_experiment, run_reconstruction
-from sae_fast.checkpoint import NAME, PREVIOUS, RunCheckpoint
+from sae_fast import Autoencoder, CheckpointError, DataError, run_experiment, run_reconstruction
+from sae_fast.arrays_file import read_arrays
+from sae_fast.checkpoint import NAME, PREVIOUS, RunCheckpoint, _digest
 from sae_fast.datasets import load_strokes
+from safetensors.numpy import save
 
 SETTINGS = {
     "hidden": [12, 6],
@@ -183,6 +185,91 @@ class TestRefused:
             run_experiment(dataset=data, **SETTINGS, output=tmp_path, checkpoint_every=5)
         assert (tmp_path / NAME).read_bytes() == before
         assert not list(tmp_path.glob("*.tmp"))
+
+
+def signed(checkpoint: dict, arrays: dict) -> bytes:
+    """A file as `_write` would write it."""
+    text = json.dumps(checkpoint)
+    header = {"checkpoint": text, "sha256": _digest(text, arrays)}
+    return save(arrays, metadata={"sae_fast": json.dumps(header)})
+
+
+class TestSigned:
+    """What is in a file that fits its checksum is looked at before it is taken up."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        """The parts of a checkpoint of one training."""
+        checkpoint = RunCheckpoint(tmp_path, {"seed": 1}, 2)
+        Autoencoder(4, 2).fit(np.eye(4), steps=4, batch_size=2, callbacks=[checkpoint])
+        text, arrays = read_arrays((tmp_path / NAME).read_bytes())
+        return json.loads(json.loads(text)["checkpoint"]), arrays
+
+    def resume(self, folder, checkpoint, arrays, steps=4):
+        for name in (NAME, PREVIOUS):
+            (folder / name).write_bytes(signed(checkpoint, arrays))
+        kept = RunCheckpoint(folder, {"seed": 1}, 0)
+        kept.load()
+        model = Autoencoder(4, 2)
+        model.fit(np.eye(4), steps=steps, batch_size=2, callbacks=[kept])
+        return model
+
+    def test_what_is_right_is_taken_up(self, file, tmp_path):
+        checkpoint, arrays = file
+        title = next(iter(checkpoint["trainings"]))
+        model = self.resume(tmp_path, checkpoint, arrays)
+        own = {name.rpartition("/")[2]: a for name, a in arrays.items() if name.startswith(title)}
+        assert_identical(model.parameters, {name: own[name] for name in model.parameters})
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"step": -1}, {"step": "4"}, {"step": 4.0}, {"step": None}, {"step": True},
+            {"steps_done": -1}, {"steps_done": 2**63}, {"steps_done": [4]},
+            {"history": {}, "step": []}, {"history": 5}, {"history": {"colour": 1}},
+            {"history": {"steps": "12"}}, {"history": {"loss": [None]}}, {"history": {"loss": {}}},
+            {"history": {"steps": [-1]}}, {"history": {"seconds": "now"}},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_numbers(self, file, tmp_path, change):
+        checkpoint, arrays = file
+        for kept in checkpoint["trainings"].values():
+            kept.update(change)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            self.resume(tmp_path, checkpoint, arrays)
+
+    @pytest.mark.parametrize("name", ["run", "trainings", "format"])
+    @pytest.mark.parametrize("value", [None, 5, [], "text", {"a": []}], ids=str)
+    def test_structure(self, file, tmp_path, name, value):
+        checkpoint, arrays = file
+        with pytest.raises(CheckpointError):
+            self.resume(tmp_path, {**checkpoint, name: value}, arrays)
+
+    def test_more_steps_than_there_are(self, file, tmp_path):
+        with pytest.raises(CheckpointError, match=r"expected at most 3 steps of '.*', got 4"):
+            self.resume(tmp_path, *file, steps=3)
+
+    @pytest.mark.parametrize("key", ["m", "v", "W_enc", "b_dec"])
+    def test_arrays(self, file, tmp_path, key):
+        checkpoint, arrays = file
+        name = next(name for name in arrays if name.endswith(f"/{key}"))
+        others = {other: array for other, array in arrays.items() if other != name}
+        for wrong in ({}, {name: arrays[name].ravel()[:-1]}):
+            if key in ("m", "v") or wrong:
+                with pytest.raises(CheckpointError, match="expected the arrays of 'autoencoder 1"):
+                    self.resume(tmp_path, checkpoint, {**others, **wrong})
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / NAME).with_suffix(".tmp").symlink_to(victim)
+    checkpoint = RunCheckpoint(tmp_path, {}, 2)
+    Autoencoder(4, 2).fit(np.eye(4), steps=2, batch_size=2, callbacks=[checkpoint])
+    assert victim.read_text() == "precious"
+    assert (tmp_path / NAME).is_file()
+    assert not (tmp_path / NAME).is_symlink()
 
 
 def test_kill_and_resume_on_the_command_line(tmp_path):

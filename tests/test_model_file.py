@@ -13,6 +13,7 @@ import os
 import pickle
 import struct
 import sys
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,10 @@ import pytest
 import sae_fast
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DivergenceError, ModelFileError, StackedAutoencoder, load
+from sae_fast.arrays_file import read_arrays
+from sae_fast.errors import DataError
 from sae_fast.model_file import from_bytes, to_bytes
+from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save_file
 
 N_FEATURES = 14
@@ -477,14 +481,51 @@ class TestDescription:
         tracemalloc.stop()
         assert peak < 20 * len(data)
 
-    def test_what_a_model_costs(self, tmp_path):
-        """The file, its arrays, the draws of a new model and copies: a few times its size."""
-        path = StackedAutoencoder([500, 400, 300]).save(tmp_path / "model")
+    @pytest.mark.parametrize(
+        ("build", "most"),
+        [
+            (lambda: Autoencoder(500, 400), 1.2),
+            (lambda: StackedAutoencoder([500, 400, 300], 4), 4),  # draws its decoders
+        ],
+        ids=["autoencoder", "stack"],
+    )
+    def test_what_a_model_costs(self, build, most, tmp_path):
+        """Beside the core's own memory: the file, and a byte for each number of an array."""
+        path = build().save(tmp_path / "model")
+        load(path)  # what is imported late is not counted
         tracemalloc.start()
         load(path)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < 8 * path.stat().st_size
+        assert peak < most * path.stat().st_size
+
+    def test_a_large_header(self, files, tmp_path):
+        """JSON takes more than its text, but in proportion."""
+        classes = [[]] * 300_000
+        data = with_description(files["stack"], lambda d: {**d, "classes": classes})
+        tracemalloc.start()
+        assert_refused(tmp_path / "model", data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 32 * len(data)
+
+    def test_signed_noise(self, files, tmp_path):
+        """Whatever is read, safetensors reads as well, and finds the same in it."""
+        rng = np.random.default_rng(0)
+        n_read = 0
+        for data in files.values():
+            for _ in range(300):
+                altered = bytearray(data)
+                for at in rng.integers(len(data), size=rng.integers(1, 4)):
+                    altered[at] = rng.choice([*b'0123456789{}[],:" -eF', 0, 255])
+                signed = sign(bytes(altered))
+                try:
+                    arrays = read_arrays(signed)[1]
+                except DataError:
+                    continue
+                n_read += 1
+                assert_identical(arrays, safetensors_load(signed))
+        assert n_read > 100
 
 
 class TestOtherFiles:
@@ -521,6 +562,17 @@ class TestOtherFiles:
 
 
 class TestSaving:
+    def test_a_link_under_the_temporary_name_is_not_followed(self, tmp_path, monkeypatch):
+        victim = tmp_path / "victim"
+        victim.write_text("precious")
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        monkeypatch.setattr(threading, "get_ident", lambda: 2)
+        (tmp_path / ".model.1.2.tmp").symlink_to(victim)
+        trained_autoencoder().save(tmp_path / "model")
+        assert victim.read_text() == "precious"
+        assert not (tmp_path / "model").is_symlink()
+        assert load(tmp_path / "model").n_hidden == 5
+
     def test_no_such_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             trained_autoencoder().save(tmp_path / "nowhere" / "model")

@@ -27,6 +27,7 @@ from .files import create_anew
 from .results import History
 
 FORMAT = 1
+_MOST_STEPS = 2**53  # the core counts them in float64 too
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint-previous.safetensors"
 
 
@@ -204,7 +205,7 @@ def _check_kept(title: str, kept: dict[str, Any]) -> None:
     figures = [history.seconds, *history.loss, *history.accuracy]
     if (
         any(type(values) is not list for values in lists)
-        or any(type(count) is not int or count < 0 for count in counts)
+        or any(type(count) is not int or not 0 <= count <= _MOST_STEPS for count in counts)
         or any(type(figure) not in (int, float) for figure in figures)
     ):
         raise _DamagedError(f"{title!r} described as {kept}")
