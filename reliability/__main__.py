@@ -20,7 +20,7 @@ import sae_fast
 from .row import NotHereError, Row
 
 #: The modules of the rows, in the table's order.
-ROWS = ("threads", "kill", "faults", "interrupt")
+ROWS = ("threads", "kill", "faults", "bits", "fuzz", "interrupt")
 
 
 def main() -> int:

@@ -23,8 +23,9 @@ from sae_fast import (
     run_experiment,
     run_reconstruction,
 )
+from sae_fast.arrays_file import read_arrays, write_arrays
 from sae_fast.callbacks import EarlyStopping
-from sae_fast.checkpoint import NAME, PREVIOUS
+from sae_fast.checkpoint import NAME, PREVIOUS, _digest
 from sae_fast.datasets import load_strokes
 from sae_fast.files import write_file
 from sae_fast.training import Objective
@@ -250,6 +251,80 @@ def test_steps_of_a_native_call_that_was_interrupted_count(tmp_path, monkeypatch
     history = run()
     assert (history.steps, history.loss) == (expected.steps, expected.loss)
     assert_identical(again.parameters, whole.parameters)
+
+
+def signed(checkpoint: dict, arrays: dict) -> bytes:
+    """A file as `_write` would write it."""
+    text = json.dumps(checkpoint)
+    header = {"checkpoint": text, "sha256": _digest(text, arrays)}
+    return write_arrays(json.dumps(header), arrays)
+
+
+class TestSigned:
+    """What is in a file that fits its checksum is looked at before it is taken up."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        """The parts of a checkpoint of one training."""
+        checkpoint = RunCheckpoint(tmp_path, 2, run={"seed": 1})
+        Autoencoder(4, 2).fit(np.eye(4), steps=4, batch_size=2, callbacks=[checkpoint])
+        text, arrays = read_arrays((tmp_path / NAME).read_bytes())
+        return json.loads(json.loads(text)["checkpoint"]), arrays
+
+    def resume(self, folder, checkpoint, arrays, steps=4):
+        for name in (NAME, PREVIOUS):
+            (folder / name).write_bytes(signed(checkpoint, arrays))
+        kept = RunCheckpoint(folder, 0, run={"seed": 1})
+        model = Autoencoder(4, 2)
+        model.fit(np.eye(4), steps=steps, batch_size=2, callbacks=[kept])
+        return model
+
+    def test_what_is_right_is_taken_up(self, file, tmp_path):
+        checkpoint, arrays = file
+        model = self.resume(tmp_path, checkpoint, arrays)
+        own = {name.rpartition("\n")[2]: array for name, array in arrays.items()}
+        assert_identical(model.parameters, {name: own[name] for name in model.parameters})
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"step": -1}, {"step": "4"}, {"step": 4.0}, {"step": None}, {"step": True},
+            {"stopped": 0}, {"stopped": None}, {"identity": []}, {"callbacks": []},
+            {"callbacks": {"EarlyStopping 1": 3}},
+            {"history": {}, "step": []}, {"history": 5}, {"history": {"colour": 1}},
+            {"history": {"steps": "12"}}, {"history": {"loss": [None]}}, {"history": {"loss": {}}},
+            {"history": {"steps": [-1]}}, {"history": {"seconds": "now"}},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_numbers(self, file, tmp_path, change):
+        checkpoint, arrays = file
+        for kept in checkpoint["trainings"].values():
+            kept.update(change)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            self.resume(tmp_path, checkpoint, arrays)
+
+    @pytest.mark.parametrize("name", ["run", "trainings", "format"])
+    @pytest.mark.parametrize("value", [None, 5, [], "text", {"a": []}], ids=str)
+    def test_structure(self, file, tmp_path, name, value):
+        checkpoint, arrays = file
+        with pytest.raises(CheckpointError):
+            self.resume(tmp_path, {**checkpoint, name: value}, arrays)
+
+    def test_more_steps_than_there_are(self, file, tmp_path):
+        with pytest.raises(
+            CheckpointError, match=r"does not fit: step 4 of 3|n_steps 3 where it has 4"
+        ):
+            self.resume(tmp_path, *file, steps=3)
+
+    @pytest.mark.parametrize("key", ["m", "v", "W_enc", "b_dec"])
+    def test_arrays(self, file, tmp_path, key):
+        checkpoint, arrays = file
+        name = next(name for name in arrays if name.endswith(f"\n{key}"))
+        others = {other: array for other, array in arrays.items() if other != name}
+        for wrong in ({}, {name: arrays[name].ravel()[:-1]}):
+            with pytest.raises(CheckpointError, match="got one that does not fit"):
+                self.resume(tmp_path, checkpoint, {**others, **wrong})
 
 
 class TestRefused:

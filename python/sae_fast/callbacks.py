@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -382,11 +383,15 @@ class Checkpoint(Callback):
         self._name(0, 0)
 
     def _name(self, layer: int, step: int) -> Path:
+        path = str(self.path)
         try:
-            return Path(str(self.path).format(layer=layer, step=step))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            fields = {field for _, field, _, _ in string.Formatter().parse(path)}
+            if not fields <= {None, "layer", "step"}:  # no attributes or items of them either
+                raise ValueError(f"fields {fields}")
+            return Path(path.format(layer=layer, step=step))
+        except (LookupError, ValueError) as error:
             raise DataError(
-                f"path: expected no fields but {{layer}} and {{step}}, got {str(self.path)!r}"
+                f"path: expected no fields but {{layer}} and {{step}}, got {path!r}"
             ) from error
 
     def _save(self, training: Training) -> None:

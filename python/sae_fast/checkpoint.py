@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from .arrays_file import read_arrays, write_arrays
 from .callbacks import Callback, Training
 from .errors import CheckpointError
 from .files import write_file
@@ -27,6 +28,7 @@ from .results import History
 from .validation import check_int, check_path
 
 FORMAT = 1
+_MOST_STEPS = 2**53  # the core counts them in float64 too
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint-previous.safetensors"
 
 _CHUNK_BYTES = 1 << 24  # of samples, for their digest
@@ -118,7 +120,7 @@ class RunCheckpoint(Callback):
         reasons = []
         for name in (NAME, PREVIOUS):
             try:
-                self._read((self._folder / name).read_bytes(), self._folder / name)
+                self._read(self._folder / name)
             except FileNotFoundError:
                 reasons.append(f"no {name}")
             except OSError as error:
@@ -131,28 +133,10 @@ class RunCheckpoint(Callback):
             f"resume: expected a checkpoint in {self._folder}, got {'; '.join(reasons)}"
         )
 
-    def _read(self, data: bytes, path: Path) -> None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            arrays = load(data)
-            length = int.from_bytes(data[:8], "little")
-            header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["sae_fast"])
-            if header["sha256"] != _digest(header["checkpoint"], arrays):
-                raise _DamagedError("its checksum is another")
-            checkpoint = json.loads(header["checkpoint"])
-            if checkpoint["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{path}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
-                )
-        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _DamagedError(str(error)) from error
-        _check_same("resume", f"the settings and data of {path}", checkpoint["run"], self._run)
-        self._trainings, self._arrays = checkpoint["trainings"], {}
-        for name, array in arrays.items():
-            key, *parts = name.split("\n")
-            self._arrays.setdefault(key, {})[tuple(parts)] = array
+    def _read(self, path: Path) -> None:
+        run, trainings, arrays = read_checkpoint(path.read_bytes(), str(path))
+        _check_same("resume", f"the settings and data of {path}", run, self._run)
+        self._trainings, self._arrays = trainings, arrays
 
     def on_start(self, training: Training) -> None:
         """Put the training where its checkpoint was taken, if there is one."""
@@ -194,8 +178,6 @@ class RunCheckpoint(Callback):
             self._write(training)
 
     def _write(self, training: Training) -> None:
-        from safetensors.numpy import save
-
         key, identity = training.state[self]
         kept, own = _state(training)
         with self._lock:
@@ -208,7 +190,7 @@ class RunCheckpoint(Callback):
             }
             text = json.dumps({"format": FORMAT, "run": self._run, "trainings": trainings})
             header = {"checkpoint": text, "sha256": _digest(text, arrays)}
-            data = save(arrays, metadata={"sae_fast": json.dumps(header)})
+            data = write_arrays(json.dumps(header), arrays)
             latest = self._folder / NAME
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -222,6 +204,59 @@ class RunCheckpoint(Callback):
 
 class _DamagedError(Exception):
     """A file is not what was written."""
+
+
+def read_checkpoint(
+    data: bytes, source: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, _Arrays]]:
+    """Return the run of a file, and what it keeps of each training by its key.
+
+    Raises
+    ------
+    _DamagedError
+        If it is not what was written.
+    CheckpointError
+        If it is of another release.
+    """
+    try:
+        text, arrays = read_arrays(data)
+        header = json.loads(text)
+        if header["sha256"] != _digest(header["checkpoint"], arrays):
+            raise _DamagedError("its checksum is another")
+        checkpoint = json.loads(header["checkpoint"])
+        if checkpoint["format"] != FORMAT:
+            raise CheckpointError(
+                f"{source}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
+            )
+        run, trainings = checkpoint["run"], checkpoint["trainings"]
+        if type(run) is not dict:
+            raise _DamagedError(f"a run described as {run}")
+        for key, kept in trainings.items():
+            _check_kept(key, kept)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _DamagedError(f"{type(error).__name__}: {error}") from error
+    by_key: dict[str, _Arrays] = {}
+    for name, array in arrays.items():
+        key, *path = name.split("\n")
+        by_key.setdefault(key, {})[tuple(path)] = array
+    return run, trainings, by_key
+
+
+def _check_kept(key: str, kept: dict[str, Any]) -> None:
+    """Check that what is kept of a training can be taken up."""
+    history = History(**kept["history"])
+    lists = [history.steps, history.loss, history.accuracy]
+    counts = [kept["step"], *history.steps]
+    figures = [history.seconds, *history.loss, *history.accuracy]
+    if (
+        any(type(values) is not list for values in lists)
+        or any(type(count) is not int or not 0 <= count <= _MOST_STEPS for count in counts)
+        or any(type(figure) not in (int, float) for figure in figures)
+        or type(kept["stopped"]) is not bool
+        or type(kept["identity"]) is not dict
+        or any(type(noted) is not dict for noted in kept["callbacks"].values())
+    ):
+        raise _DamagedError(f"{key!r} described as {kept}")
 
 
 def _named(training: Training) -> Iterator[tuple[str, Callback]]:
@@ -269,6 +304,8 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
     """Put a training where `_state` found it."""
     model = training.model
     model.parameters = {name: arrays["parameters", name] for name in model.parameters}
+    if kept["step"] > training.n_steps:
+        raise ValueError(f"step {kept['step']} of {training.n_steps}")
     steps_done = training.steps_before + kept["step"]
     model._moments.set_state(arrays["m",], arrays["v",], steps_done)
     training.stopped = kept["stopped"]
@@ -277,7 +314,7 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
         if name in kept["callbacks"]:
             state = dict(kept["callbacks"][name])
             for path, array in arrays.items():
-                if path[0] == name:
+                if path[0] == name and len(path) == 3:
                     state.setdefault(path[1], {})[path[2]] = array
             training.state[callback] = state
 

@@ -12,6 +12,12 @@ import threading
 from pathlib import Path
 
 
+def create_anew(path: Path) -> None:
+    """Make an empty file in place of what has its name: a leftover, or a link to another file."""
+    path.unlink(missing_ok=True)
+    path.touch(exist_ok=False)
+
+
 def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """Put `data` into a file and return its path; an older one of this name gets the name `keep`.
 
@@ -23,6 +29,7 @@ def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
+        create_anew(temporary)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()

@@ -8,19 +8,23 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .errors import DataError
 from .inputs import as_input, core_network
 from .training import start_moments
-from .validation import check_path, check_scale
+from .validation import check_parameter, check_path, check_scale
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Self
 
 
 class Layer(NamedTuple):
@@ -62,6 +66,58 @@ class Model:
     dtype: str
     _scale: float | None = None
     _asked_threads: int | None = None
+    _network: Any
+    _widths: Sequence[int]  # of the samples, and of each layer of the network
+
+    @classmethod
+    def _blank(cls, **arguments: Any) -> Self:
+        """Return what the constructor would, without initial parameters: all are 0."""
+        model = cls.__new__(cls)
+        model._set_up(**arguments)
+        return model
+
+    def _set_up(self, *args: Any, **arguments: Any) -> None:
+        """Check the constructor's arguments, and become a model of which all parameters are 0."""
+        raise NotImplementedError
+
+    def _names(self) -> list[tuple[str, str]]:
+        """Return what the weights and the biases of each layer of the network are called."""
+        raise NotImplementedError
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each parameter by its name."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        widths = itertools.pairwise(self._widths)
+        for (w, b), (n_in, n_out) in zip(self._names(), widths, strict=True):
+            shapes |= {w: (n_in, n_out), b: (n_out,)}
+        return shapes
+
+    def _get_parameters(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters by their names."""
+        return {
+            name: value
+            for layer, names in enumerate(self._names())
+            for name, value in zip(names, self._network.get_parameters(layer), strict=True)
+        }
+
+    def _set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Replace some or all parameters; DataError, and nothing has changed, if one is wrong."""
+        if not isinstance(values, Mapping):
+            raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
+        shapes = self._shapes()
+        unknown = [name for name in values if name not in shapes]
+        if unknown:
+            raise DataError(f"parameters: expected names of {list(shapes)}, got {unknown}")
+        dtype = np.dtype(self.dtype)
+        new = {
+            name: check_parameter(name, value, shapes[name], dtype)
+            for name, value in values.items()
+        }
+        for layer, names in enumerate(self._names()):
+            if not new.keys() >= set(names):
+                current = zip(names, self._network.get_parameters(layer), strict=True)
+                new = {**dict(current), **new}
+            self._network.set_parameters(layer, *(new.pop(name) for name in names))
 
     @property
     def scale(self) -> float | None:

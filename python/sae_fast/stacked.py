@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .autoencoder import STDDEV, Autoencoder, draw_weights, replaced_parameters
+from .autoencoder import STDDEV, Autoencoder, draw_weights
 from .callbacks import CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
@@ -103,6 +103,32 @@ class StackedAutoencoder(Model):
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
+        self._set_up(
+            sizes=sizes, n_classes=n_classes, seed=seed, init=init, dtype=dtype, n_threads=n_threads
+        )
+        for autoencoder in self.autoencoders:
+            autoencoder._draw()
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
+            top = layer == len(self.sizes)
+            stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
+            w = draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
+            drawn = {f"W{layer}": w}
+            if top:
+                drawn[f"b{layer}"] = generator(self.seed, Purpose.BIASES, layer).standard_normal(
+                    n_out
+                )
+            self.parameters = drawn
+
+    def _set_up(
+        self,
+        *,
+        sizes: Sequence[int],
+        n_classes: int | None,
+        seed: int,
+        init: str,
+        dtype: str,
+        n_threads: int | None = None,
+    ) -> None:
         self.sizes = check_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
@@ -114,22 +140,17 @@ class StackedAutoencoder(Model):
         self.pretrained = False
         self._classes: list[int] | list[str] | None = None
         self.autoencoders = tuple(
-            Autoencoder(n_in, n_out, seed=seed, dtype=dtype, layer=layer)
+            Autoencoder._blank(n_features=n_in, n_hidden=n_out, seed=seed, dtype=dtype, layer=layer)
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
         self.n_threads = n_threads
-        widths = [*self.sizes, *([] if self.n_classes is None else [self.n_classes])]
+        self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
         activations = [_core.Activation.relu] * self.n_layers + [_core.Activation.identity]
-        self._network = core_network(dtype, widths, activations[: len(widths) - 1])
+        self._network = core_network(dtype, self._widths, activations[: self._n_weights])
         self._moments: Any = None
-        for layer, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1):
-            top = layer == len(self.sizes)
-            stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
-            w = draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
-            b = np.zeros(n_out)
-            if top:
-                b = generator(self.seed, Purpose.BIASES, layer).standard_normal(n_out)
-            self._network.set_parameters(layer - 1, w.astype(dtype), b.astype(dtype))
+
+    def _names(self) -> list[tuple[str, str]]:
+        return [(f"W{layer}", f"b{layer}") for layer in range(1, self._n_weights + 1)]
 
     @property
     def n_threads(self) -> int:
@@ -191,16 +212,11 @@ class StackedAutoencoder(Model):
         Assignable with all or some of these names; DataError if a name, a shape or a value is
         wrong, and then nothing has changed.
         """
-        values = {}
-        for layer in range(self._n_weights):
-            values[f"W{layer + 1}"], values[f"b{layer + 1}"] = self._network.get_parameters(layer)
-        return values
+        return self._get_parameters()
 
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None:
-        new = replaced_parameters(self.parameters, values)
-        for layer in range(self._n_weights):
-            self._network.set_parameters(layer, new[f"W{layer + 1}"], new[f"b{layer + 1}"])
+        self._set_parameters(values)
 
     def _input(self, name: str, x: Any, scale: float | None) -> Any:
         return as_input(
