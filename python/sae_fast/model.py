@@ -8,19 +8,27 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from numpy.typing import NDArray
 
 from . import _core
+from .errors import DataError
 from .inputs import as_input, core_network
 from .training import start_moments
 from .validation import check_scale
 
 if TYPE_CHECKING:
     import torch
+
+_M = TypeVar("_M", bound="Model")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Layer(NamedTuple):
@@ -52,6 +60,45 @@ class Part:
         for i, layer in enumerate(self.layers):
             network.set_parameters(i, layer.w, layer.b)
         return network
+
+
+#: What is in training, and by whom. A forked child has none of the threads that train in its parent.
+_in_training: dict[Model, _Claim] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_training.clear)
+
+
+class _Claim:
+    """A method that trains, on its thread."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
+def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
+    """Let a method refuse to run while its model, or a part of it, is in training already."""
+
+    @functools.wraps(method)
+    def alone(self: _M, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        mine, claimed = _Claim(), []
+        try:
+            for trained in self._trained():
+                claim = _in_training.setdefault(trained, mine)  # in one step, as the GIL has it
+                if claim is not mine:
+                    where = "on another thread"
+                    if claim.thread == mine.thread:
+                        where = "already, by what called this"
+                    raise DataError(
+                        f"{method.__name__}: expected a model that is not in training, got one "
+                        f"that is being trained {where}"
+                    )
+                claimed.append(trained)
+            return method(self, *args, **kwargs)
+        finally:
+            for trained in claimed:
+                _in_training.pop(trained, None)
+
+    return alone
 
 
 class Model:
