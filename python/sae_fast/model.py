@@ -62,7 +62,7 @@ class Part:
         return network
 
 
-#: What is in training, and by whom. A forked child has none of the threads that train in its parent.
+#: What is in training, and by whom; a forked child has none of its parent's threads that train.
 _in_training: dict[Model, _Claim] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_training.clear)
