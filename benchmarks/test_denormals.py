@@ -2,7 +2,8 @@
 """Steps among denormal numbers, beside the same steps among others: the ratio has to be 1.
 
 Where a unit is dead, Adam's moments of its weights shrink by a factor at every step, and come in
-some 900 of them (float32) to where a processor takes many times as long for each product.
+some 900 of them (float32) to where some processors take many times as long for each product; an AMD
+EPYC multiplies and adds them as fast as others, and takes twice as long for a root or a quotient.
 Run: pytest benchmarks/test_denormals.py --benchmark-columns=min,median
 """
 
