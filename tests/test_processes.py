@@ -100,7 +100,7 @@ def test_other_threads_run_while_one_trains(monkeypatch):
         stop.set()
         sys.setswitchinterval(interval)
         thread.join()
-    assert np.diff(counts).min() > 1000
+    assert np.diff(counts).min() > 20_000
 
 
 class Watch(sae_fast.callbacks.Callback):
@@ -268,19 +268,21 @@ def our_blas():
 
 
 @pytest.mark.usefixtures("vendored")
-def test_threadpoolctl_sees_our_blas():
-    [found] = our_blas()
-    assert (found["user_api"], found["internal_api"], found["num_threads"]) == (
-        "blas",
-        "openblas",
-        1,
+def test_threadpoolctl_sees_our_runtimes():
+    """In a process without other libraries that have threads, NumPy's BLAS aside."""
+    pytest.importorskip("threadpoolctl")
+    code = (
+        "import sae_fast, threadpoolctl\n"
+        "for found in threadpoolctl.threadpool_info():\n"
+        "    ours = 'openblas_sae_fast' in found['filepath']\n"
+        "    if ours or found['user_api'] == 'openmp':\n"
+        "        print(found['internal_api'], found['num_threads'] if ours else 'any')\n"
     )
-
-
-def test_threadpoolctl_sees_our_openmp():
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    found = threadpoolctl.threadpool_info()
-    assert "openmp" in {library["user_api"] for library in found}
+    found = run_python(code)
+    assert sorted(zip(found[::2], found[1::2], strict=True)) == [
+        ("openblas", "1"),
+        ("openmp", "any"),
+    ]
 
 
 @pytest.mark.usefixtures("vendored")
