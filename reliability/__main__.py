@@ -20,7 +20,7 @@ import sae_fast
 from .row import NotHereError, Row
 
 #: The modules of the rows, in the table's order.
-ROWS = ("fork", "serve", "imports", "memory")
+ROWS = ("threads", "kill", "faults", "interrupt", "fork", "serve", "imports", "memory")
 
 
 def main() -> int:

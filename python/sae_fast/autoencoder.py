@@ -17,7 +17,15 @@ from .model import Layer, Model, Part, trains
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
-from .training import Objective, Schedule, squared_errors, start_moments, steps_done, train
+from .training import (
+    Objective,
+    Schedule,
+    settings,
+    squared_errors,
+    start_moments,
+    steps_done,
+    train,
+)
 from .validation import (
     check_choice,
     check_float,
@@ -204,7 +212,8 @@ class Autoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite.
+            If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
+            last evaluation before.
         """
         objective = Objective("squared_error", adam, learning_rate, self.weight_decay)
         data = self._input("x", x, self.n_features, scale)
@@ -233,7 +242,17 @@ class Autoencoder(Model):
     ) -> Training:
         """Train on a core input; everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        training = Training(self, title, self.layer, schedule.steps, evaluates=True)
+        training = Training(
+            self,
+            title,
+            self.layer,
+            schedule.steps,
+            evaluates=True,
+            settings=settings(objective, schedule),
+            data={"x": data, "batches": schedule.given},
+            callbacks=callbacks,
+            steps_before=steps_done(self, continued),
+        )
         trainer = objective.trainer(
             self._network,
             start_moments(self, continued),
@@ -249,7 +268,6 @@ class Autoencoder(Model):
             lambda: objective.evaluate(self._network, data, None, self.n_threads),
             self._network,
             training,
-            callbacks,
             n_threads=lambda: self.n_threads,
         )
         return training

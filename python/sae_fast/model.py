@@ -21,7 +21,7 @@ from . import _core
 from .errors import DataError
 from .inputs import as_input, core_network
 from .training import start_moments
-from .validation import check_scale
+from .validation import check_path, check_scale
 
 if TYPE_CHECKING:
     import torch
@@ -157,9 +157,10 @@ class Model:
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        from .model_file import to_bytes, write_file
+        from .files import write_file
+        from .model_file import to_bytes
 
-        return write_file(path, to_bytes(self))
+        return write_file(check_path("path", path), to_bytes(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and moments."""

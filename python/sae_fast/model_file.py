@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,18 +103,6 @@ def to_bytes(model: Any) -> bytes:
     data: bytes = save(arrays, metadata={"sae_fast": json.dumps(description)})
     at, digest = _checksum(data)
     return b"".join((data[:at], digest, data[at + len(digest) :]))
-
-
-def write_file(path: str | Path, data: bytes) -> Path:
-    """Write a file by way of a temporary name, so that it is never half there; return its path."""
-    path = check_path("path", path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def load(path: str | Path) -> Autoencoder | StackedAutoencoder:

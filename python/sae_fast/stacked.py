@@ -19,7 +19,15 @@ from .model import Layer, Model, Part, trains
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
-from .training import Objective, Schedule, squared_errors, start_moments, steps_done, train
+from .training import (
+    Objective,
+    Schedule,
+    settings,
+    squared_errors,
+    start_moments,
+    steps_done,
+    train,
+)
 from .validation import (
     check_array,
     check_choice,
@@ -245,7 +253,8 @@ class StackedAutoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite; the layers below it are kept.
+            If the loss or a parameter becomes NaN or infinite. The network has then what it was
+            trained to when it last was finite.
         """
         objectives = [
             Objective("squared_error", adam, rate, weight_decay)
@@ -288,10 +297,9 @@ class StackedAutoencoder(Model):
             autoencoder.parameters = {"W_enc": w, "b_enc": b}
             try:
                 training = autoencoder._train(data, objective, schedule, watching, continued)
-            finally:  # what a callback's error or Ctrl-C ended is kept, what diverged is not
+            finally:  # what an error or Ctrl-C ended is kept
                 trained = autoencoder.parameters
-                if all(np.isfinite(value).all() for value in trained.values()):
-                    self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
+                self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
             histories.append(training.history)
             for callback in watching:
                 callback.on_layer_end(training)
@@ -360,7 +368,8 @@ class StackedAutoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite.
+            If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
+            last evaluation before.
         """
         check_choice("loss", loss, ("article", "cross_entropy"))
         n_classes = self._check_classes()
@@ -396,7 +405,20 @@ class StackedAutoencoder(Model):
             steps_done=steps_done(self, continued),
         )
         self.scale = scale
-        training = Training(self, title, None, schedule.steps, evaluates=evaluate is not None)
+        used = {"x": data, "y": labels, "sample_weight": sample_weight, "batches": schedule.given}
+        if eval_set is not None:
+            used |= {"eval_set[0]": eval_x, "eval_set[1]": eval_y}
+        training = Training(
+            self,
+            title,
+            None,
+            schedule.steps,
+            evaluates=evaluate is not None,
+            settings=settings(objective, schedule),
+            data=used,
+            callbacks=watching,
+            steps_before=steps_done(self, continued),
+        )
         trainer = objective.trainer(
             self._network,
             start_moments(self, continued),
@@ -412,7 +434,6 @@ class StackedAutoencoder(Model):
             evaluate,
             self._network,
             training,
-            watching,
             n_threads=lambda: self.n_threads,
         )
         return training.history
