@@ -20,7 +20,10 @@ import sae_fast
 from .row import NotHereError, Row
 
 #: The modules of the rows, in the table's order.
-ROWS = ("threads", "kill", "faults", "bits", "fuzz", "interrupt")
+ROWS = (
+    *("threads", "kill", "faults", "bits", "fuzz", "interrupt"),
+    *("fork", "serve", "imports", "memory"),
+)
 
 
 def main() -> int:

@@ -45,10 +45,12 @@ struct Member {
 };
 
 // Runs f on n_threads threads, the caller's own among them, and returns when all have returned. f
-// must not throw. Denormal numbers are flushed to zero meanwhile, and each thread's setting
-// restored. In a process forked from one whose threads had started, f runs on the caller alone (the
-// OpenMP run-time would wait for threads that the fork did not copy).
+// must not throw; it runs in FloatMode. In a process forked after parallel_init(), it runs on the
+// caller alone: the OpenMP run-time would wait for threads that the fork did not copy.
 void run_team(int n_threads, const std::function<void(Member)>& f);
+
+// Called once, at import.
+void parallel_init();
 
 // How many of n_threads are worth starting for work that can be shared out, counted in vector
 // multiply-adds: each must have enough to outweigh its start.

@@ -13,7 +13,7 @@ from . import _core
 from .callbacks import Callback, CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
-from .model import Layer, Model, Part
+from .model import Layer, Model, Part, trains
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
@@ -183,6 +183,7 @@ class Autoencoder(Model):
             name, x, n_features, dtype=self.dtype, n_threads=self.n_threads, scale=scale
         )
 
+    @trains
     def fit(
         self,
         x: Any,

@@ -8,10 +8,13 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +28,10 @@ from .validation import check_parameter, check_path, check_scale
 if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
+
+_M = TypeVar("_M", bound="Model")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Layer(NamedTuple):
@@ -56,6 +63,45 @@ class Part:
         for i, layer in enumerate(self.layers):
             network.set_parameters(i, layer.w, layer.b)
         return network
+
+
+#: What is in training, and by whom; a forked child has none of its parent's threads that train.
+_in_training: dict[Model, _Claim] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_training.clear)
+
+
+class _Claim:
+    """A method that trains, on its thread."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
+def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
+    """Let a method refuse to run while its model, or a part of it, is in training already."""
+
+    @functools.wraps(method)
+    def alone(self: _M, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        mine, claimed = _Claim(), []
+        try:
+            for trained in self._trained():
+                claim = _in_training.setdefault(trained, mine)  # in one step, as the GIL has it
+                if claim is not mine:
+                    where = "on another thread"
+                    if claim.thread == mine.thread:
+                        where = "already, by what called this"
+                    raise DataError(
+                        f"{method.__name__}: expected a model that is not in training, got one "
+                        f"that is being trained {where}"
+                    )
+                claimed.append(trained)
+            return method(self, *args, **kwargs)
+        finally:
+            for trained in claimed:
+                _in_training.pop(trained, None)
+
+    return alone
 
 
 class Model:

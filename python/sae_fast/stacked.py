@@ -15,7 +15,7 @@ from .autoencoder import STDDEV, Autoencoder, draw_weights
 from .callbacks import CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
-from .model import Layer, Model, Part
+from .model import Layer, Model, Part, trains
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
@@ -223,6 +223,7 @@ class StackedAutoencoder(Model):
             name, x, self.sizes[0], dtype=self.dtype, n_threads=self.n_threads, scale=scale
         )
 
+    @trains
     def pretrain(
         self,
         x: Any,
@@ -329,6 +330,7 @@ class StackedAutoencoder(Model):
         self.pretrained = True
         return histories
 
+    @trains
     def finetune(
         self,
         x: Any,
