@@ -21,6 +21,8 @@ def sockets(monkeypatch):
         attempts.append(arguments)
         raise OSError("no socket in these tests")
 
+    import ssl  # noqa: F401 - it derives a class from the socket that is replaced here
+
     for name in ("socket", "create_connection", "getaddrinfo"):
         monkeypatch.setattr(socket, name, refuse)
     return attempts

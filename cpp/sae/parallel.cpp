@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/parallel.hpp"
 
+#ifdef SAE_FAST_OPENMP
 #include <omp.h>
+#else
+#include <mutex>
+#include <vector>
+#endif
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <thread>
 #if defined(__unix__) || defined(__APPLE__)
@@ -28,13 +34,65 @@ void pause_processor() {
 #endif
 }
 
+// Thrown to whoever waits for a member that never comes.
+struct Abandoned {};
+
+#ifdef SAE_FAST_OPENMP
+
 // Whether this process was forked from one that had this library. Its OpenMP threads, and those
 // that another library may have started of the same run-time, are not here.
 std::atomic<bool> forked{false};
 
+// Calls f(member) on a team of at most n_threads.
+template <class F>
+void start_team(int n_threads, const F& f) {
+    std::optional<Barrier> gate;
+    if (n_threads <= 1 || forked) {
+        f({0, 1, &gate.emplace(1)});
+        return;
+    }
+#pragma omp parallel num_threads(n_threads)
+    {
+#pragma omp single
+        gate.emplace(omp_get_num_threads());  // which may be fewer than asked for
+        f({omp_get_thread_num(), omp_get_num_threads(), &*gate});
+    }
+}
+
+#else
+
+// The same on threads that live for one call: nothing is left that a fork could lose.
+template <class F>
+void start_team(int n_threads, const F& f) {
+    std::optional<Barrier> gate;
+    std::vector<std::thread> others;
+    std::mutex starting;  // until the team's size is known
+    int size = 1;
+    {
+        const std::lock_guard hold(starting);
+        try {
+            for (; size < n_threads; ++size) {
+                others.emplace_back([&, rank = size] {
+                    {
+                        const std::lock_guard wait(starting);
+                    }
+                    f({rank, size, &*gate});
+                });
+            }
+        } catch (const std::exception&) {  // as many as the system has room for
+        }
+        gate.emplace(size);
+    }
+    f({0, size, &*gate});
+    for (std::thread& thread : others) thread.join();
+}
+
+#endif
+
 }  // namespace
 
 void Barrier::wait() {
+    if (abandoned_) throw Abandoned{};
     const unsigned generation = generation_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
         arrived_.store(0, std::memory_order_relaxed);
@@ -43,6 +101,7 @@ void Barrier::wait() {
     }
     constexpr int spins = 2000;  // some 20 to 80 microseconds
     for (int i = 0; generation_.load(std::memory_order_acquire) == generation; ++i) {
+        if (abandoned_) throw Abandoned{};
         if (i < spins) {
             pause_processor();
         } else {
@@ -59,23 +118,20 @@ Range Member::share(Index n, Index grain) const {
 }
 
 void run_team(int n_threads, const std::function<void(Member)>& f) {
-    if (n_threads <= 1 || forked) {
+    std::exception_ptr failure;
+    start_team(n_threads, [&](Member member) {
         const FloatMode mode;
-        f({0, 1, nullptr});
-        return;
-    }
-    std::optional<Barrier> gate;
-#pragma omp parallel num_threads(n_threads)
-    {
-#pragma omp single
-        gate.emplace(omp_get_num_threads());  // which may be fewer than asked for
-        const FloatMode mode;
-        f({omp_get_thread_num(), omp_get_num_threads(), &*gate});
-    }
+        try {
+            f(member);
+        } catch (...) {
+            if (member.gate->abandon()) failure = std::current_exception();
+        }
+    });
+    if (failure) std::rethrow_exception(failure);
 }
 
 void parallel_init() {
-#if defined(__unix__) || defined(__APPLE__)
+#if defined(SAE_FAST_OPENMP) && (defined(__unix__) || defined(__APPLE__))
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
 }
@@ -86,13 +142,12 @@ int useful_threads(int n_threads, double work) {
 }
 
 std::string openmp_description() {
-    return "OpenMP " + std::to_string(_OPENMP) +
-#if defined(__clang__)
-           " (clang)";
-#elif defined(__GNUC__)
-           " (GCC libgomp)";
+#if !defined(SAE_FAST_OPENMP)
+    return "none: standard threads";
+#elif defined(__clang__)
+    return "OpenMP " + std::to_string(_OPENMP) + " (clang)";
 #else
-           "";
+    return "OpenMP " + std::to_string(_OPENMP) + " (GCC libgomp)";
 #endif
 }
 

@@ -22,9 +22,13 @@ class Barrier {
    public:
     explicit Barrier(int size) : size_(size) {}
     void wait();
+    // Says that a member will not come: all who wait, now or later, are thrown out of f. Returns
+    // whether this is the first time.
+    bool abandon() { return !abandoned_.exchange(true); }
 
    private:
     const int size_;
+    std::atomic<bool> abandoned_{false};
     std::atomic<int> arrived_{0};
     std::atomic<unsigned> generation_{0};
 };
@@ -44,9 +48,10 @@ struct Member {
     Range share(Index n, Index grain = 1) const;
 };
 
-// Runs f on n_threads threads, the caller's own among them, and returns when all have returned. f
-// must not throw; it runs in FloatMode. In a process forked after parallel_init(), it runs on the
-// caller alone: the OpenMP run-time would wait for threads that the fork did not copy.
+// Runs f on up to n_threads threads, the caller's own among them, and returns when all have
+// returned; f runs in FloatMode. What the first member that throws throws is thrown again here; the
+// others get no further than their next barrier. In a process forked after parallel_init(), f runs
+// on the caller alone: the OpenMP run-time would wait for threads that the fork did not copy.
 void run_team(int n_threads, const std::function<void(Member)>& f);
 
 // Called once, at import.
@@ -56,7 +61,7 @@ void parallel_init();
 // multiply-adds: each must have enough to outweigh its start.
 int useful_threads(int n_threads, double work);
 
-// Name and version of the OpenMP run-time that this library was compiled for.
+// Name and version of the OpenMP run-time that this library was compiled for, if any.
 std::string openmp_description();
 
 }  // namespace sae
