@@ -53,7 +53,8 @@ class Trainer {
     // std::out_of_range names a sample that the input does not have.
     Index run(const std::int64_t* batches, Index n_steps, double max_seconds, int n_threads);
 
-    // Keeps a copy of the parameters and the moments, in the place of the last one; goes back to it.
+    // Keeps a copy of the parameters and the moments, in the place of the last one; goes back to
+    // it.
     void save_state();
     void restore_state();
 
