@@ -19,7 +19,6 @@ from typing import IO
 
 from .row import ROOT, NotHereError, Row, python
 
-LOADERS = ("idx", "checkpoint", "model_file")
 LONG_RUNS, SHORT_RUNS = 10_000_000, 20_000
 FOLDER = ROOT / "build" / "fuzzing"
 
@@ -57,11 +56,12 @@ def start(name: str, runs: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the fuzzer of a loader, or of the arrays."""
     folder = FOLDER / name
     options = [f"-runs={runs}", "-print_final_stats=1", "-rss_limit_mb=0", "-timeout=10"]
+    options.append("-len_control=0")  # files of their full length from the beginning
     if name != "arrays":
         return python("fuzz_targets", name, folder, *options, stdout=log, stderr=log)
     corpus = folder / "corpus"
     corpus.mkdir()
-    own = [corpus, f"-artifact_prefix={folder}/", "-max_len=2048", "-malloc_limit_mb=64"]
+    own = [corpus, f"-artifact_prefix={folder}/", "-max_len=600", "-malloc_limit_mb=64"]
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
     command = [build_core(runs), *own, *options]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -90,7 +90,7 @@ def check(short: bool) -> tuple[str, bool]:
     if not importlib.util.find_spec("atheris"):
         raise NotHereError("no package atheris (pip install 'sae-fast[reliability]')")
     runs = SHORT_RUNS if short else LONG_RUNS
-    names = [*LOADERS, "arrays"]
+    names = ["idx", "checkpoint", "arrays", "model_file"]
     figures, reached = [], True
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for name, running in [(name, pool.submit(fuzz, name, runs)) for name in names]:

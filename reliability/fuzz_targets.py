@@ -302,10 +302,11 @@ def main() -> None:
     for module in INSTRUMENTED:
         instrument(module, module.__name__)
     threads.available_threads = lambda: 1  # reads files for each model, half of what that takes
+    autoencoder.draw_weights = lambda *arguments: np.zeros(arguments[3:5])  # slow, and no input's
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
     limit = pages * resource.getpagesize() + SPARE_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    own = [f"-dict={folder}/words", f"-artifact_prefix={folder}/", "-max_len=4096", "-timeout=10"]
+    own = [f"-dict={folder}/words", f"-artifact_prefix={folder}/", "-max_len=4096"]
     atheris.Setup([sys.argv[0], str(corpus), *own, *options], target)
     atheris.Fuzz()
 

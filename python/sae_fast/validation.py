@@ -69,7 +69,7 @@ def check_scale(scale: object, dtype: str) -> float:
     """Return the value of one step of uint8 data as a float that `dtype` can hold, or raise."""
     factor = check_float("scale", scale, positive=True)
     limits = np.finfo(dtype)
-    if not float(limits.tiny) <= factor <= float(limits.max) / 255:
+    if factor < float(limits.tiny) or 255 * factor > float(limits.max):
         raise DataError(f"scale: expected a factor that {dtype} can hold, got {scale!r}")
     return factor
 
