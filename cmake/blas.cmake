@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Links BLAS to `sae`. The vendored one is copied under a name of its own, in file and SONAME, so that it is
-# never mistaken for another package's copy in the same process, and found beside the extension.
+# never mistaken for another package's copy in the same process, and found beside the extension. By the start
+# of the name threadpoolctl knows an OpenBLAS.
 if(SAE_FAST_BLAS STREQUAL "system")
   find_package(BLAS REQUIRED)
   target_link_libraries(sae PUBLIC BLAS::BLAS)
@@ -12,7 +13,7 @@ elseif(SAE_FAST_BLAS STREQUAL "vendored")
   list(GET openblas 0 openblas_dir)
   list(GET openblas 1 openblas_licence)
   set(vendored "${CMAKE_CURRENT_BINARY_DIR}/vendored")
-  set(library "${vendored}/${CMAKE_SHARED_LIBRARY_PREFIX}sae_fast_openblas${CMAKE_SHARED_LIBRARY_SUFFIX}")
+  set(library "${vendored}/libopenblas_sae_fast${CMAKE_SHARED_LIBRARY_SUFFIX}")
   file(MAKE_DIRECTORY "${vendored}")
   configure_file("${openblas_dir}/libscipy_openblas${CMAKE_SHARED_LIBRARY_SUFFIX}" "${library}" COPYONLY)
   get_filename_component(library_name "${library}" NAME)
@@ -20,10 +21,10 @@ elseif(SAE_FAST_BLAS STREQUAL "vendored")
   if(WIN32)
     # The name that is asked for stands in the import library: this copy gets one of its own.
     find_program(DLLTOOL NAMES llvm-dlltool REQUIRED)
-    set(linked "${vendored}/sae_fast_openblas.lib")
+    set(linked "${vendored}/openblas_sae_fast.lib")
     file(WRITE "${vendored}/openblas.def"
       "EXPORTS\nscipy_cblas_sgemm\nscipy_cblas_dgemm\nscipy_openblas_set_num_threads\n"
-      "scipy_openblas_get_config\nscipy_openblas_get_corename\n")
+      "scipy_openblas_get_num_threads\nscipy_openblas_get_config\nscipy_openblas_get_corename\n")
     execute_process(COMMAND "${DLLTOOL}" -m i386:x86-64 -D "${library_name}" -d "${vendored}/openblas.def" -l "${linked}"
       COMMAND_ERROR_IS_FATAL ANY)
   elseif(APPLE)

@@ -20,7 +20,10 @@ import sae_fast
 from .row import NotHereError, Row
 
 #: The modules of the rows, in the table's order.
-ROWS = ("isa",)
+ROWS = (
+    *("threads", "kill", "faults", "bits", "fuzz", "interrupt"),
+    *("fork", "serve", "imports", "memory", "isa"),
+)
 
 
 def main() -> int:

@@ -361,7 +361,7 @@ class TestCheckpoint:
     def test_arguments(self, tmp_path):
         with pytest.raises(DataError, match="every: expected an integer of at least 1, got 0"):
             Checkpoint(tmp_path / "a", every=0)
-        for path in ("{epoch}", "{}", "{step.real.x}", "{"):
+        for path in ("{epoch}", "{}", "{step.real}", "{layer[0]}", "{"):
             with pytest.raises(DataError, match=r"path: expected no fields but \{layer\} and"):
                 Checkpoint(path)
 

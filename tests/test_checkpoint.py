@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -11,10 +12,23 @@ import time
 
 import numpy as np
 import pytest
-from helpers import TIME_LIMIT, assert_identical
-from sae_fast import CheckpointError, DataError, run_experiment, run_reconstruction
-from sae_fast.checkpoint import NAME, PREVIOUS, RunCheckpoint
+from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
+from sae_fast import (
+    Autoencoder,
+    CheckpointError,
+    DataError,
+    RunCheckpoint,
+    StackedAutoencoder,
+    checkpoint,
+    run_experiment,
+    run_reconstruction,
+)
+from sae_fast.arrays_file import read_arrays, write_arrays
+from sae_fast.callbacks import EarlyStopping
+from sae_fast.checkpoint import NAME, PREVIOUS, _digest
 from sae_fast.datasets import load_strokes
+from sae_fast.files import write_file
+from sae_fast.training import Objective
 
 SETTINGS = {
     "hidden": [12, 6],
@@ -44,23 +58,21 @@ class BrokenOffError(BaseException):
 @pytest.fixture
 def break_off(monkeypatch):
     """Give a function that lets a run end as if killed once it has written so many files."""
-    replace = RunCheckpoint._replace
 
     def after(n_files):
         written = []
 
-        def counting(self, data):
+        def counting(path, data, **options):
             if len(written) >= n_files:
                 raise BrokenOffError  # nothing is written any more
-            replace(self, data)
+            write_file(path, data, **options)
             written.append(1)
             if len(written) == n_files:
                 raise BrokenOffError
 
-        monkeypatch.setattr(RunCheckpoint, "_replace", counting)
+        monkeypatch.setattr(checkpoint, "write_file", counting)
 
-    yield after
-    monkeypatch.setattr(RunCheckpoint, "_replace", replace)
+    return after
 
 
 def assert_same_results(result, expected):
@@ -117,6 +129,204 @@ def test_one_autoencoder(data, tmp_path, break_off):
     assert result.pretraining[0].loss == whole.pretraining[0].loss
 
 
+class TestInPython:
+    """A program of several trainings, with callbacks that have a memory of their own."""
+
+    X = draw_x(200, 12, zeros=0.5)
+    Y = draw_y(200, 3)
+
+    def program(self, *callbacks, x=X, y=Y, learning_rate=1e-2, seed=0):
+        """Return the model, and all that its trainings found."""
+        net = StackedAutoencoder([12, 6, 4], 3, seed=seed, init="he")
+        options = {"batch_size": 20, "learning_rate": learning_rate, "callbacks": [*callbacks]}
+        stopping = EarlyStopping(patience=2, min_delta=1.0)
+        found = net.pretrain(x, steps=40, eval_every=15, **options)
+        options["callbacks"].append(stopping)
+        for continued in (False, True):  # two trainings with the same title
+            found.append(
+                net.finetune(
+                    x,
+                    y,
+                    steps=400,
+                    eval_every=10,
+                    eval_set=(x[:50], y[:50]),
+                    sample_weight=np.linspace(0.5, 1, len(x)),
+                    continued=continued,
+                    **options,
+                )
+            )
+        return net, found, stopping.best_step
+
+    @pytest.mark.parametrize("every", [1, 7, 100])
+    def test_broken_off_again_and_again(self, tmp_path, break_off, every):
+        whole, found, best_step = self.program()
+        assert found[-2].steps[-1] < 400, "early stopping has to be among what is resumed"
+        n_breaks = 0
+        for n_files in (1, 3, 2, 5, 1, 4, 16, 2, 19, 1, 1, 1):
+            break_off(n_files)
+            with contextlib.suppress(BrokenOffError):
+                self.program(RunCheckpoint(tmp_path, every))
+                break
+            n_breaks += 1
+        assert n_breaks > 2
+        break_off(10**6)
+        for _ in range(2):  # the second time there is nothing left to do
+            net, again, again_best_step = self.program(RunCheckpoint(tmp_path, every))
+            assert_identical(net.parameters, whole.parameters)
+            for autoencoder, wanted in zip(net.autoencoders, whole.autoencoders, strict=True):
+                assert_identical(autoencoder.parameters, wanted.parameters)
+            for history, wanted in zip(again, found, strict=True):
+                assert (history.steps, history.loss) == (wanted.steps, wanted.loss)
+                assert history.accuracy == wanted.accuracy
+            assert again_best_step == best_step
+
+    def test_any_layout_is_the_same_data(self, tmp_path):
+        whole, *_ = self.program(RunCheckpoint(tmp_path, 50))
+        again, *_ = self.program(RunCheckpoint(tmp_path, 50), x=np.asfortranarray(self.X))
+        assert_identical(again.parameters, whole.parameters)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"learning_rate": 0.02}, r"learning_rate 0\.02 where it has 0\.01"),
+            ({"seed": 1}, r"seed 1 where it has 0; parameters '.*' where it has"),
+            ({"x": X[::-1]}, "autoencoder 1 .*got x '[0-9a-f]{64}' where it has"),
+            ({"y": Y[::-1]}, "fine-tuning as .*got y '[0-9a-f]{64}' where"),
+        ],
+    )
+    def test_another_program(self, tmp_path, change, message):
+        self.program(RunCheckpoint(tmp_path, 50))
+        with pytest.raises(CheckpointError, match=message):
+            self.program(RunCheckpoint(tmp_path, 50), **change)
+        self.program(RunCheckpoint(tmp_path, 50, resume=False), **change)
+
+    def test_what_a_user_says_it_is(self, tmp_path):
+        self.program(RunCheckpoint(tmp_path, 50, run={"version": [1, 2]}))
+        RunCheckpoint(tmp_path, run={"version": (1, 2)})
+        with pytest.raises(CheckpointError, match=r"got version \[1, 3\] where it has \[1, 2\]"):
+            RunCheckpoint(tmp_path, run={"version": [1, 3]})
+
+    def test_arguments(self, tmp_path):
+        with pytest.raises(DataError, match="every: expected an integer"):
+            RunCheckpoint(tmp_path, -1)
+        with pytest.raises(DataError, match="folder: expected"):
+            RunCheckpoint(3)
+
+
+class Interrupted:
+    """The core's trainer, with a Ctrl-C that comes as the native call number `at` returns."""
+
+    def __init__(self, trainer, at):
+        self.trainer, self.at = trainer, at
+
+    def __getattr__(self, name):
+        return getattr(self.trainer, name)
+
+    def run(self, *arguments, **options):
+        done = self.trainer.run(*arguments, **options)
+        self.at -= 1
+        if not self.at:
+            raise KeyboardInterrupt
+        return done
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8])
+def test_steps_of_a_native_call_that_was_interrupted_count(tmp_path, monkeypatch, at):
+    x = draw_x(200, 12, zeros=0.5)
+
+    def fit(**options):
+        ae = Autoencoder(12, 5)
+        return ae, lambda: ae.fit(x, steps=60, batch_size=20, eval_every=7, **options)
+
+    whole, run = fit()
+    expected = run()
+    build = Objective.trainer
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "trainer", lambda *a, **k: Interrupted(build(*a, **k), at))
+        broken, run = fit(callbacks=[RunCheckpoint(tmp_path, 1000)])
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert broken._moments.steps_done == min(7 * at, 60)
+    again, run = fit(callbacks=[RunCheckpoint(tmp_path, 1000)])
+    history = run()
+    assert (history.steps, history.loss) == (expected.steps, expected.loss)
+    assert_identical(again.parameters, whole.parameters)
+
+
+def signed(checkpoint: dict, arrays: dict) -> bytes:
+    """A file as `_write` would write it."""
+    text = json.dumps(checkpoint)
+    header = {"checkpoint": text, "sha256": _digest(text, arrays)}
+    return write_arrays(json.dumps(header), arrays)
+
+
+class TestSigned:
+    """What is in a file that fits its checksum is looked at before it is taken up."""
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        """The parts of a checkpoint of one training."""
+        checkpoint = RunCheckpoint(tmp_path, 2, run={"seed": 1})
+        Autoencoder(4, 2).fit(np.eye(4), steps=4, batch_size=2, callbacks=[checkpoint])
+        text, arrays = read_arrays((tmp_path / NAME).read_bytes())
+        return json.loads(json.loads(text)["checkpoint"]), arrays
+
+    def resume(self, folder, checkpoint, arrays, steps=4):
+        for name in (NAME, PREVIOUS):
+            (folder / name).write_bytes(signed(checkpoint, arrays))
+        kept = RunCheckpoint(folder, 0, run={"seed": 1})
+        model = Autoencoder(4, 2)
+        model.fit(np.eye(4), steps=steps, batch_size=2, callbacks=[kept])
+        return model
+
+    def test_what_is_right_is_taken_up(self, file, tmp_path):
+        checkpoint, arrays = file
+        model = self.resume(tmp_path, checkpoint, arrays)
+        own = {name.rpartition("\n")[2]: array for name, array in arrays.items()}
+        assert_identical(model.parameters, {name: own[name] for name in model.parameters})
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"step": -1}, {"step": "4"}, {"step": 4.0}, {"step": None}, {"step": True},
+            {"stopped": 0}, {"stopped": None}, {"identity": []}, {"callbacks": []},
+            {"callbacks": {"EarlyStopping 1": 3}},
+            {"history": {}, "step": []}, {"history": 5}, {"history": {"colour": 1}},
+            {"history": {"steps": "12"}}, {"history": {"loss": [None]}}, {"history": {"loss": {}}},
+            {"history": {"steps": [-1]}}, {"history": {"seconds": "now"}},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_numbers(self, file, tmp_path, change):
+        checkpoint, arrays = file
+        for kept in checkpoint["trainings"].values():
+            kept.update(change)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            self.resume(tmp_path, checkpoint, arrays)
+
+    @pytest.mark.parametrize("name", ["run", "trainings", "format"])
+    @pytest.mark.parametrize("value", [None, 5, [], "text", {"a": []}], ids=str)
+    def test_structure(self, file, tmp_path, name, value):
+        checkpoint, arrays = file
+        with pytest.raises(CheckpointError):
+            self.resume(tmp_path, {**checkpoint, name: value}, arrays)
+
+    def test_more_steps_than_there_are(self, file, tmp_path):
+        with pytest.raises(
+            CheckpointError, match=r"does not fit: step 4 of 3|n_steps 3 where it has 4"
+        ):
+            self.resume(tmp_path, *file, steps=3)
+
+    @pytest.mark.parametrize("key", ["m", "v", "W_enc", "b_dec"])
+    def test_arrays(self, file, tmp_path, key):
+        checkpoint, arrays = file
+        name = next(name for name in arrays if name.endswith(f"\n{key}"))
+        others = {other: array for other, array in arrays.items() if other != name}
+        for wrong in ({}, {name: arrays[name].ravel()[:-1]}):
+            with pytest.raises(CheckpointError, match="got one that does not fit"):
+                self.resume(tmp_path, checkpoint, {**others, **wrong})
+
+
 class TestRefused:
     @pytest.fixture
     def folder(self, data, tmp_path):
@@ -162,7 +372,7 @@ class TestRefused:
             latest.write_bytes(damaged)
             (folder / PREVIOUS).write_bytes(whole[: rng.integers(len(whole))])
             with pytest.raises(CheckpointError, match=f"{NAME} is damaged.*{PREVIOUS} is damaged"):
-                RunCheckpoint(folder, run, 0).load()
+                RunCheckpoint(folder, run=run)
         previous.write_bytes(whole)  # the latest is damaged still
         assert_same_results(self.resume(data, folder), expected)
 

@@ -466,7 +466,12 @@ def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeyp
         ("fine-tuning, normal", "normal,he", 1),  # one waits for the other
     ],
 )
-def test_interrupt(phase, arms, threads, data_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("sent", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_interrupt(sent, status, word, phase, arms, threads, data_dir, tmp_path):
     steps = 10_000_000 if phase.startswith("auto") else 1
     command = f"-m sae_fast run --hidden 9 --pretrain-steps {steps} --finetune-steps 10000000"
     process = subprocess.Popen(
@@ -488,13 +493,13 @@ def test_interrupt(phase, arms, threads, data_dir, tmp_path):
             assert process.poll() is None, shown
             if select.select([process.stderr], [], [], 1)[0]:
                 shown += os.read(process.stderr.fileno(), 65536)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         started = time.monotonic()
         out, err = process.communicate(timeout=TIME_LIMIT)
         seconds = time.monotonic() - started
-    assert process.returncode == 130
+    assert process.returncode == status
     assert seconds < 5
-    assert err.decode().splitlines()[-1] == "sae-fast: interrupted"
+    assert err.decode().splitlines()[-1] == f"sae-fast: {word}"
     assert b"Traceback" not in err
     assert out == b""
     assert file_names(tmp_path) == set()

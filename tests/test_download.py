@@ -241,6 +241,34 @@ def test_a_folder_without_write_permission(server, tmp_path, monkeypatch):
     assert server.asked == []
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_no_mirrors_fault(server, tmp_path, monkeypatch):
+    real = Path.open
+
+    def full(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
+        if mode == "wb":
+            return real(Path("/dev/full"), mode, *arguments, **options)
+        return real(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    mirrors = [server.url("good"), server.url("plain")]
+    with pytest.raises(DatasetUnavailableError, match=r"cannot download into .*No space left"):
+        download(FILES, tmp_path, mirrors, progress=False)
+    assert server.asked == ["/good/file.gz"]
+    assert names(tmp_path) == set()
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(server, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / ".file.gz.part").symlink_to(victim)
+    download(FILES, folder, [server.url("good")], progress=False)
+    assert victim.read_text() == "precious"
+    assert not (folder / "file.gz").is_symlink()
+
+
 def test_of_two_processes_the_second_finds_the_file(server, tmp_path):
     context = multiprocessing.get_context("spawn")
     arguments = (FILES, tmp_path, [server.url("slow")])

@@ -525,6 +525,35 @@ def test_divergence_is_seen_with_an_eval_set():
         )
 
 
+@pytest.mark.parametrize("method", [Fit, Finetune])
+def test_divergence_leaves_the_last_finite_state(method):
+    evaluated = {} if method is Fit else {"eval_set": (X, Y)}
+
+    def spoil(training):
+        if training.step == 20:  # finite still, and no step can bear it
+            values = training.model.parameters
+            training.model.parameters = {k: np.full_like(v, 3e38) for k, v in values.items()}
+
+    call, whole, half = method(), method(), method()
+    whole(steps=30, eval_every=10, **evaluated)
+    half(steps=20, eval_every=10, **evaluated)
+    with pytest.raises(DivergenceError) as caught:
+        call(steps=50, eval_every=10, callbacks=[spoil], **evaluated)
+    assert caught.value.phase == ("pretraining" if method is Fit else "fine-tuning")
+    assert caught.value.layer == (1 if method is Fit else None)
+    assert caught.value.step == 30
+    assert_identical(call.model.parameters, half.model.parameters)
+    call(steps=10, eval_every=10, continued=True, **evaluated)
+    assert_identical(call.model.parameters, whole.model.parameters)
+
+
+def test_divergence_from_the_start_leaves_the_start():
+    call, start = Finetune(), Finetune()
+    with pytest.raises(DivergenceError):
+        call(learning_rate=1e25, steps=30)
+    assert_identical(call.model.parameters, start.model.parameters)
+
+
 def test_layers_below_a_divergence_are_kept():
     """The second layer is made to diverge by a weight that its codes cannot bear."""
     net, expected = Pretrain().model, Pretrain().model

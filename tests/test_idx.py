@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import struct
+import threading
 import tracemalloc
 
 import numpy as np
@@ -119,6 +121,48 @@ def test_memory_follows_the_file_not_its_promise(tmp_path, data):
     finally:
         tracemalloc.stop()
     assert peak < 4 << 20
+
+
+def test_what_no_images_pack_to_is_refused(tmp_path):
+    """A header and data that fit each other, and a thousandth of their size when packed."""
+    path = tmp_path / "some-file"
+    path.write_bytes(gzip.compress(header(0x08, 100 << 20) + bytes(100 << 20)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=rf"{path}: got \d+ bytes out of \d+ packed ones"):
+            read_idx(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    n_packed = path.stat().st_size
+    assert n_packed < 1 << 20
+    assert peak < 9 / 8 * ((64 << 20) + 100 * n_packed) + (2 << 20)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_memory_is_what_the_files_content_takes(tmp_path, packed):
+    data = idx_bytes(np.random.default_rng(0).standard_normal(1 << 20))
+    path = tmp_path / "some-file"
+    path.write_bytes(gzip.compress(data, 1) if packed else data)
+    tracemalloc.start()
+    try:
+        array = read_idx(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert array.nbytes < peak < 9 / 8 * len(data) + (2 << 20)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pipe_has_no_size_and_no_position(tmp_path, packed):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    data = gzip.compress(WHOLE) if packed else WHOLE
+    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer.start()
+    assert read_idx(path)[-1, -1] == 199
+    writer.join()
 
 
 def test_checksum_is_over_the_uncompressed_file(tmp_path):

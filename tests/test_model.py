@@ -348,3 +348,18 @@ def test_without_torch(model_class, monkeypatch):
         model_class.from_torch(None)
     with pytest.raises(ImportError, match=r"to_torch: .*\(pip install torch\)"):
         Autoencoder(4, 3).to_torch()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_scale_keeps_every_pixel_finite(dtype):
+    """The largest number over 255, times 255, is infinite in float64."""
+    largest = float(np.finfo(dtype).max) / 255
+    pixels = np.full((1, 2), 255, np.uint8)
+    model = Autoencoder(2, 1, dtype=dtype)
+    model.parameters = {"W_enc": np.array([[0.5], [0.25]])}
+    assert np.isfinite(model.encode(pixels, scale=np.nextafter(largest, 0))).all()
+    with pytest.raises(DataError, match=f"scale: expected a factor that {dtype} can hold"):
+        model.encode(pixels, scale=np.nextafter(largest, np.inf))
+    if dtype == "float64":
+        with pytest.raises(DataError, match="scale: expected a factor that float64 can hold"):
+            model.encode(pixels, scale=largest)

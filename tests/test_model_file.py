@@ -13,6 +13,7 @@ import os
 import pickle
 import struct
 import sys
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 import sae_fast
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DivergenceError, ModelFileError, StackedAutoencoder, load
+from sae_fast.callbacks import Callback
 from sae_fast.model_file import from_bytes, to_bytes
 from safetensors.numpy import save_file
 
@@ -477,14 +479,33 @@ class TestDescription:
         tracemalloc.stop()
         assert peak < 20 * len(data)
 
-    def test_what_a_model_costs(self, tmp_path):
-        """The file, its arrays, the draws of a new model and copies: a few times its size."""
-        path = StackedAutoencoder([500, 400, 300]).save(tmp_path / "model")
+    @pytest.mark.parametrize(
+        ("build", "most"),
+        [
+            (lambda: Autoencoder(500, 400), 2.3),
+            (lambda: StackedAutoencoder([500, 400, 300], 4), 5),  # draws its decoders
+        ],
+        ids=["autoencoder", "stack"],
+    )
+    def test_what_a_model_costs(self, build, most, tmp_path):
+        """Beside the core's own memory: the file, its arrays, a byte for each of their numbers."""
+        path = build().save(tmp_path / "model")
+        load(path)  # what is imported late is not counted
         tracemalloc.start()
         load(path)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert peak < 8 * path.stat().st_size
+        assert peak < most * path.stat().st_size
+
+    def test_a_large_header(self, files, tmp_path):
+        """JSON takes more than its text, but in proportion."""
+        classes = [[]] * 300_000
+        data = with_description(files["stack"], lambda d: {**d, "classes": classes})
+        tracemalloc.start()
+        assert_refused(tmp_path / "model", data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 32 * len(data)
 
 
 class TestOtherFiles:
@@ -521,6 +542,17 @@ class TestOtherFiles:
 
 
 class TestSaving:
+    def test_a_link_under_the_temporary_name_is_not_followed(self, tmp_path, monkeypatch):
+        victim = tmp_path / "victim"
+        victim.write_text("precious")
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        monkeypatch.setattr(threading, "get_ident", lambda: 2)
+        (tmp_path / ".model.1.2.tmp").symlink_to(victim)
+        trained_autoencoder().save(tmp_path / "model")
+        assert victim.read_text() == "precious"
+        assert not (tmp_path / "model").is_symlink()
+        assert load(tmp_path / "model").n_hidden == 5
+
     def test_no_such_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             trained_autoencoder().save(tmp_path / "nowhere" / "model")
@@ -533,20 +565,17 @@ class TestSaving:
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
         assert list((tmp_path / "model").iterdir()) == []
 
-    @pytest.mark.parametrize("method", ["write_bytes", "replace"])
+    @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace"])
     @pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
-    def test_the_older_file_stays(self, method, error, tmp_path, monkeypatch):
+    def test_the_older_file_stays(self, call, error, tmp_path, monkeypatch):
         path = tmp_path / "model"
         old = trained_autoencoder()
         old.save(path)
-        real = getattr(Path, method)
 
-        def fail(self, *args):
-            if method == "write_bytes":
-                real(self, *(arg[: len(arg) // 2] for arg in args))
+        def fail(*_):
             raise error
 
-        monkeypatch.setattr(Path, method, fail)
+        monkeypatch.setattr(call, fail)
         with pytest.raises(type(error)):
             trained_stack().save(path)
         monkeypatch.undo()
@@ -555,8 +584,15 @@ class TestSaving:
 
     def test_what_diverged_is_not_written(self, tmp_path):
         ae = trained_autoencoder()
-        with pytest.raises(DivergenceError):
-            ae.fit(X * np.float32(1e30), steps=50, batch_size=20)
+
+        def stop_before_it_is_seen(training):
+            assert not np.isfinite(training.model.parameters["W_enc"]).all()
+            raise KeyboardInterrupt
+
+        callback = Callback()
+        callback.every, callback.on_step = 50, stop_before_it_is_seen
+        with pytest.raises(KeyboardInterrupt):
+            ae.fit(X * np.float32(1e30), steps=50, batch_size=20, callbacks=[callback])
         with pytest.raises(DivergenceError, match=r"save: expected finite parameters, .* in [Wb]_"):
             ae.save(tmp_path / "model")
         assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@
 
 #include <string>
 
+#include "sae/float_mode.hpp"
 #include "sae/input.hpp"
 #include "sae/network.hpp"
 
@@ -26,10 +27,12 @@ using Indices = Array<std::int64_t>;
 template <class T>
 inline const char* const kSuffix = sizeof(T) == 4 ? "_float32" : "_float64";
 
-// Runs f without the GIL. Python objects, copies of references to them too, stay outside.
+// Runs f without the GIL and in FloatMode. Python objects, copies of references to them too, stay
+// outside.
 template <class F>
 auto without_gil(F&& f) {
     const py::gil_scoped_release release;
+    const FloatMode mode;
     return f();
 }
 

@@ -39,6 +39,7 @@ PYBIND11_MODULE(_core, m) {
         }
     }
     blas_init();
+    parallel_init();
 
     py::native_enum<Layout>(m, "Layout", "enum.Enum")
         .value("automatic", Layout::automatic)

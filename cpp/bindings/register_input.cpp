@@ -59,7 +59,20 @@ void register_input(py::module_& m) {
         .def_property_readonly("n_samples", [](const Bound& x) { return x.input.n_samples(); })
         .def_property_readonly("n_features", [](const Bound& x) { return x.input.n_features(); })
         .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })
-        .def_property_readonly("sparse", [](const Bound& x) { return x.input.sparse(); });
+        .def_property_readonly("sparse", [](const Bound& x) { return x.input.sparse(); })
+        .def(
+            "rows",
+            [](const Bound& x, Index first, Index last) {
+                if (first < 0 || first > last || last > x.input.n_samples()) {
+                    throw py::value_error("no such rows");
+                }
+                const Index rows = last - first, cols = x.input.n_features();
+                Array<T> out({rows, cols});
+                const View<T> to{out.mutable_data(), rows, cols, cols};
+                without_gil([&] { x.input.gather(nullptr, first, rows, to); });
+                return out;
+            },
+            py::arg("first"), py::arg("last"));
 }
 
 template void register_input<float>(py::module_&);

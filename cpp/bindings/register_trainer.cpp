@@ -96,7 +96,10 @@ void register_trainer(py::module_& m) {
                     [&] { return bound.trainer.run(data, n_steps, max_seconds, n_threads); });
             },
             py::arg("batches").noconvert(), py::kw_only(), py::arg("max_seconds"),
-            py::arg("n_threads"));
+            py::arg("n_threads"))
+        .def("save_state", [](Bound& bound) { without_gil([&] { bound.trainer.save_state(); }); })
+        .def("restore_state",
+             [](Bound& bound) { without_gil([&] { bound.trainer.restore_state(); }); });
 
     m.def(
         "evaluate",

@@ -20,7 +20,8 @@ void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index 
 std::string blas_description();
 
 // Turns off the library's own threads: in our copy of it, or in a system's OpenBLAS. Another system
-// library keeps what its environment variables say. Called once, at import.
+// library keeps what its environment variables say. Makes forks wait for calls that are under way.
+// Called once, at import.
 void blas_init();
 
 }  // namespace sae

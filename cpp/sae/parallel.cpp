@@ -13,39 +13,17 @@
 #include <optional>
 #include <thread>
 #if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
+#include <pthread.h>
 #endif
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
+#include "sae/float_mode.hpp"
+
 namespace sae {
 
 namespace {
-
-// Flushes denormals to zero on this thread for as long as it lives.
-class FlushDenormals {
-   public:
-#if defined(__x86_64__)
-    FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }  // FTZ and DAZ
-    ~FlushDenormals() { _mm_setcsr(saved_); }
-#elif defined(__aarch64__)
-    FlushDenormals() {
-        __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
-        __asm__ volatile("msr fpcr, %0" ::"r"(saved_ | (1ull << 24)));  // FZ
-    }
-    ~FlushDenormals() { __asm__ volatile("msr fpcr, %0" ::"r"(saved_)); }
-#endif
-    FlushDenormals(const FlushDenormals&) = delete;
-    FlushDenormals& operator=(const FlushDenormals&) = delete;
-
-   private:
-#if defined(__x86_64__)
-    unsigned saved_;
-#elif defined(__aarch64__)
-    unsigned long long saved_;
-#endif
-};
 
 // Tells the processor that this is a waiting loop.
 void pause_processor() {
@@ -61,24 +39,15 @@ struct Abandoned {};
 
 #ifdef SAE_FAST_OPENMP
 
-// Whether another process, this one's parent, started the threads. Records this process as their
-// owner if nobody has yet.
-bool forked_after_threads() {
-#if defined(__unix__) || defined(__APPLE__)
-    static std::atomic<pid_t> owner{0};
-    pid_t none = 0;
-    const pid_t self = getpid();
-    return !owner.compare_exchange_strong(none, self) && none != self;
-#else
-    return false;
-#endif
-}
+// Whether this process was forked from one that had this library. Its OpenMP threads, and those
+// that another library may have started of the same run-time, are not here.
+std::atomic<bool> forked{false};
 
 // Calls f(member) on a team of at most n_threads.
 template <class F>
 void start_team(int n_threads, const F& f) {
     std::optional<Barrier> gate;
-    if (n_threads <= 1 || forked_after_threads()) {
+    if (n_threads <= 1 || forked) {
         f({0, 1, &gate.emplace(1)});
         return;
     }
@@ -151,7 +120,7 @@ Range Member::share(Index n, Index grain) const {
 void run_team(int n_threads, const std::function<void(Member)>& f) {
     std::exception_ptr failure;
     start_team(n_threads, [&](Member member) {
-        const FlushDenormals flush;
+        const FloatMode mode;
         try {
             f(member);
         } catch (...) {
@@ -159,6 +128,12 @@ void run_team(int n_threads, const std::function<void(Member)>& f) {
         }
     });
     if (failure) std::rethrow_exception(failure);
+}
+
+void parallel_init() {
+#if defined(SAE_FAST_OPENMP) && (defined(__unix__) || defined(__APPLE__))
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
 }
 
 int useful_threads(int n_threads, double work) {

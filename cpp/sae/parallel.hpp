@@ -49,11 +49,13 @@ struct Member {
 };
 
 // Runs f on up to n_threads threads, the caller's own among them, and returns when all have
-// returned. What the first member throws that throws is thrown again here; the others get no
-// further than their next barrier. Denormal numbers are flushed to zero meanwhile, and each
-// thread's setting restored. In a process forked from one whose threads had started, f runs on the
-// caller alone (the OpenMP run-time would wait for threads that the fork did not copy).
+// returned; f runs in FloatMode. What the first member that throws throws is thrown again here; the
+// others get no further than their next barrier. In a process forked after parallel_init(), f runs
+// on the caller alone: the OpenMP run-time would wait for threads that the fork did not copy.
 void run_team(int n_threads, const std::function<void(Member)>& f);
+
+// Called once, at import.
+void parallel_init();
 
 // How many of n_threads are worth starting for work that can be shared out, counted in vector
 // multiply-adds: each must have enough to outweigh its start.

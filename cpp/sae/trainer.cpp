@@ -195,6 +195,31 @@ Index Trainer<T>::run(const std::int64_t* batches, Index n_steps, double max_sec
 }
 
 template <class T>
+void Trainer<T>::save_state() {
+    const Index size = network_.parameters().size();
+    if (!saved_.parameters.data()) {
+        saved_ = {Buffer<T>(size), Buffer<T>(size), Buffer<T>(size), 0};
+    }
+    std::copy_n(network_.parameters().data(), size, saved_.parameters.data());
+    std::copy_n(moments_.m.data(), size, saved_.m.data());
+    std::copy_n(moments_.v.data(), size, saved_.v.data());
+    saved_.steps_done = moments_.steps_done;
+}
+
+template <class T>
+void Trainer<T>::restore_state() {
+    if (!saved_.parameters.data()) return;
+    const Index size = network_.parameters().size();
+    std::copy_n(saved_.parameters.data(), size, network_.parameters().data());
+    std::copy_n(saved_.m.data(), size, moments_.m.data());
+    std::copy_n(saved_.v.data(), size, moments_.v.data());
+    moments_.steps_done = saved_.steps_done;
+    for (Index l = 0; l < network_.n_layers(); ++l) {
+        network_.update_transposed(l, 0, network_.layers()[static_cast<std::size_t>(l)].n_in);
+    }
+}
+
+template <class T>
 void Trainer<T>::forward(const Member& member, const std::int64_t* index, Range rows,
                          Scratch& scratch) {
     const Kernels<T>& k = kernels<T>(active_isa());

@@ -53,6 +53,11 @@ class Trainer {
     // std::out_of_range names a sample that the input does not have.
     Index run(const std::int64_t* batches, Index n_steps, double max_seconds, int n_threads);
 
+    // Keeps a copy of the parameters and the moments, in the place of the last one; goes back to
+    // it.
+    void save_state();
+    void restore_state();
+
    private:
     // A part of the parameters that one thread updates on its own: rows of a layer's w, or its b.
     struct Task {
@@ -95,6 +100,10 @@ class Trainer {
     std::vector<Task> tasks_;
     Index n_sparse_tasks_ = 0;  // the first ones, on the non-zeros of a sparse input
     double total_cost_ = 0;
+    struct {
+        Buffer<T> parameters, m, v;
+        Index steps_done;
+    } saved_;
     std::vector<Scratch> scratch_;  // one per thread
 };
 

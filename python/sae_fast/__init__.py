@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
     from . import callbacks, datasets, plot
     from .autoencoder import Autoencoder
+    from .checkpoint import RunCheckpoint
     from .environment import info
     from .errors import (
         CheckpointError,
@@ -43,6 +44,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "Reconstructions",
+    "RunCheckpoint",
     "SaeFastError",
     "StackedAutoencoder",
     "__version__",
@@ -58,6 +60,7 @@ __all__ = [
 #: Where each public name lives; modules stand for themselves.
 _HOMES = {
     "Autoencoder": "autoencoder",
+    "RunCheckpoint": "checkpoint",
     "StackedAutoencoder": "stacked",
     "info": "environment",
     "load": "model_file",

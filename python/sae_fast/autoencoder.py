@@ -13,16 +13,23 @@ from . import _core
 from .callbacks import Callback, CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
-from .model import Layer, Model, Part
+from .model import Layer, Model, Part, trains
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
-from .training import Objective, Schedule, squared_errors, start_moments, steps_done, train
+from .training import (
+    Objective,
+    Schedule,
+    settings,
+    squared_errors,
+    start_moments,
+    steps_done,
+    train,
+)
 from .validation import (
     check_choice,
     check_float,
     check_int,
-    check_parameter,
     check_seed,
     check_width,
 )
@@ -38,7 +45,9 @@ def draw_weights(
     seed: int, purpose: Purpose, layer: int, n_in: int, n_out: int, stddev: float
 ) -> NDArray[np.float64]:
     """Return initial weights N(0, stddev²), shape (n_in, n_out); the draws do not depend on it."""
-    return stddev * generator(seed, purpose, layer).standard_normal((n_in, n_out))
+    weights = generator(seed, purpose, layer).standard_normal((n_in, n_out))
+    weights *= stddev
+    return weights
 
 
 class Autoencoder(Model):
@@ -96,6 +105,28 @@ class Autoencoder(Model):
         n_threads: int | None = None,
         layer: int = 1,
     ) -> None:
+        self._set_up(
+            n_features=n_features,
+            n_hidden=n_hidden,
+            weight_decay=weight_decay,
+            seed=seed,
+            dtype=dtype,
+            n_threads=n_threads,
+            layer=layer,
+        )
+        self._draw()
+
+    def _set_up(
+        self,
+        *,
+        n_features: int,
+        n_hidden: int,
+        weight_decay: float = 0.0,
+        seed: int,
+        dtype: str,
+        n_threads: int | None = None,
+        layer: int,
+    ) -> None:
         self.n_features, self.n_hidden = (
             check_width("n_features", n_features),
             check_width("n_hidden", n_hidden),
@@ -105,19 +136,24 @@ class Autoencoder(Model):
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
         self.layer = check_int("layer", layer, 1)
+        self._widths = (self.n_features, self.n_hidden, self.n_features)
         self._network = core_network(
-            dtype,
-            [self.n_features, self.n_hidden, self.n_features],
-            [_core.Activation.relu, _core.Activation.identity],
+            dtype, self._widths, [_core.Activation.relu, _core.Activation.identity]
         )
         self._moments: Any = None
+
+    def _draw(self) -> None:
+        """Draw the initial parameters of this layer and seed."""
         shape = (self.n_features, self.n_hidden)
-        self.parameters = {
-            "W_enc": draw_weights(self.seed, Purpose.WEIGHTS, layer, *shape, STDDEV),
-            "b_enc": np.zeros(self.n_hidden),
-            "W_dec": draw_weights(self.seed, Purpose.DECODER, layer, *shape[::-1], STDDEV),
-            "b_dec": np.zeros(self.n_features),
-        }
+        for name, purpose, (n_in, n_out) in (
+            ("W_enc", Purpose.WEIGHTS, shape),
+            ("W_dec", Purpose.DECODER, shape[::-1]),
+        ):
+            w = draw_weights(self.seed, purpose, self.layer, n_in, n_out, STDDEV)
+            self.parameters = {name: w}
+
+    def _names(self) -> list[tuple[str, str]]:
+        return [("W_enc", "b_enc"), ("W_dec", "b_dec")]
 
     @property
     def parameters(self) -> dict[str, NDArray[Any]]:
@@ -126,15 +162,11 @@ class Autoencoder(Model):
         Assignable with all or some of these names; DataError if a name, a shape or a value is
         wrong, and then nothing has changed.
         """
-        w_enc, b_enc = self._network.get_parameters(0)
-        w_dec, b_dec = self._network.get_parameters(1)
-        return {"W_enc": w_enc, "b_enc": b_enc, "W_dec": w_dec, "b_dec": b_dec}
+        return self._get_parameters()
 
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None:
-        new = replaced_parameters(self.parameters, values)
-        self._network.set_parameters(0, new["W_enc"], new["b_enc"])
-        self._network.set_parameters(1, new["W_dec"], new["b_dec"])
+        self._set_parameters(values)
 
     @property
     def n_threads(self) -> int:
@@ -151,6 +183,7 @@ class Autoencoder(Model):
             name, x, n_features, dtype=self.dtype, n_threads=self.n_threads, scale=scale
         )
 
+    @trains
     def fit(
         self,
         x: Any,
@@ -203,7 +236,8 @@ class Autoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite.
+            If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
+            last evaluation before.
         """
         objective = Objective("squared_error", adam, learning_rate, self.weight_decay)
         data = self._input("x", x, self.n_features, scale)
@@ -232,7 +266,17 @@ class Autoencoder(Model):
     ) -> Training:
         """Train on a core input; everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        training = Training(self, title, self.layer, schedule.steps, evaluates=True)
+        training = Training(
+            self,
+            title,
+            self.layer,
+            schedule.steps,
+            evaluates=True,
+            settings=settings(objective, schedule),
+            data={"x": data, "batches": schedule.given},
+            callbacks=callbacks,
+            steps_before=steps_done(self, continued),
+        )
         trainer = objective.trainer(
             self._network,
             start_moments(self, continued),
@@ -248,7 +292,6 @@ class Autoencoder(Model):
             lambda: objective.evaluate(self._network, data, None, self.n_threads),
             self._network,
             training,
-            callbacks,
             n_threads=lambda: self.n_threads,
         )
         return training
@@ -366,18 +409,3 @@ class Autoencoder(Model):
             "b_dec": decoder.b,
         }
         return autoencoder
-
-
-def replaced_parameters(
-    current: Mapping[str, NDArray[Any]], values: Mapping[str, Any]
-) -> dict[str, NDArray[Any]]:
-    """Return `current` with some arrays replaced, each checked against the shape it replaces."""
-    if not isinstance(values, Mapping):
-        raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
-    unknown = [name for name in values if name not in current]
-    if unknown:
-        raise DataError(f"parameters: expected names of {list(current)}, got {unknown}")
-    return {
-        name: check_parameter(name, values.get(name, old), old.shape, old.dtype)
-        for name, old in current.items()
-    }

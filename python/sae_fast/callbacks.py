@@ -12,7 +12,8 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,6 +42,14 @@ class Training:
         Steps that have been asked for.
     evaluates : bool
         Whether there is anything to evaluate on.
+    settings : dict
+        How: the loss and its options, the batch size and so on.
+    data : dict
+        On what: the core's inputs and arrays, by the name of the argument that they came as.
+    callbacks : sequence of Callback
+        All that look on.
+    steps_before : int
+        Steps of the trainings that this one continues.
     step : int
         Steps done.
     history : History
@@ -51,7 +60,7 @@ class Training:
         What ended the training before its time, for `on_stop`.
     state : dict
         Where a callback that takes part in several trainings at once keeps what belongs to this
-        one, under itself.
+        one, under itself. A dict of numbers, and of dicts of arrays, is kept in checkpoints.
 
     Examples
     --------
@@ -72,11 +81,25 @@ class Training:
     layer: int | None
     n_steps: int
     evaluates: bool
-    step: int = 0
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
+    steps_before: int = 0
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     error: BaseException | None = None
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """Steps done: always those that are in the parameters, wherever an interrupt came."""
+        moments = self.model._moments
+        return 0 if moments is None else moments.steps_done - self.steps_before
+
+    @property
+    def phase(self) -> str:
+        """``"pretraining"`` of an autoencoder, or ``"fine-tuning"``."""
+        return "fine-tuning" if self.layer is None else "pretraining"
 
     def stop(self) -> None:
         """End this training after a last evaluation; pretraining goes on with the next layer.
@@ -180,16 +203,6 @@ class ProgressBar(Callback):
         training.state[self].close()
 
 
-@dataclasses.dataclass
-class _Best:
-    """The best evaluation of a training so far."""
-
-    figure: float
-    step: int = 0
-    parameters: dict[str, Any] | None = None
-    waited: int = 0  # evaluations since
-
-
 class EarlyStopping(Callback):
     """Stops a training whose evaluations no longer get better, and goes back to the best one.
 
@@ -240,35 +253,38 @@ class EarlyStopping(Callback):
         self.restore_best = restore_best
 
     def on_start(self, training: Training) -> None:
-        """Forget the training before."""
+        """Check that there is something to monitor."""
         if not training.evaluates:
             raise DataError(f"EarlyStopping: expected an eval_set for {training.title}, got none")
         if self.monitor == "accuracy" and training.layer is not None:
             raise DataError(
                 f"EarlyStopping: expected monitor='loss' for {training.title}, got 'accuracy'"
             )
-        worst = math.inf if self.monitor == "loss" else -math.inf
-        training.state[self] = _Best(worst)
+        training.state.setdefault(self, {"waited": 0})  # evaluations since the best
 
     def on_evaluation(self, training: Training) -> None:
         """Compare with the best so far."""
-        best: _Best = training.state[self]
+        best = training.state[self]
         figure = getattr(training.history, self.monitor)[-1]
-        gain = best.figure - figure if self.monitor == "loss" else figure - best.figure
+        gain = math.inf
+        if "figure" in best:
+            gain = best["figure"] - figure if self.monitor == "loss" else figure - best["figure"]
         if gain > self.min_delta:
-            parameters = training.model.parameters if self.restore_best else None
-            best = training.state[self] = _Best(figure, training.step, parameters)
+            best.update(figure=figure, step=training.step, waited=0)
+            if self.restore_best:
+                best["parameters"] = training.model.parameters
         else:
-            best.waited += 1
-        if best.waited >= self.patience:
+            best["waited"] += 1
+        if best["waited"] >= self.patience:
             training.stop()
 
     def on_stop(self, training: Training) -> None:
         """Give the best parameters back."""
-        best: _Best = training.state[self]
-        self.best, self.best_step = best.figure, best.step
-        if best.parameters is not None:
-            training.model.parameters = best.parameters
+        best = training.state[self]
+        worst = math.inf if self.monitor == "loss" else -math.inf
+        self.best, self.best_step = best.get("figure", worst), best.get("step", 0)
+        if "parameters" in best:
+            training.model.parameters = best["parameters"]
 
 
 class JsonLinesLog(Callback):
@@ -367,11 +383,15 @@ class Checkpoint(Callback):
         self._name(0, 0)
 
     def _name(self, layer: int, step: int) -> Path:
+        path = str(self.path)
         try:
-            return Path(str(self.path).format(layer=layer, step=step))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            fields = {field for _, field, _, _ in string.Formatter().parse(path)}
+            if not fields <= {None, "layer", "step"}:  # no attributes or items of them either
+                raise ValueError(f"fields {fields}")
+            return Path(path.format(layer=layer, step=step))
+        except (LookupError, ValueError) as error:
             raise DataError(
-                f"path: expected no fields but {{layer}} and {{step}}, got {str(self.path)!r}"
+                f"path: expected no fields but {{layer}} and {{step}}, got {path!r}"
             ) from error
 
     def _save(self, training: Training) -> None:
@@ -471,7 +491,7 @@ def as_callbacks(callbacks: Iterable[CallbackOption] | None, progress: bool) -> 
 
 
 @contextlib.contextmanager
-def watched(training: Training, callbacks: Iterable[Callback]) -> Iterator[None]:
+def watched(training: Training) -> Iterator[None]:
     """Call `on_start` of each callback, and `on_stop` of those started, whatever happens within."""
     with contextlib.ExitStack() as stack:
 
@@ -479,7 +499,7 @@ def watched(training: Training, callbacks: Iterable[Callback]) -> Iterator[None]
             training.error = error
             callback.on_stop(training)
 
-        for callback in callbacks:
+        for callback in training.callbacks:
             callback.on_start(training)
             stack.push(lambda _, error, __, callback=callback: tell(callback, error))
         yield

@@ -1,53 +1,113 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checkpoints of a run: from one, the run goes on and ends with the same bits as without a break.
 
-A run is a row of trainings, each with a title of its own. What is kept of each is its model's
-parameters, Adam's moments, its step and its history; initial draws, shuffles and codes follow from
-the seed. So a resumed run repeats everything but steps, and those only where they were not taken.
+A run is a row of trainings. What is kept of each is its model's parameters, Adam's moments, its
+step, its history and what callbacks noted; initial draws, shuffles and codes follow from the seed.
+So a resumed run repeats everything but steps, and those only where they were not taken.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from .arrays_file import read_arrays, write_arrays
 from .callbacks import Callback, Training
-from .errors import CheckpointError, DivergenceError
+from .errors import CheckpointError
+from .files import write_file
 from .results import History
+from .validation import check_int, check_path
 
 FORMAT = 1
+_MOST_STEPS = 2**53  # the core counts them in float64 too
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint-previous.safetensors"
+
+_CHUNK_BYTES = 1 << 24  # of samples, for their digest
+
+_Arrays: TypeAlias = dict[tuple[str, ...], Any]  # by path: ("parameters", "W1"), ("m",), ...
 
 
 class RunCheckpoint(Callback):
     """Writes a run's state every so many steps of each training, and takes it up again.
 
+    Put the same object into `callbacks` of every training of a program. When the program was
+    killed, run it again: trainings that had ended take no steps, the one that was under way goes on
+    where its checkpoint was taken, and everything ends with the bits of a run without a break.
+
+    Ctrl-C, and every other error, leave a checkpoint too. Callbacks whose `Training.state` is a
+    dict, such as `EarlyStopping`, go on as well: with them a run that ended by an error goes on
+    from the file before. If they note something in `on_step`, this callback should be the last.
+
     Parameters
     ----------
-    folder : Path
-        Where the files are: the latest and the one before it.
-    run : mapping
-        What makes results what they are: settings and data. A checkpoint of another run is refused.
+    folder : path-like
+        Where the files are: ``checkpoint.safetensors`` and the one before it,
+        ``checkpoint-previous.safetensors``. Made if need be.
     every : int
-        Steps between two files; 0: none is written.
+        Steps between two files, beside one at the end of each training; 0: none is written.
+    resume : bool
+        Go on from the checkpoint in `folder`. If there is none, the run starts anew.
+    run : mapping, optional
+        What else makes results what they are, in JSON's types; a checkpoint of another run is
+        refused.
+
+    Raises
+    ------
+    DataError
+        If an argument does not fit.
+    CheckpointError
+        If a file cannot be written or read, or is of another run: at the start of a training, if
+        its settings, its data or the model's parameters were others; names which.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> def program(folder, steps):
+    ...     checkpoint = sae_fast.RunCheckpoint(folder, every=100)
+    ...     ae = sae_fast.Autoencoder(8, 3)
+    ...     return ae.fit(x, steps=steps, callbacks=[*interruptions, checkpoint])
+    >>> def interrupt(training):
+    ...     if training.step == 200:
+    ...         raise KeyboardInterrupt
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     interruptions = [interrupt]
+    ...     try:
+    ...         program(folder, 300)
+    ...     except KeyboardInterrupt:
+    ...         interruptions.clear()
+    ...     history = program(folder, 300)  # takes steps 201 to 300
+    >>> history.steps
+    [100, 200, 300]
     """
 
-    def __init__(self, folder: Path, run: Mapping[str, Any], every: int) -> None:
-        self.every = every or None
-        self._folder = folder
-        self._run = dict(run)
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1000,
+        *,
+        resume: bool = True,
+        run: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.every = check_int("every", every, 0) or None
+        self._folder = check_path("folder", folder)
+        self._run = dict(run or {})
         self._lock = threading.Lock()  # trainings side by side share this callback
-        self._trainings: dict[str, dict[str, Any]] = {}  # by title: step, history, ...
-        self._arrays: dict[str, dict[str, Any]] = {}  # by title: parameters and moments
+        self._seen: Counter[str] = Counter()  # trainings by title
+        self._trainings: dict[str, dict[str, Any]] = {}  # by key: step, history, ...
+        self._arrays: dict[str, _Arrays] = {}  # by key
+        if resume and any((self._folder / name).exists() for name in (NAME, PREVIOUS)):
+            self.load()
 
     def load(self) -> None:
         """Read the latest checkpoint, or the one before if that is damaged.
@@ -63,6 +123,8 @@ class RunCheckpoint(Callback):
                 self._read(self._folder / name)
             except FileNotFoundError:
                 reasons.append(f"no {name}")
+            except OSError as error:
+                reasons.append(f"{name} cannot be read: {error.strerror or error}")
             except _DamagedError as error:
                 reasons.append(f"{name} is damaged: {error}")
             else:
@@ -72,40 +134,28 @@ class RunCheckpoint(Callback):
         )
 
     def _read(self, path: Path) -> None:
-        from safetensors import SafetensorError, safe_open
-
-        with path.open("rb"):
-            pass  # Python's own error if there is no such file
-        try:
-            with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {}).get("sae_fast", "null"))
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if header["sha256"] != _digest(header["checkpoint"], arrays):
-                raise _DamagedError("its checksum is another")
-            checkpoint = json.loads(header["checkpoint"])
-            if checkpoint["format"] != FORMAT:
-                raise CheckpointError(
-                    f"{path}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
-                )
-        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _DamagedError(str(error)) from error
-        _check_same(path, checkpoint["run"], self._run)
-        self._trainings = checkpoint["trainings"]
-        for name, array in arrays.items():
-            title, _, key = name.rpartition("/")
-            self._arrays.setdefault(title, {})[key] = array
+        run, trainings, arrays = read_checkpoint(path.read_bytes(), str(path))
+        _check_same("resume", f"the settings and data of {path}", run, self._run)
+        self._trainings, self._arrays = trainings, arrays
 
     def on_start(self, training: Training) -> None:
         """Put the training where its checkpoint was taken, if there is one."""
-        kept = self._trainings.get(training.title)
+        with self._lock:
+            self._seen[training.title] += 1
+            number = self._seen[training.title]
+        key = training.title if number == 1 else f"{training.title}, {number}"
+        identity = _identity(training)
+        training.state[self] = key, identity
+        kept = self._trainings.get(key)
         if kept is None:
             return
-        arrays = dict(self._arrays[training.title])
-        moments = arrays.pop("m"), arrays.pop("v"), kept["steps_done"]
-        training.model.parameters = arrays
-        training.model._moments.set_state(*moments)
-        training.step = kept["step"]
-        training.history = History(**kept["history"])
+        try:
+            _check_same("resume", f"{key} as in its checkpoint", kept["identity"], identity)
+            _restore(training, kept, self._arrays[key])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"resume: expected a checkpoint of {key}, got one that does not fit: {error}"
+            ) from error
 
     def on_step(self, training: Training) -> None:
         """Write, if it is time to."""
@@ -113,62 +163,187 @@ class RunCheckpoint(Callback):
             self._write(training)
 
     def on_stop(self, training: Training) -> None:
-        """Write what is new, unless it diverged."""
-        kept = self._trainings.get(training.title, {"step": 0})
-        new = training.step != kept["step"]
-        if self.every is not None and new and not isinstance(training.error, DivergenceError):
-            self._write(training)
+        """Write what is new.
 
-    def on_evaluation(self, training: Training) -> None:
-        """Write the last evaluation, which comes after the last step."""
-        if self.every is not None and training.step == training.n_steps:
+        After an error that is not so if a callback has something to be kept: the error may have
+        come while it was noting it.
+        """
+        kept_by_callbacks = any(isinstance(state, dict) for state in training.state.values())
+        if training.error is not None and kept_by_callbacks:
+            return
+        key, _ = training.state[self]
+        kept = self._trainings.get(key)
+        new = kept is None or _progress(kept) != _progress(_now(training))
+        if self.every is not None and new:
             self._write(training)
 
     def _write(self, training: Training) -> None:
-        from safetensors.numpy import save
-
-        m, v, steps_done = training.model._moments.get_state()
+        key, identity = training.state[self]
+        kept, own = _state(training)
         with self._lock:
-            self._arrays[training.title] = {**training.model.parameters, "m": m, "v": v}
-            self._trainings[training.title] = {
-                "step": training.step,
-                "steps_done": steps_done,
-                "history": dataclasses.asdict(training.history),
-            }
+            trainings = {**self._trainings, key: {"identity": identity, **kept}}
+            all_arrays = {**self._arrays, key: own}
             arrays = {
-                f"{title}/{key}": value
-                for title, own in self._arrays.items()
-                for key, value in own.items()
+                "\n".join((key, *path)): array
+                for key, own in all_arrays.items()
+                for path, array in own.items()
             }
-            text = json.dumps({"format": FORMAT, "run": self._run, "trainings": self._trainings})
+            text = json.dumps({"format": FORMAT, "run": self._run, "trainings": trainings})
             header = {"checkpoint": text, "sha256": _digest(text, arrays)}
-            self._replace(save(arrays, metadata={"sae_fast": json.dumps(header)}))
-
-    def _replace(self, data: bytes) -> None:
-        """Write the file by way of a temporary one, so that at no moment there is none whole."""
-        latest = self._folder / NAME
-        temporary = latest.with_suffix(".tmp")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                latest.replace(self._folder / PREVIOUS)
-            temporary.replace(latest)
-            _sync_folder(self._folder)
-        except OSError as error:
-            raise CheckpointError(
-                f"checkpoint: expected to write {latest}, got {error.strerror or error}"
-            ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            data = write_arrays(json.dumps(header), arrays)
+            latest = self._folder / NAME
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                write_file(latest, data, keep=self._folder / PREVIOUS)
+            except OSError as error:
+                raise CheckpointError(
+                    f"checkpoint: expected to write {latest}, got {error.strerror or error}"
+                ) from error
+            self._trainings, self._arrays = trainings, all_arrays
 
 
 class _DamagedError(Exception):
     """A file is not what was written."""
+
+
+def read_checkpoint(
+    data: bytes, source: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, _Arrays]]:
+    """Return the run of a file, and what it keeps of each training by its key.
+
+    Raises
+    ------
+    _DamagedError
+        If it is not what was written.
+    CheckpointError
+        If it is of another release.
+    """
+    try:
+        text, arrays = read_arrays(data)
+        header = json.loads(text)
+        if header["sha256"] != _digest(header["checkpoint"], arrays):
+            raise _DamagedError("its checksum is another")
+        checkpoint = json.loads(header["checkpoint"])
+        if checkpoint["format"] != FORMAT:
+            raise CheckpointError(
+                f"{source}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
+            )
+        run, trainings = checkpoint["run"], checkpoint["trainings"]
+        if type(run) is not dict:
+            raise _DamagedError(f"a run described as {run}")
+        for key, kept in trainings.items():
+            _check_kept(key, kept)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _DamagedError(f"{type(error).__name__}: {error}") from error
+    by_key: dict[str, _Arrays] = {}
+    for name, array in arrays.items():
+        key, *path = name.split("\n")
+        by_key.setdefault(key, {})[tuple(path)] = array
+    return run, trainings, by_key
+
+
+def _check_kept(key: str, kept: dict[str, Any]) -> None:
+    """Check that what is kept of a training can be taken up."""
+    history = History(**kept["history"])
+    lists = [history.steps, history.loss, history.accuracy]
+    counts = [kept["step"], *history.steps]
+    figures = [history.seconds, *history.loss, *history.accuracy]
+    if (
+        any(type(values) is not list for values in lists)
+        or any(type(count) is not int or not 0 <= count <= _MOST_STEPS for count in counts)
+        or any(type(figure) not in (int, float) for figure in figures)
+        or type(kept["stopped"]) is not bool
+        or type(kept["identity"]) is not dict
+        or any(type(noted) is not dict for noted in kept["callbacks"].values())
+    ):
+        raise _DamagedError(f"{key!r} described as {kept}")
+
+
+def _named(training: Training) -> Iterator[tuple[str, Callback]]:
+    """Yield the callbacks of a training with names that tell them apart."""
+    seen: Counter[str] = Counter()
+    for callback in training.callbacks:
+        name = type(callback).__name__
+        seen[name] += 1
+        yield f"{name} {seen[name]}", callback
+
+
+def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
+    """Return where a training is: what goes into JSON, and arrays by their paths."""
+    m, v, _ = training.model._moments.get_state()
+    arrays: _Arrays = {("m",): m, ("v",): v}
+    arrays |= {("parameters", name): array for name, array in training.model.parameters.items()}
+    noted: dict[str, dict[str, Any]] = {}
+    for name, callback in _named(training):
+        state = training.state.get(callback)
+        if isinstance(state, dict):
+            noted[name] = {k: value for k, value in state.items() if not isinstance(value, dict)}
+            arrays |= {
+                (name, entry, own): array
+                for entry, value in state.items()
+                if isinstance(value, dict)
+                for own, array in value.items()
+            }
+    return {**_now(training), "callbacks": noted}, arrays
+
+
+def _now(training: Training) -> dict[str, Any]:
+    return {
+        "step": training.step,
+        "stopped": training.stopped,
+        "history": dataclasses.asdict(training.history),
+    }
+
+
+def _progress(kept: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells two states of one training apart."""
+    return kept["step"], kept["stopped"], kept["history"]["steps"]
+
+
+def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> None:
+    """Put a training where `_state` found it."""
+    model = training.model
+    model.parameters = {name: arrays["parameters", name] for name in model.parameters}
+    if kept["step"] > training.n_steps:
+        raise ValueError(f"step {kept['step']} of {training.n_steps}")
+    steps_done = training.steps_before + kept["step"]
+    model._moments.set_state(arrays["m",], arrays["v",], steps_done)
+    training.stopped = kept["stopped"]
+    training.history = History(**kept["history"])
+    for name, callback in _named(training):
+        if name in kept["callbacks"]:
+            state = dict(kept["callbacks"][name])
+            for path, array in arrays.items():
+                if path[0] == name and len(path) == 3:
+                    state.setdefault(path[1], {})[path[2]] = array
+            training.state[callback] = state
+
+
+def _identity(training: Training) -> dict[str, Any]:
+    """Say what makes a training's result what it is: settings, start and data."""
+    model = training.model
+    m, v, steps_done = model._moments.get_state()
+    return {
+        "n_steps": training.n_steps,
+        **training.settings,
+        "steps_done": steps_done,
+        "seed": model.seed,
+        "parameters": _digest("", {**model.parameters, "m": m, "v": v}),
+        **{name: _data_digest(value) for name, value in training.data.items()},
+    }
+
+
+def _data_digest(data: Any) -> str | None:
+    """Return the SHA-256 of an array, or of the samples of a core input in any layout."""
+    if data is None:
+        return None
+    if isinstance(data, np.ndarray):
+        return _digest("", {"": data})
+    digest = hashlib.sha256(f"{data.n_samples} {data.n_features}".encode())
+    n_rows = max(1, _CHUNK_BYTES // (8 * data.n_features))
+    for first in range(0, data.n_samples, n_rows):
+        digest.update(data.rows(first, min(first + n_rows, data.n_samples)).data)
+    return digest.hexdigest()
 
 
 def _digest(text: str, arrays: Mapping[str, Any]) -> str:
@@ -180,23 +355,14 @@ def _digest(text: str, arrays: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _check_same(path: Path, kept: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Check that a checkpoint is of this run, or name what is another."""
+def _check_same(
+    argument: str, expected: str, kept: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    """Check that what was kept is what is there now, or name what is another."""
     different = [
-        f"{name} {run.get(name)!r} where it has {kept.get(name)!r}"
-        for name in dict.fromkeys([*kept, *run])
-        if json.loads(json.dumps(run.get(name))) != kept.get(name)
+        f"{name} {now.get(name)!r} where it has {kept.get(name)!r}"
+        for name in dict.fromkeys([*kept, *now])
+        if json.loads(json.dumps(now.get(name))) != kept.get(name)
     ]
     if different:
-        raise CheckpointError(
-            f"resume: expected the settings and data of {path}, got {'; '.join(different)}"
-        )
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        raise CheckpointError(f"{argument}: expected {expected}, got {'; '.join(different)}")

@@ -2,7 +2,7 @@
 """The command line: `sae-fast run`, `sae-fast reconstruct`, `sae-fast info`.
 
 Options are the keyword arguments of the functions behind them, so nothing is decided here. Exit
-status: 0 done, 1 the run failed, 2 usage, 130 interrupted.
+status: 0 done, 1 the run failed, 2 usage; 130 and 143 of an interrupted process are not its own.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sae-fast",
         description="Trains stacked autoencoders: the experiment of an article, and its parts.",
-        epilog="Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.",
+        epilog="Exit status: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated.",
     )
     parser.add_argument("--version", action="version", version=f"sae-fast {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -232,9 +232,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_info(as_json=options.json)
         else:
             _run(options)
-    except KeyboardInterrupt:
-        print("sae-fast: interrupted", file=sys.stderr)
-        return 130
     except (SaeFastError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"sae-fast: {reason}", file=sys.stderr)

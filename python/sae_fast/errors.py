@@ -22,7 +22,31 @@ class DatasetUnavailableError(SaeFastError, OSError):
 
 
 class DivergenceError(SaeFastError, ArithmeticError):
-    """A loss or a parameter became NaN or infinite during training."""
+    """A loss or a parameter became NaN or infinite during training.
+
+    The model, and Adam's moments with it, are those of the last evaluation that found all finite,
+    or of the training's start.
+
+    Attributes
+    ----------
+    phase : {"pretraining", "fine-tuning"} or None
+        None if no training was under way.
+    layer : int or None
+        Of the autoencoder, counted from 1.
+    step : int or None
+        Steps done when it was noticed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        phase: str | None = None,
+        layer: int | None = None,
+        step: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.phase, self.layer, self.step = phase, layer, step
 
 
 class CheckpointError(SaeFastError, OSError):

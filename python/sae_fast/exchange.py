@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DataError
+from .files import write_file
 from .model import Layer, Model, Part
-from .model_file import write_file
 from .validation import check_path
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def export_onnx(model: Model, path: str | Path, part: str | None) -> Path:
             metadata[name] = json.dumps(getattr(model, name))
     helper.set_model_props(file, metadata)
     onnx.checker.check_model(file, full_check=True)
-    return write_file(path, file.SerializeToString())
+    return write_file(check_path("path", path), file.SerializeToString())
 
 
 def _torch(caller: str) -> Any:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -350,7 +349,8 @@ def _checkpoint(
         raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
     free = ("dataset", "data_dir", "threads", "offline")  # what has no influence, or is the data
     run = {name: value for name, value in config.items() if name not in free}
-    checkpoint = RunCheckpoint(Path(output), {**run, "data": data.sha256}, every)
+    run["data"] = data.sha256
+    checkpoint = RunCheckpoint(output, every, resume=False, run=run)
     if resume:
         checkpoint.load()
     return [checkpoint]
@@ -454,7 +454,7 @@ def _train_together(
                     future.result()
         except BaseException:  # an arm's error, or Ctrl-C
             cancelled.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # each ends at its next step
             raise
     for net in models.values():
         net.n_threads = n_threads

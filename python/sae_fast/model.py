@@ -8,19 +8,30 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .errors import DataError
 from .inputs import as_input, core_network
 from .training import start_moments
-from .validation import check_scale
+from .validation import check_parameter, check_path, check_scale
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Self
+
+_M = TypeVar("_M", bound="Model")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 class Layer(NamedTuple):
@@ -54,6 +65,45 @@ class Part:
         return network
 
 
+#: What is in training, and by whom; a forked child has none of its parent's threads that train.
+_in_training: dict[Model, _Claim] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_training.clear)
+
+
+class _Claim:
+    """A method that trains, on its thread."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+
+def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
+    """Let a method refuse to run while its model, or a part of it, is in training already."""
+
+    @functools.wraps(method)
+    def alone(self: _M, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        mine, claimed = _Claim(), []
+        try:
+            for trained in self._trained():
+                claim = _in_training.setdefault(trained, mine)  # in one step, as the GIL has it
+                if claim is not mine:
+                    where = "on another thread"
+                    if claim.thread == mine.thread:
+                        where = "already, by what called this"
+                    raise DataError(
+                        f"{method.__name__}: expected a model that is not in training, got one "
+                        f"that is being trained {where}"
+                    )
+                claimed.append(trained)
+            return method(self, *args, **kwargs)
+        finally:
+            for trained in claimed:
+                _in_training.pop(trained, None)
+
+    return alone
+
+
 class Model:
     """Base of :class:`Autoencoder` and :class:`StackedAutoencoder`."""
 
@@ -62,6 +112,58 @@ class Model:
     dtype: str
     _scale: float | None = None
     _asked_threads: int | None = None
+    _network: Any
+    _widths: Sequence[int]  # of the samples, and of each layer of the network
+
+    @classmethod
+    def _blank(cls, **arguments: Any) -> Self:
+        """Return what the constructor would, without initial parameters: all are 0."""
+        model = cls.__new__(cls)
+        model._set_up(**arguments)
+        return model
+
+    def _set_up(self, *args: Any, **arguments: Any) -> None:
+        """Check the constructor's arguments, and become a model of which all parameters are 0."""
+        raise NotImplementedError
+
+    def _names(self) -> list[tuple[str, str]]:
+        """Return what the weights and the biases of each layer of the network are called."""
+        raise NotImplementedError
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each parameter by its name."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        widths = itertools.pairwise(self._widths)
+        for (w, b), (n_in, n_out) in zip(self._names(), widths, strict=True):
+            shapes |= {w: (n_in, n_out), b: (n_out,)}
+        return shapes
+
+    def _get_parameters(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters by their names."""
+        return {
+            name: value
+            for layer, names in enumerate(self._names())
+            for name, value in zip(names, self._network.get_parameters(layer), strict=True)
+        }
+
+    def _set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Replace some or all parameters; DataError, and nothing has changed, if one is wrong."""
+        if not isinstance(values, Mapping):
+            raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
+        shapes = self._shapes()
+        unknown = [name for name in values if name not in shapes]
+        if unknown:
+            raise DataError(f"parameters: expected names of {list(shapes)}, got {unknown}")
+        dtype = np.dtype(self.dtype)
+        new = {
+            name: check_parameter(name, value, shapes[name], dtype)
+            for name, value in values.items()
+        }
+        for layer, names in enumerate(self._names()):
+            if not new.keys() >= set(names):
+                current = zip(names, self._network.get_parameters(layer), strict=True)
+                new = {**dict(current), **new}
+            self._network.set_parameters(layer, *(new.pop(name) for name in names))
 
     @property
     def scale(self) -> float | None:
@@ -110,9 +212,10 @@ class Model:
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        from .model_file import to_bytes, write_file
+        from .files import write_file
+        from .model_file import to_bytes
 
-        return write_file(path, to_bytes(self))
+        return write_file(check_path("path", path), to_bytes(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and moments."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays_file import read_arrays, write_arrays
 from .errors import DataError, DivergenceError, ModelFileError
 from .validation import check_int, check_path, check_sizes
 
@@ -73,6 +72,16 @@ def _arrays(model: Any) -> dict[str, Any]:
     return values
 
 
+def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes of all parameters by their name in the file."""
+    shapes = dict(model._shapes())
+    if getattr(model, "pretrained", False):
+        for autoencoder in model.autoencoders:
+            for name, shape in autoencoder._shapes().items():
+                shapes[f"{name}{autoencoder.layer}"] = shape
+    return shapes
+
+
 def _checksum(data: bytes) -> tuple[int, bytes]:
     """Return where the checksum of a file begins, and the SHA-256 of all bytes but its own."""
     at = data.find(_BEFORE_CHECKSUM)
@@ -86,8 +95,6 @@ def _checksum(data: bytes) -> tuple[int, bytes]:
 
 def to_bytes(model: Any) -> bytes:
     """Return the file of a model; DivergenceError if a parameter is not finite."""
-    from safetensors.numpy import save
-
     from . import __version__
 
     arrays = _arrays(model)
@@ -102,21 +109,9 @@ def to_bytes(model: Any) -> bytes:
         "version": __version__,
         **_describe(model),
     }
-    data: bytes = save(arrays, metadata={"sae_fast": json.dumps(description)})
+    data = write_arrays(json.dumps(description), arrays)
     at, digest = _checksum(data)
     return b"".join((data[:at], digest, data[at + len(digest) :]))
-
-
-def write_file(path: str | Path, data: bytes) -> Path:
-    """Write a file by way of a temporary name, so that it is never half there; return its path."""
-    path = check_path("path", path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
@@ -154,35 +149,37 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
 
 
 def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
-    """Return the model of a file; ModelFileError names its `source`."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    """Return the model of a file; ModelFileError names its `source`.
 
+    Beside the model this takes what the header takes as JSON, and a byte per number of an array.
+    """
     try:
-        values = load(data)
-        description = _read_description(data)
+        text, values = read_arrays(data)
+        description = _read_description(text)
         at, digest = _checksum(data)
         if data[at : at + len(digest)] != digest:
             raise DataError("bytes that do not fit its checksum: it is damaged or was altered")
         model = _build(description, values)
         shapes = {name: value.shape for name, value in values.items()}
-        expected = {name: value.shape for name, value in _arrays(model).items()}
+        expected = _shapes(model)
         if shapes != expected:
             raise DataError(f"arrays {shapes} instead of {expected}")
         for name, value in values.items():
             if value.dtype != model.dtype:
                 raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
-        model.parameters = {name: values[name] for name in model.parameters}
-        if getattr(model, "pretrained", False):
-            for autoencoder in model.autoencoders:
+        if getattr(model, "pretrained", True):
+            for autoencoder in getattr(model, "autoencoders", ()):
                 autoencoder.parameters = {
-                    name: values[f"{name}{autoencoder.layer}"] for name in autoencoder.parameters
+                    name: values.pop(f"{name}{autoencoder.layer}") for name in autoencoder._shapes()
                 }
+        else:  # they are as they were before any training
+            for autoencoder in model.autoencoders:
+                autoencoder._draw()
+        model.parameters = values
         model.scale = description["scale"]
         if hasattr(model, "classes"):
             model.classes = description["classes"]
     except (
-        SafetensorError,
         ValueError,
         KeyError,
         TypeError,
@@ -194,11 +191,9 @@ def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
     return model  # type: ignore[no-any-return]
 
 
-def _read_description(data: bytes) -> dict[str, Any]:
-    """Return the `sae_fast` entry of a safetensors file's header, if this release can read it."""
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    description = json.loads(metadata.get("sae_fast", "null"))
+def _read_description(text: str) -> dict[str, Any]:
+    """Return the `sae_fast` entry of a header, if this release can read it."""
+    description = json.loads(text)
     if not isinstance(description, dict):
         raise DataError("no sae_fast entry in its header")
     if description.get("format") != FORMAT:
@@ -210,7 +205,7 @@ def _read_description(data: bytes) -> dict[str, Any]:
 
 
 def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
-    """Build the described model, unless it would be larger than what the file holds."""
+    """Build the described model, all parameters 0, unless it would be larger than the file."""
     from .autoencoder import Autoencoder
     from .stacked import StackedAutoencoder
 
@@ -228,7 +223,7 @@ def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
     held = sum(value.size for value in values.values())
     if promised > held:
         raise DataError(f"{held} numbers where its header promises {promised} weights")
-    model: Any = (Autoencoder if kind == "Autoencoder" else StackedAutoencoder)(**arguments)
+    model: Any = (Autoencoder if kind == "Autoencoder" else StackedAutoencoder)._blank(**arguments)
     if _describe(model)["architecture"].keys() != description["architecture"].keys():
         raise DataError(f"architecture {description['architecture']}")
     if isinstance(model, StackedAutoencoder):

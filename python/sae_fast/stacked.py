@@ -11,15 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .autoencoder import STDDEV, Autoencoder, draw_weights, replaced_parameters
+from .autoencoder import STDDEV, Autoencoder, draw_weights
 from .callbacks import CallbackOption, Training, as_callbacks
 from .errors import DataError
 from .inputs import as_input, core_network
-from .model import Layer, Model, Part
+from .model import Layer, Model, Part, trains
 from .results import History
 from .streams import Purpose, SampleOrder, generator
 from .threads import resolve_threads
-from .training import Objective, Schedule, squared_errors, start_moments, steps_done, train
+from .training import (
+    Objective,
+    Schedule,
+    settings,
+    squared_errors,
+    start_moments,
+    steps_done,
+    train,
+)
 from .validation import (
     check_array,
     check_choice,
@@ -95,6 +103,32 @@ class StackedAutoencoder(Model):
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
+        self._set_up(
+            sizes=sizes, n_classes=n_classes, seed=seed, init=init, dtype=dtype, n_threads=n_threads
+        )
+        for autoencoder in self.autoencoders:
+            autoencoder._draw()
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
+            top = layer == len(self.sizes)
+            stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
+            w = draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
+            drawn = {f"W{layer}": w}
+            if top:
+                drawn[f"b{layer}"] = generator(self.seed, Purpose.BIASES, layer).standard_normal(
+                    n_out
+                )
+            self.parameters = drawn
+
+    def _set_up(
+        self,
+        *,
+        sizes: Sequence[int],
+        n_classes: int | None,
+        seed: int,
+        init: str,
+        dtype: str,
+        n_threads: int | None = None,
+    ) -> None:
         self.sizes = check_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
@@ -106,22 +140,17 @@ class StackedAutoencoder(Model):
         self.pretrained = False
         self._classes: list[int] | list[str] | None = None
         self.autoencoders = tuple(
-            Autoencoder(n_in, n_out, seed=seed, dtype=dtype, layer=layer)
+            Autoencoder._blank(n_features=n_in, n_hidden=n_out, seed=seed, dtype=dtype, layer=layer)
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
         self.n_threads = n_threads
-        widths = [*self.sizes, *([] if self.n_classes is None else [self.n_classes])]
+        self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
         activations = [_core.Activation.relu] * self.n_layers + [_core.Activation.identity]
-        self._network = core_network(dtype, widths, activations[: len(widths) - 1])
+        self._network = core_network(dtype, self._widths, activations[: self._n_weights])
         self._moments: Any = None
-        for layer, (n_in, n_out) in enumerate(itertools.pairwise(widths), start=1):
-            top = layer == len(self.sizes)
-            stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
-            w = draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
-            b = np.zeros(n_out)
-            if top:
-                b = generator(self.seed, Purpose.BIASES, layer).standard_normal(n_out)
-            self._network.set_parameters(layer - 1, w.astype(dtype), b.astype(dtype))
+
+    def _names(self) -> list[tuple[str, str]]:
+        return [(f"W{layer}", f"b{layer}") for layer in range(1, self._n_weights + 1)]
 
     @property
     def n_threads(self) -> int:
@@ -183,22 +212,18 @@ class StackedAutoencoder(Model):
         Assignable with all or some of these names; DataError if a name, a shape or a value is
         wrong, and then nothing has changed.
         """
-        values = {}
-        for layer in range(self._n_weights):
-            values[f"W{layer + 1}"], values[f"b{layer + 1}"] = self._network.get_parameters(layer)
-        return values
+        return self._get_parameters()
 
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None:
-        new = replaced_parameters(self.parameters, values)
-        for layer in range(self._n_weights):
-            self._network.set_parameters(layer, new[f"W{layer + 1}"], new[f"b{layer + 1}"])
+        self._set_parameters(values)
 
     def _input(self, name: str, x: Any, scale: float | None) -> Any:
         return as_input(
             name, x, self.sizes[0], dtype=self.dtype, n_threads=self.n_threads, scale=scale
         )
 
+    @trains
     def pretrain(
         self,
         x: Any,
@@ -244,7 +269,8 @@ class StackedAutoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite; the layers below it are kept.
+            If the loss or a parameter becomes NaN or infinite. The network has then what it was
+            trained to when it last was finite.
         """
         objectives = [
             Objective("squared_error", adam, rate, weight_decay)
@@ -287,10 +313,9 @@ class StackedAutoencoder(Model):
             autoencoder.parameters = {"W_enc": w, "b_enc": b}
             try:
                 training = autoencoder._train(data, objective, schedule, watching, continued)
-            finally:  # what a callback's error or Ctrl-C ended is kept, what diverged is not
+            finally:  # what an error or Ctrl-C ended is kept
                 trained = autoencoder.parameters
-                if all(np.isfinite(value).all() for value in trained.values()):
-                    self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
+                self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
             histories.append(training.history)
             for callback in watching:
                 callback.on_layer_end(training)
@@ -305,6 +330,7 @@ class StackedAutoencoder(Model):
         self.pretrained = True
         return histories
 
+    @trains
     def finetune(
         self,
         x: Any,
@@ -358,7 +384,8 @@ class StackedAutoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite.
+            If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
+            last evaluation before.
         """
         check_choice("loss", loss, ("article", "cross_entropy"))
         n_classes = self._check_classes()
@@ -394,7 +421,20 @@ class StackedAutoencoder(Model):
             steps_done=steps_done(self, continued),
         )
         self.scale = scale
-        training = Training(self, title, None, schedule.steps, evaluates=evaluate is not None)
+        used = {"x": data, "y": labels, "sample_weight": sample_weight, "batches": schedule.given}
+        if eval_set is not None:
+            used |= {"eval_set[0]": eval_x, "eval_set[1]": eval_y}
+        training = Training(
+            self,
+            title,
+            None,
+            schedule.steps,
+            evaluates=evaluate is not None,
+            settings=settings(objective, schedule),
+            data=used,
+            callbacks=watching,
+            steps_before=steps_done(self, continued),
+        )
         trainer = objective.trainer(
             self._network,
             start_moments(self, continued),
@@ -410,7 +450,6 @@ class StackedAutoencoder(Model):
             evaluate,
             self._network,
             training,
-            watching,
             n_threads=lambda: self.n_threads,
         )
         return training.history

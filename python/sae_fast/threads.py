@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from .validation import check_int
@@ -22,7 +24,7 @@ def _quota_v2(folder: Path) -> float:
     try:
         quota, period = (folder / "cpu.max").read_text().split()
         return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
+    except (OSError, ValueError, ZeroDivisionError):
         return math.inf
 
 
@@ -36,26 +38,46 @@ def _quota_v1(folder: Path) -> float:
         return math.inf
 
 
-def _cgroup_quota(proc: Path = Path("/proc"), root: Path = Path("/sys/fs/cgroup")) -> float:
+_QUOTAS = {"cgroup": _quota_v1, "cgroup2": _quota_v2}
+
+
+def _cgroup_quotas(proc: Path) -> Iterator[float]:
+    """Yield what each control group over this process allows, from its own to the mounted root.
+
+    A container often sees a part of the hierarchy alone, under the paths of its host: mountinfo
+    says which part, and where.
+    """
+    groups = {}
+    for line in (proc / "self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            groups["cgroup2"] = Path(path)
+        elif "cpu" in controllers.split(","):
+            groups["cgroup"] = Path(path)
+    for line in (proc / "self/mountinfo").read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        kind, _, options = source.split(" ", 2)
+        if kind not in groups or (kind == "cgroup" and "cpu" not in options.split(",")):
+            continue
+        # spaces and the like stand there as \040
+        root, point = (
+            Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field))
+            for field in mount.split(" ")[3:5]
+        )
+        group = groups[kind]
+        folder = point / group.relative_to(root) if group.is_relative_to(root) else point
+        for level in (folder, *folder.parents):
+            yield _QUOTAS[kind](level)
+            if level == point:
+                break
+
+
+def _cgroup_quota(proc: Path = Path("/proc")) -> float:
     """CPUs that this process's control groups allow, the tightest of all levels."""
     try:
-        lines = (proc / "self/cgroup").read_text().splitlines()
-    except OSError:
+        return min(_cgroup_quotas(proc), default=math.inf)
+    except (OSError, ValueError):
         return math.inf
-    quota = math.inf
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        base, read = (root / "cpu", _quota_v1) if controllers else (root, _quota_v2)
-        # inside a container the path may be the host's, and only the base is there
-        folder = base / path.lstrip("/")
-        for level in (folder, *folder.parents):
-            quota = min(quota, read(level))
-            if level == base:
-                break
-    return quota
 
 
 def available_threads() -> int:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .callbacks import Callback, Training, watched
+from .callbacks import Training, watched
 from .errors import DataError, DivergenceError
 from .inputs import core_class
 from .streams import SampleOrder
@@ -38,6 +38,7 @@ class Schedule:
     batch_size: int
     eval_every: int  # 0: only at the end
     batches: Callable[[int, int], NDArray[np.int64]]  # first step, number of steps
+    given: NDArray[np.int64] | None = None  # instead of the shuffle
 
     @classmethod
     def check(
@@ -74,7 +75,11 @@ class Schedule:
                     )
             given_steps, given_size = given.shape
             return cls(
-                given_steps, given_size, eval_every, lambda first, n: given[first : first + n]
+                given_steps,
+                given_size,
+                eval_every,
+                lambda first, n: given[first : first + n],
+                given,
             )
         batch_size = 100 if batch_size is None else batch_size
         if batch_size > n_samples:
@@ -147,6 +152,15 @@ class Objective:
         return loss, math.nan if y is None else n_correct / len(y)
 
 
+def settings(objective: Objective, schedule: Schedule) -> dict[str, Any]:
+    """Return what callbacks are told of how a model is trained."""
+    return {
+        **dataclasses.asdict(objective),
+        "batch_size": schedule.batch_size,
+        "eval_every": schedule.eval_every,
+    }
+
+
 def squared_errors(network: Any, x: Any, n_threads: int) -> NDArray[np.float64]:
     """Return the mean squared error per feature that the network leaves of each sample."""
     errors: NDArray[np.float64] = _core.squared_errors(network, x, n_threads=n_threads)
@@ -172,7 +186,6 @@ def train(
     evaluate: Callable[[], tuple[float, float]] | None,
     network: Any,
     training: Training,
-    callbacks: Sequence[Callback],
     *,
     n_threads: Callable[[], int],
 ) -> None:
@@ -187,15 +200,16 @@ def train(
         Returns (loss, accuracy); called every `eval_every` steps and after the last one.
     training : Training
         What callbacks see; its title is for errors.
-    callbacks : sequence of Callback
     n_threads : callable
         Asked before every native call, so that trainings side by side can hand threads over.
 
     Raises
     ------
     DivergenceError
-        If the loss or a parameter is no longer finite when it is looked at.
+        If the loss or a parameter is no longer finite when it is looked at; everything is then as
+        it was when it last was.
     """
+    callbacks = training.callbacks
     started = time.perf_counter()
     stretch = schedule.eval_every or schedule.steps
     marks = [stretch, *(callback.every for callback in callbacks if callback.every)]
@@ -205,7 +219,6 @@ def train(
         batches = schedule.batches(training.step, n_steps)
         while len(batches) and not training.stopped:
             done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
-            training.step += done
             batches = batches[done:]
             for callback in callbacks:
                 every = callback.every or 1
@@ -217,22 +230,29 @@ def train(
         loss, accuracy = (0.0, math.nan) if evaluate is None else evaluate()
         if not math.isfinite(loss) or not network.finite():
             what = "a parameter" if math.isfinite(loss) else f"the loss ({loss})"
-            raise DivergenceError(
+            error = DivergenceError(
                 f"{training.title} diverged: {what} is not finite after step {training.step} of "
-                f"{schedule.steps}; a smaller learning_rate may help"
+                f"{schedule.steps}; a smaller learning_rate may help",
+                phase=training.phase,
+                layer=training.layer,
+                step=training.step,
             )
+            trainer.restore_state()
+            raise error
+        trainer.save_state()
         history = training.history
         history.seconds = time.perf_counter() - started
         if evaluate is not None:
-            history.steps.append(training.step)
             history.loss.append(loss)
             if not math.isnan(accuracy):
                 history.accuracy.append(accuracy)
+            history.steps.append(training.step)  # the last: what it does not count was interrupted
             for callback in callbacks:
                 callback.on_evaluation(training)
 
-    with watched(training, callbacks):
+    with watched(training):
         started -= training.history.seconds  # of a training that is taken up again
+        trainer.save_state()
         try:
             while True:
                 at_end = training.stopped or training.step == schedule.steps
@@ -244,4 +264,6 @@ def train(
                 ahead = [mark - training.step % mark for mark in marks]
                 run(min(*ahead, schedule.steps - training.step, _LONGEST_STRETCH))
         finally:
-            training.history.seconds = time.perf_counter() - started
+            history = training.history
+            history.seconds = time.perf_counter() - started
+            del history.loss[len(history.steps) :], history.accuracy[len(history.steps) :]

@@ -69,7 +69,7 @@ def check_scale(scale: object, dtype: str) -> float:
     """Return the value of one step of uint8 data as a float that `dtype` can hold, or raise."""
     factor = check_float("scale", scale, positive=True)
     limits = np.finfo(dtype)
-    if not float(limits.tiny) <= factor <= float(limits.max) / 255:
+    if factor < float(limits.tiny) or 255 * factor > float(limits.max):
         raise DataError(f"scale: expected a factor that {dtype} can hold, got {scale!r}")
     return factor
 
@@ -96,6 +96,8 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
     """Return layer widths as a tuple of at least one positive int, or raise DataError."""
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
         raise DataError(f"{name}: expected a sequence of positive integers, got {value!r}")
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        raise DataError(f"{name}: expected one dimension, got shape {value.shape}")
     if len(value) == 0:
         raise DataError(f"{name}: expected at least one layer, got none")
     if len(value) > MOST_LAYERS:
@@ -105,7 +107,8 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
 
 def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     """Return a value for each layer from one for all, or from a sequence of just as many."""
-    if not isinstance(value, (list, tuple)) and not getattr(value, "ndim", 0):
+    listed = isinstance(value, (list, tuple)) or hasattr(value, "tolist")
+    if not listed or getattr(value, "ndim", 1) == 0:  # a sparse matrix is one wrong value
         return [value] * n_layers
     if len(value) != n_layers:
         raise DataError(

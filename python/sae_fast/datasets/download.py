@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -18,6 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import OpenerDirector
 
 from ..errors import DataError, DatasetUnavailableError
+from ..files import create_anew
 from .idx import CHUNK_BYTES, open_decompressed
 
 
@@ -88,17 +89,17 @@ def _download_file(
 ) -> None:
     """Try the mirrors in turn; the caller holds the lock, so the temporary name is ours alone."""
     part = folder / f".{name}.part"
-    part.touch()  # a folder that cannot be written to is no mirror's fault
+    create_anew(part)  # a folder that cannot be written to is no mirror's fault
     failures = []
     try:
         for mirror in mirrors:
             url = mirror + name
             try:
-                _fetch(url, part, progress, limits)
+                with part.open("wb") as file:
+                    for chunk in _received(url, name, progress, limits):
+                        file.write(chunk)
                 _verify(part, sha256, limits)
-            except (OSError, HTTPException, DataError) as error:
-                if isinstance(error, HTTPError):
-                    error.close()
+            except DataError as error:
                 failures.append(f"{url}: {' '.join(str(error).split())[:300]}")
             else:
                 part.replace(folder / name)
@@ -111,31 +112,36 @@ def _download_file(
     )
 
 
-def _fetch(url: str, path: Path, progress: bool, limits: Limits) -> None:
-    """Write what `url` sends into `path`."""
+def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[bytes]:
+    """Yield what `url` sends; DataError, whatever goes wrong with it."""
     from tqdm import tqdm
 
     end = time.monotonic() + limits.seconds
-    with _opener().open(url, timeout=limits.silence) as response, path.open("wb") as file:
-        promised: int | None = response.length
-        if promised is not None and promised > limits.n_bytes:
-            raise DataError(f"got a file of {promised} bytes, expected {limits.n_bytes} at most")
-        received = 0
-        with tqdm(
-            total=promised,
-            desc=path.name.strip(".").removesuffix(".part"),
-            unit="B",
-            unit_scale=True,
-            disable=not progress,
-        ) as bar:
-            while chunk := response.read1(CHUNK_BYTES):
-                received += len(chunk)
-                if received > limits.n_bytes:
-                    raise DataError(f"got more than {limits.n_bytes} bytes, expected fewer")
-                if time.monotonic() > end:
-                    raise DataError(f"got {received} bytes in {limits.seconds} s, expected the end")
-                file.write(chunk)
-                bar.update(len(chunk))
+    received = 0
+    try:
+        with _opener().open(url, timeout=limits.silence) as response:
+            promised: int | None = response.length
+            if promised is not None and promised > limits.n_bytes:
+                raise DataError(
+                    f"got a file of {promised} bytes, expected {limits.n_bytes} at most"
+                )
+            with tqdm(
+                total=promised, desc=name, unit="B", unit_scale=True, disable=not progress
+            ) as bar:
+                while chunk := response.read1(CHUNK_BYTES):
+                    received += len(chunk)
+                    if received > limits.n_bytes:
+                        raise DataError(f"got more than {limits.n_bytes} bytes, expected fewer")
+                    if time.monotonic() > end:
+                        raise DataError(
+                            f"got {received} bytes in {limits.seconds} s, expected the end"
+                        )
+                    yield chunk
+                    bar.update(len(chunk))
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        raise DataError(str(error)) from error
     if promised is not None and received < promised:
         raise DataError(f"got {received} bytes, expected the {promised} that were announced")
 

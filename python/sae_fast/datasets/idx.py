@@ -15,8 +15,9 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -28,6 +29,9 @@ from ..validation import check_path
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
 
 CHUNK_BYTES = 1 << 20
+# A gzip file may be unpacked to the first of these bytes, and behind them to so many times its own
+# size: images pack to a fifth, zeros to a thousandth.
+_FREE_BYTES, _MOST_RATIO = 64 << 20, 100
 _MAX_NDIM = 32  # what every NumPy takes
 
 # Type code, the third byte of a file → what its elements are.
@@ -42,20 +46,34 @@ _FILE_NAME = re.compile(
 @contextmanager
 def open_decompressed(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a plain or gzip file, told apart by content; errors while reading name the file."""
+    with _opened(path) as file, _decompressed(file, path) as unzipped:
+        yield unzipped
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     try:
         with check_path("path", path).open("rb") as file:
-            if file.peek(2)[:2] == b"\x1f\x8b":
-                with gzip.GzipFile(fileobj=file) as unzipped:
-                    yield cast(BinaryIO, unzipped)
-            else:
-                yield file
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path}: got damaged gzip data ({error}), expected a whole file"
-        ) from error
+            yield file
+    except DatasetUnavailableError:
+        raise
     except OSError as error:
         raise DatasetUnavailableError(
             f"{path}: cannot be read: {error.strerror or error}"
+        ) from error
+
+
+@contextmanager
+def _decompressed(file: BufferedReader, path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    if file.peek(2)[:2] != b"\x1f\x8b":
+        yield file
+        return
+    try:
+        with gzip.GzipFile(fileobj=file) as unzipped:
+            yield cast(BinaryIO, unzipped)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: got damaged gzip data ({error}), expected a whole file"
         ) from error
 
 
@@ -90,7 +108,19 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDAr
     ...     read_idx(path)
     array([7, 2, 1], dtype=uint8)
     """
-    with open_decompressed(path) as file:
+    with _opened(path) as file:
+        return parse_idx(file, path, sha256)
+
+
+def parse_idx(
+    source: BufferedReader, path: str | os.PathLike[str], sha256: str | None = None
+) -> NDArray[Any]:
+    """Read what `read_idx` reads from an open file; errors name its `path`.
+
+    Of n bytes this takes at most 9/8 n + 2 MiB; of gzip, what it unpacks to, and at most
+    64 MiB + 100 n.
+    """
+    with _decompressed(source, path) as file:
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0":
             raise DataError(
@@ -121,6 +151,13 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDAr
             if not chunk:
                 break
             data += chunk
+            if file is not source and source.seekable():
+                packed = source.tell()
+                if len(data) > _FREE_BYTES + _MOST_RATIO * packed:
+                    raise DataError(
+                        f"{path}: got {len(data)} bytes out of {packed} packed ones, "
+                        "expected images, which are not so small when packed"
+                    )
     if len(data) != promised:
         came = len(data) if len(data) < promised else "more"
         raise DataError(
@@ -232,22 +269,28 @@ def read_splits(
         raise DatasetUnavailableError(
             f"data_dir: got {folder} without {missing}, expected these files, plain or .gz"
         )
-    x_train, y_train, x_test, y_test = (read_idx(files[p], sha256=sha256.get(p)) for p in parts)
-    for part, images in zip(parts[::2], (x_train, x_test), strict=True):
+    arrays = [read_idx(files[part], sha256=sha256.get(part)) for part in parts]
+    return fit_splits(arrays, [files[part] for part in parts])
+
+
+def fit_splits(arrays: Sequence[NDArray[Any]], files: Sequence[Path]) -> tuple[Split, Split]:
+    """Return images and labels of two splits, if they fit together; errors name their files."""
+    for i, other in ((0, 1), (2, 3)):
+        images, labels = arrays[i], arrays[other]
         if images.ndim != 3 or images.dtype != np.uint8:
             raise DataError(
-                f"{files[part]}: got {images.dtype} of shape {images.shape}, "
+                f"{files[i]}: got {images.dtype} of shape {images.shape}, "
                 "expected uint8 images (n, height, width)"
             )
-    for part, labels, images in zip(parts[1::2], (y_train, y_test), (x_train, x_test), strict=True):
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise DataError(
-                f"{files[part]}: got {labels.dtype} labels of shape {labels.shape}, "
+                f"{files[other]}: got {labels.dtype} labels of shape {labels.shape}, "
                 f"expected integers of shape {images.shape[:1]}, one per image"
             )
+    x_train, y_train, x_test, y_test = arrays
     if x_test.shape[1:] != x_train.shape[1:]:
         raise DataError(
-            f"{files[parts[2]]}: got images of {x_test.shape[1:]} pixels, "
-            f"expected {x_train.shape[1:]} as in {files[parts[0]]}"
+            f"{files[2]}: got images of {x_test.shape[1:]} pixels, "
+            f"expected {x_train.shape[1:]} as in {files[0]}"
         )
     return (x_train, y_train), (x_test, y_test)

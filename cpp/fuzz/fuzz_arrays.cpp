@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What libFuzzer runs on the core: it reads no files, so what is hostile are arrays. Each input is
+// taken for the arguments of one caller: samples of any strides or a CSR matrix that may be none,
+// then a network and its state, labels, weights, batches and options, within what Python's checks
+// let through. All arrays are of their exact size, so that the address sanitizer sees every byte
+// beside them; what is accepted has to mean what a naive reading of the arrays does.
+#include <fuzzer/FuzzedDataProvider.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "sae/blas.hpp"
+#include "sae/evaluation.hpp"
+#include "sae/input.hpp"
+#include "sae/isa.hpp"
+#include "sae/network.hpp"
+#include "sae/trainer.hpp"
+
+namespace sae {
+namespace {
+
+using Data = FuzzedDataProvider;
+
+void require(bool what) {
+    if (!what) __builtin_trap();
+}
+
+// n elements of any bits in memory of their own; 0 where the input has ended.
+template <class S>
+std::unique_ptr<S[]> any_array(Data& data, Index n) {
+    auto array = std::make_unique<S[]>(static_cast<std::size_t>(n));
+    data.ConsumeData(array.get(), static_cast<std::size_t>(n) * sizeof(S));
+    return array;
+}
+
+// The same, of finite numbers.
+template <class T>
+std::unique_ptr<T[]> finite_array(Data& data, Index n) {
+    auto array = any_array<T>(data, n);
+    for (Index i = 0; i < n; ++i) {
+        if (!std::isfinite(array[static_cast<std::size_t>(i)])) {
+            array[static_cast<std::size_t>(i)] = std::numeric_limits<T>::max();
+        }
+    }
+    return array;
+}
+
+Index pick(Data& data, Index low, Index high) {
+    return data.ConsumeIntegralInRange<Index>(low, high);
+}
+
+// What both kinds of source have.
+struct Shape {
+    Index n_samples, n_features;
+};
+
+// A factor that check_scale lets through; 1 for anything but bytes.
+template <class T, class S>
+T any_scale(Data& data) {
+    const std::array<T, 4> scales{T(1) / 255, T(1), std::numeric_limits<T>::min(),
+                                  std::nextafter(std::numeric_limits<T>::max() / 255, T(0))};
+    return sizeof(S) == 1 ? data.PickValueInArray(scales) : T(1);
+}
+
+template <class S>
+constexpr Storage kStorage = sizeof(S) == 1   ? Storage::uint8
+                             : sizeof(S) == 4 ? Storage::float32
+                                              : Storage::float64;
+
+// Checks that rows of an input from numbers of type S, in any order, are those of a matrix; what is
+// denormal in S or in T may have been flushed.
+template <class S, class T>
+void check_rows(const Input<T>& input, const std::vector<T>& expected) {
+    const Index n = input.n_samples(), m = input.n_features();
+    const double normal = std::max<double>(std::numeric_limits<T>::min(),
+                                           sizeof(S) == 4 ? std::numeric_limits<float>::min() : 0);
+    Buffer<T> memory(n * padded<T>(m));
+    std::vector<std::int64_t> backwards(static_cast<std::size_t>(n));
+    for (Index i = 0; i < n; ++i) backwards[static_cast<std::size_t>(i)] = n - 1 - i;
+    for (const std::int64_t* index : {static_cast<const std::int64_t*>(nullptr),
+                                      static_cast<const std::int64_t*>(backwards.data())}) {
+        T* next = memory.data();
+        const View<T> rows = take(next, n, m);
+        input.gather(index, 0, n, rows);
+        for (Index i = 0; i < n; ++i) {
+            const Index from = index ? n - 1 - i : i;
+            for (Index j = 0; j < m; ++j) {
+                const T wanted = expected[static_cast<std::size_t>(from * m + j)];
+                require(rows(i, j) == wanted || (std::abs(wanted) < normal && rows(i, j) == 0));
+            }
+        }
+    }
+}
+
+template <class T>
+void compute(Data& data, const Input<T>& input, bool large);
+
+// Samples in an array of any strides, which may overlap; what is not finite has to be refused.
+template <class T, class S>
+void try_dense(Data& data, Shape shape, bool large) {
+    const auto any_stride = [&] { return pick(data, -40, 40); };
+    const bool plain = data.ConsumeBool();
+    const Index row_stride = plain ? shape.n_features : any_stride();
+    const Index column_stride = plain ? 1 : any_stride();
+    const Index last_row = (shape.n_samples - 1) * row_stride;
+    const Index last_column = (shape.n_features - 1) * column_stride;
+    const Index low = std::min<Index>(last_row, 0) + std::min<Index>(last_column, 0);
+    const Index high = std::max<Index>(last_row, 0) + std::max<Index>(last_column, 0);
+    const T scale = any_scale<T, S>(data);
+    const auto layout = data.PickValueInArray({Layout::automatic, Layout::dense, Layout::sparse});
+    const auto memory = any_array<S>(data, high - low + 1);
+    const S* first = memory.get() - low;
+
+    std::vector<T> expected;
+    bool finite = true;
+    for (Index i = 0; i < shape.n_samples; ++i) {
+        for (Index j = 0; j < shape.n_features; ++j) {
+            const S value = first[i * row_stride + j * column_stride];
+            expected.push_back(static_cast<T>(value) * scale);
+            finite = finite && std::isfinite(expected.back());
+        }
+    }
+    const DenseSource source{first,      kStorage<S>,  shape.n_samples, shape.n_features,
+                             row_stride, column_stride};
+    try {
+        const Input<T> input(source, scale, layout, 2);
+        require(finite);
+        check_rows<S>(input, expected);
+        compute(data, input, large);
+    } catch (const std::domain_error&) {
+        require(!finite);
+    }
+}
+
+// A CSR matrix: one that is nearly right, with some of its numbers replaced by any.
+template <class T, class S, class I>
+void try_csr(Data& data, Shape shape, bool large) {
+    const T scale = any_scale<T, S>(data);
+    const auto n = static_cast<std::size_t>(shape.n_samples);
+    auto row_start = std::make_unique<I[]>(n + 1);
+    for (std::size_t i = 0; i < n; ++i) {
+        row_start[i + 1] = row_start[i] + static_cast<I>(pick(data, 0, 6));
+    }
+    const auto n_nonzero = static_cast<Index>(row_start[n]);
+    auto columns = std::make_unique<I[]>(static_cast<std::size_t>(n_nonzero));
+    for (std::size_t i = 0; i < n; ++i) {
+        Index column = -1;
+        for (auto at = static_cast<std::size_t>(row_start[i]);
+             at < static_cast<std::size_t>(row_start[i + 1]); ++at) {
+            column += pick(data, 1, std::max<Index>(1, shape.n_features / 4));
+            columns[at] = static_cast<I>(column);
+        }
+    }
+    for (Index left = pick(data, 0, 2); left > 0; --left) {
+        row_start[static_cast<std::size_t>(pick(data, 0, shape.n_samples))] =
+            data.ConsumeIntegral<I>();
+        if (n_nonzero > 0) {
+            columns[static_cast<std::size_t>(pick(data, 0, n_nonzero - 1))] =
+                data.ConsumeIntegral<I>();
+        }
+    }
+    const auto values = any_array<S>(data, n_nonzero);
+
+    std::vector<T> expected(n * static_cast<std::size_t>(shape.n_features));
+    bool right = row_start[0] == 0, finite = true;
+    for (std::size_t i = 0; i < n && right; ++i) {
+        right =
+            row_start[i] <= row_start[i + 1] && static_cast<Index>(row_start[i + 1]) <= n_nonzero;
+        Index previous = -1;
+        for (Index at = row_start[i]; right && at < static_cast<Index>(row_start[i + 1]); ++at) {
+            const auto column = static_cast<Index>(columns[static_cast<std::size_t>(at)]);
+            right = column > previous && column < shape.n_features;
+            if (!right) break;
+            previous = column;
+            const T value = static_cast<T>(values[static_cast<std::size_t>(at)]) * scale;
+            finite = finite && std::isfinite(value);
+            expected[i * static_cast<std::size_t>(shape.n_features) +
+                     static_cast<std::size_t>(column)] = value;
+        }
+    }
+    const CsrSource<I> source{row_start.get(), columns.get(),    values.get(), kStorage<S>,
+                              shape.n_samples, shape.n_features, n_nonzero};
+    try {
+        const Input<T> input(source, scale, 2);
+        require(right && finite);
+        check_rows<S>(input, expected);
+        compute(data, input, large);
+    } catch (const std::domain_error&) {
+        require(!right || !finite);
+    } catch (const std::invalid_argument&) {
+        require(!right);
+    }
+}
+
+// A training on the input, and all that a network computes from it.
+template <class T>
+void compute(Data& data, const Input<T>& input, bool large) {
+    const Index n = input.n_samples();
+    const auto loss =
+        data.PickValueInArray({Loss::squared_error, Loss::cross_entropy, Loss::article});
+    std::vector<Index> sizes{input.n_features()};
+    std::vector<Activation> activations;
+    for (Index left = pick(data, 0, 3); left > 0; --left) {
+        sizes.push_back(pick(data, 1, large ? 300 : 40));
+        activations.push_back(data.ConsumeBool() ? Activation::relu : Activation::identity);
+    }
+    const bool labelled = loss != Loss::squared_error;
+    sizes.push_back(labelled ? pick(data, 2, 12) : input.n_features());
+    activations.push_back(data.ConsumeBool() ? Activation::relu : Activation::identity);
+
+    Network<T> network(sizes, activations);
+    for (Index l = 0; l < network.n_layers(); ++l) {
+        const Dense<T>& layer = network.layers()[static_cast<std::size_t>(l)];
+        const auto w = finite_array<T>(data, std::min<Index>(layer.n_in * layer.n_out, 64));
+        std::vector<T> all(static_cast<std::size_t>(layer.n_in * layer.n_out));
+        for (std::size_t i = 0; i < all.size(); ++i)
+            all[i] = w[i % static_cast<std::size_t>(std::min<Index>(layer.n_in * layer.n_out, 64))];
+        network.set_parameters(l, all.data(), finite_array<T>(data, layer.n_out).get());
+    }
+    Moments<T> moments(network);
+    const Index n_given = std::min<Index>(moments.m.size(), 32);
+    data.ConsumeData(moments.m.data(), static_cast<std::size_t>(n_given) * sizeof(T));
+    data.ConsumeData(moments.v.data(), static_cast<std::size_t>(n_given) * sizeof(T));
+    moments.steps_done = pick(data, 0, Index{1} << 53);
+
+    const auto labels = std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n));
+    for (Index i = 0; i < n; ++i)
+        labels[static_cast<std::size_t>(i)] = pick(data, 0, sizes.back() - 1);
+    auto weights = finite_array<T>(data, n);
+    for (Index i = 0; i < n; ++i)
+        weights[static_cast<std::size_t>(i)] = std::abs(weights[static_cast<std::size_t>(i)]);
+
+    const auto any_positive = [&] {
+        const double value = std::abs(data.ConsumeFloatingPoint<double>());
+        return std::isfinite(value) && value > 0 ? value : 1e-3;
+    };
+    const TrainerOptions options{loss,
+                                 pick(data, 1, 9),
+                                 data.ConsumeBool() ? AdamForm::tf1 : AdamForm::torch,
+                                 any_positive(),
+                                 0.9,
+                                 0.999,
+                                 1e-8,
+                                 data.ConsumeBool() ? 0.0 : any_positive()};
+    const int n_threads = static_cast<int>(pick(data, 1, 4));
+    Trainer<T> trainer(network, moments, input, labelled ? labels.get() : nullptr,
+                       data.ConsumeBool() ? weights.get() : nullptr, options);
+    for (Index left = pick(data, 0, 2); left > 0; --left) {
+        const Index n_steps = pick(data, 0, 2);
+        auto batches = std::make_unique<std::int64_t[]>(
+            static_cast<std::size_t>(n_steps * options.batch_size));
+        bool inside = true;
+        const bool any = data.ConsumeBool();
+        for (Index i = 0; i < n_steps * options.batch_size; ++i) {
+            std::int64_t& sample = batches[static_cast<std::size_t>(i)];
+            sample = any ? data.ConsumeIntegral<std::int64_t>() : pick(data, 0, n - 1);
+            inside = inside && sample >= 0 && sample < n;
+        }
+        const double max_seconds = data.ConsumeBool() ? 0 : 1e9;
+        try {
+            const Index done = trainer.run(batches.get(), n_steps, max_seconds, n_threads);
+            require(inside && done <= n_steps && (done > 0 || n_steps == 0));
+        } catch (const std::out_of_range&) {
+            require(!inside);
+        }
+    }
+
+    evaluate(network, input, labelled ? labels.get() : nullptr, loss, options.weight_decay,
+             n_threads);
+    if (!labelled) {
+        const auto errors = std::make_unique<double[]>(static_cast<std::size_t>(n));
+        squared_errors(network, input, n_threads, errors.get());
+    }
+    const Index last = pick(data, 1, network.n_layers());
+    const auto out =
+        std::make_unique<T[]>(static_cast<std::size_t>(n * sizes[static_cast<std::size_t>(last)]));
+    network.predict(input, 0, last, data.ConsumeBool(), n_threads, out.get());
+    const auto classes = std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n));
+    network.classify(input, n_threads, classes.get());
+    for (Index i = 0; i < n; ++i) {
+        require(classes[static_cast<std::size_t>(i)] >= 0 &&
+                classes[static_cast<std::size_t>(i)] < sizes.back());
+    }
+    network.count_dead_units(input, n_threads);
+    network.finite();
+}
+
+template <class T, class S>
+void try_storage(Data& data, bool large) {
+    Shape shape{pick(data, 1, 20), pick(data, 1, large ? 300 : 40)};
+    switch (pick(data, 0, 3)) {
+        case 0:
+            return try_csr<T, S, std::int32_t>(data, shape, large);
+        case 1:
+            return try_csr<T, S, std::int64_t>(data, shape, large);
+        default:
+            return try_dense<T, S>(data, shape, large);
+    }
+}
+
+template <class T>
+void try_precision(Data& data, bool large) {
+    switch (pick(data, 0, 2)) {
+        case 0:
+            return try_storage<T, std::uint8_t>(data, large);
+        case 1:
+            return try_storage<T, float>(data, large);
+        default:
+            return try_storage<T, double>(data, large);
+    }
+}
+
+}  // namespace
+}  // namespace sae
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    static const std::vector<sae::Isa> isas = [] {
+        sae::blas_init();
+        return sae::available_isas();
+    }();
+    // One input in so many may have layers that are wide enough for BLAS, which take long. Which is
+    // left to chance, not to the fuzzer: it would like them too much.
+    constexpr unsigned kLargeShare = 256;
+    unsigned hash = 0;
+    for (std::size_t i = 0; i < size; ++i) hash = hash * 31 + bytes[i];
+    const bool large = (hash >> 8) % kLargeShare == 0;
+
+    FuzzedDataProvider data(bytes, size);
+    const auto isa = static_cast<std::size_t>(data.ConsumeIntegralInRange<int>(0, 2));
+    sae::force_isa(sae::isa_name(isas[isa % isas.size()]));
+    if (data.ConsumeBool()) {
+        sae::try_precision<float>(data, large);
+    } else {
+        sae::try_precision<double>(data, large);
+    }
+    return 0;
+}

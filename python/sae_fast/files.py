@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that are whole at every moment: whatever befalls a write, the old one is there or the new.
+
+A file is written under a temporary name, synced, and renamed, and then its folder is synced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+
+def create_anew(path: Path) -> None:
+    """Make an empty file in place of what has its name: a leftover, or a link to another file."""
+    path.unlink(missing_ok=True)
+    path.touch(exist_ok=False)
+
+
+def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
+    """Put `data` into a file and return its path; an older one of this name gets the name `keep`.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; `path` or, if there was no time to rename both, `keep` is then what
+        `path` was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        create_anew(temporary)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if keep is not None:
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(keep)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What atheris runs: `python -m reliability.fuzz_targets LOADER FOLDER [OPTION OF LIBFUZZER ...]`.
+
+Each target gives a loader bytes and lets nothing out but its documented errors. The first byte says
+how the rest becomes a file: as it is; signed again, since hardly any mutation fits a checksum; or
+put together from a text and numbers, so that mutations find JSON rather than JSON in JSON.
+The folder gets seeds, from the real writers, and a dictionary.
+"""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import io
+import itertools
+import json
+import re
+import resource
+import struct
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import atheris
+import numpy as np
+from sae_fast import (
+    Autoencoder,
+    CheckpointError,
+    DataError,
+    ModelFileError,
+    StackedAutoencoder,
+    arrays_file,
+    autoencoder,
+    checkpoint,
+    model,
+    model_file,
+    stacked,
+    threads,
+    validation,
+)
+from sae_fast.arrays_file import read_arrays
+from sae_fast.callbacks import EarlyStopping, Training
+from sae_fast.checkpoint import NAME, RunCheckpoint, _DamagedError, _digest, read_checkpoint
+from sae_fast.datasets import dataset, idx
+from sae_fast.datasets.dataset import dataset_from_pixels
+from sae_fast.datasets.idx import fit_splits, parse_idx
+from sae_fast.model_file import _checksum, from_bytes, to_bytes
+from sae_fast.training import start_moments
+from safetensors.numpy import save
+
+INSTRUMENTED = (
+    *(arrays_file, autoencoder, checkpoint, model, model_file, stacked, validation),
+    *(dataset, idx),
+)
+
+#: Bytes of address space that a process may take beyond what it has when it starts; inputs are
+#: smaller than 4 KiB, and what the fuzzer keeps of them is small too.
+SPARE_BYTES = 512 << 20
+
+AS_IT_IS, SIGNED, BUILT = range(3)
+
+
+# IDX
+
+
+def try_idx(data: bytes) -> None:
+    """Read one file, one packed anew, or a whole set of four."""
+    way, data = data[:1], data[1:]
+    try:
+        if way == bytes([BUILT]):
+            dataset_from_pixels("set", *fit_splits(list(read_set(data)), FILES), "uint8")
+            return
+        packed = way == bytes([SIGNED])
+        array = read_idx(gzip.compress(data, 1) if packed else data)
+        if not packed and data[:2] != b"\x1f\x8b" and array.nbytes > len(data):
+            raise AssertionError(f"{array.nbytes} bytes out of {len(data)}")
+    except DataError:
+        pass
+
+
+FILES = [Path(name) for name in ("images", "labels", "test images", "test labels")]
+
+
+def read_idx(data: bytes) -> Any:
+    """Read one file."""
+    return parse_idx(io.BufferedReader(io.BytesIO(data)), "path")
+
+
+def read_set(data: bytes) -> Iterator[Any]:
+    """Read four files behind one another, each behind its length."""
+    for _ in FILES:
+        (length,) = struct.unpack("<H", data[:2].ljust(2, b"\0"))
+        yield read_idx(data[2 : 2 + length])
+        data = data[2 + length :]
+
+
+def idx_seeds() -> Iterator[bytes]:
+    """Yield files of every type, plain and packed, and sets of them."""
+
+    def file(code: int, *shape: int, item: bytes = b"\1") -> bytes:
+        n_items = int(np.prod(shape))
+        return struct.pack(f">BBBB{len(shape)}I", 0, 0, code, len(shape), *shape) + item * n_items
+
+    for code, size in {8: 1, 9: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}.items():
+        for shape in ((3,), (2, 3), (2, 2, 3), (0, 5), (1,) * 32):
+            data = file(code, *shape, item=bytes(range(size)))
+            yield bytes([AS_IT_IS]) + data
+            yield bytes([AS_IT_IS]) + gzip.compress(data)
+            yield bytes([SIGNED]) + data
+    yield bytes([AS_IT_IS]) + gzip.compress(file(8, 2, 2)[:5]) + gzip.compress(file(8, 2, 2)[5:])
+    yield bytes([AS_IT_IS]) + gzip.compress(file(8, 1 << 20))[:3000]  # a promise
+    for side in (1, 2):
+        files = [file(8, 3, side, 2), file(8, 3), file(8, 2, side, 2), file(8, 2)]
+        yield bytes([BUILT]) + b"".join(struct.pack("<H", len(part)) + part for part in files)
+
+
+# Model files
+
+
+def small_models() -> list[Any]:
+    """Return each kind of model, in less than a kilobyte or two."""
+    net = StackedAutoencoder([3, 2], 2, seed=2**70)
+    net.pretrain(np.eye(3, dtype=np.float32), steps=2, batch_size=2)
+    net.scale, net.classes = 1 / 255, ["ä", 'b"']
+    return [
+        Autoencoder(2, 1, weight_decay=1e-5),
+        net,
+        StackedAutoencoder([2, 1, 1], 2, dtype="float64", init="he"),
+        StackedAutoencoder([2, 1]),
+    ]
+
+
+def try_model_file(data: bytes) -> None:
+    """Load a model, and compute with it."""
+    way, data = data[:1], data[1:]
+    if way >= bytes([BUILT]):
+        data = build_file(MODEL_ARRAYS[way[0] % len(MODEL_ARRAYS)], data)
+    if way >= bytes([SIGNED]):
+        data = sign_model(data)
+    try:
+        loaded = from_bytes(data, "input")
+    except ModelFileError:
+        return
+    if not loaded._network.finite():
+        raise AssertionError("a parameter that is not finite")
+    loaded.encode(np.ones((1, loaded.n_features), np.float32))
+
+
+MODEL_ARRAYS: list[dict[str, Any]] = []
+
+
+def build_file(arrays: dict[str, Any], data: bytes) -> bytes:
+    """Return a file with a text as its entry, and arrays of which the first numbers are given."""
+    text, _, numbers = data.partition(b"\0")
+    filled = {}
+    for name, array in arrays.items():
+        own = numbers[: array.nbytes]
+        numbers = numbers[array.nbytes :]
+        flat = own + array.tobytes()[len(own) :]
+        filled[name] = np.frombuffer(flat, array.dtype).reshape(array.shape)
+    return save(filled, metadata={"sae_fast": text.decode("utf-8", "replace")})
+
+
+def sign_model(data: bytes) -> bytes:
+    """Give a file the checksum that fits it, if it has a place for one."""
+    try:
+        at, digest = _checksum(data)
+    except DataError:
+        return data
+    return data[:at] + digest + data[at + len(digest) :]
+
+
+def model_seeds() -> Iterator[bytes]:
+    """Yield every kind of model in all three ways."""
+    for i, data in enumerate(map(to_bytes, small_models())):
+        yield bytes([AS_IT_IS]) + data
+        yield bytes([SIGNED]) + data
+        text, arrays = read_arrays(data)
+        numbers = b"".join(array.tobytes() for array in arrays.values())
+        MODEL_ARRAYS.append(arrays)
+        yield bytes([BUILT + (i - BUILT) % 4]) + text.encode() + b"\0" + numbers
+
+
+# Checkpoints
+
+
+SMALL = Autoencoder(2, 1)
+START = SMALL.parameters
+
+
+def small_training(title: str = "a") -> Training:
+    """Return a training that a checkpoint can be of, always of the same model."""
+    SMALL.parameters = START
+    start_moments(SMALL, continued=False)
+    stopping = EarlyStopping()
+    training = Training(SMALL, title, 1, 9, evaluates=True, callbacks=[stopping])
+    training.state[stopping] = {"waited": 0}
+    return training
+
+
+def try_checkpoint(data: bytes) -> None:
+    """Load a checkpoint, and put a training where it was taken."""
+    way, data = data[:1], data[1:]
+    if way >= bytes([BUILT]):
+        data = build_checkpoint(data)
+    if way >= bytes([SIGNED]):
+        data = sign_checkpoint(data)
+    try:
+        _, trainings, arrays = read_checkpoint(data, "input")
+        training = small_training()
+        loaded = RunCheckpoint("nowhere", resume=False)
+        loaded._trainings, loaded._arrays = trainings, arrays
+        loaded.on_start(training)
+    except (CheckpointError, _DamagedError):
+        return
+    if not (0 <= training.step <= training.n_steps and SMALL._network.finite()):
+        raise AssertionError(f"a training at step {training.step}")
+
+
+CHECKPOINT_ARRAYS: dict[str, Any] = {}
+
+
+def build_checkpoint(data: bytes) -> bytes:
+    """Return a file whose checkpoint is a text."""
+    text, _, numbers = data.partition(b"\0")
+    header = {"checkpoint": text.decode("utf-8", "replace"), "sha256": "0" * 64}
+    return build_file(CHECKPOINT_ARRAYS, json.dumps(header).encode() + b"\0" + numbers)
+
+
+def sign_checkpoint(data: bytes) -> bytes:
+    """Give a file the checksum that fits it, if it has a place for one."""
+    try:
+        text, arrays = read_arrays(data)
+        header = json.loads(text)
+        before = header["sha256"].encode()
+        after = _digest(header["checkpoint"], arrays).encode()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return data
+    return data.replace(before, after, 1) if len(before) == len(after) else data
+
+
+def checkpoint_seeds() -> Iterator[bytes]:
+    """Yield checkpoints of one training and of two in all three ways."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = RunCheckpoint(folder, resume=False)
+        for title, step in (("a", 4), ("fine-tuning", 9)):
+            training = small_training(title)
+            written.on_start(training)
+            m, v, _ = SMALL._moments.get_state()
+            SMALL._moments.set_state(m, v, step)
+            training.history.steps.append(step)
+            training.history.loss.append(0.5)
+            training.history.accuracy.append(0.25)
+            best = training.state[training.callbacks[0]]
+            best.update(figure=0.5, step=step, parameters=SMALL.parameters)
+            written._write(training)
+            data = Path(folder, NAME).read_bytes()
+            yield bytes([AS_IT_IS]) + data
+            yield bytes([SIGNED]) + data
+            text, arrays = read_arrays(data)
+            CHECKPOINT_ARRAYS.update(arrays)
+            yield bytes([BUILT]) + json.loads(text)["checkpoint"].encode()
+
+
+def instrument(place: Any, module: str) -> None:
+    """Let atheris see the branches of all functions of a module, or of a class in it.
+
+    Its own import hook sees nothing of a package that is installed to be edited.
+    """
+    for value in list(vars(place).values()):
+        for part in (value, *(getattr(value, name, None) for name in ("fget", "fset", "__func__"))):
+            function = getattr(part, "__wrapped__", part)
+            if inspect.isfunction(function) and function.__module__ == module:
+                atheris.instrument_func(function)
+        if inspect.isclass(value) and value.__module__ == module:
+            instrument(value, module)
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]] = {
+    "idx": (try_idx, idx_seeds),
+    "model_file": (try_model_file, model_seeds),
+    "checkpoint": (try_checkpoint, checkpoint_seeds),
+}
+
+
+def main() -> None:
+    """Write seeds and a dictionary, and hand over to libFuzzer."""
+    name, folder, *options = sys.argv[1:]
+    target, seeds = TARGETS[name]
+    corpus = Path(folder, "corpus")
+    corpus.mkdir(parents=True, exist_ok=True)
+    written = list(seeds())
+    for i, data in enumerate(written):
+        (corpus / f"seed-{i}").write_bytes(data)
+    words = {word for data in written for word in re.findall(rb"[A-Za-z_0-9]{2,24}", data)}
+    words |= {b"NaN", b"-Infinity", b"1e999", b"null", b"true", b"[[[[", b"{}", b"-1", b"\\\\ud800"}
+    lines = [b'"%b"\n' % word for word in itertools.islice(sorted(words), 300)]
+    Path(folder, "words").write_bytes(b"".join(lines))
+
+    for module in INSTRUMENTED:
+        instrument(module, module.__name__)
+    threads.available_threads = lambda: 1  # reads files for each model, half of what that takes
+    autoencoder.draw_weights = lambda *arguments: np.zeros(arguments[3:5])  # slow, and no input's
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    limit = pages * resource.getpagesize() + SPARE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    own = [f"-dict={folder}/words", f"-artifact_prefix={folder}/", "-max_len=4096"]
+    atheris.Setup([sys.argv[0], str(corpus), *own, *options], target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

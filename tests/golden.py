@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hashes of what trainings give: `tests/data/golden.json` holds them for each instruction set.
+
+`python tests/golden.py` writes anew those that this processor can run; do that only with a change
+that is meant to change bits, and say so in CHANGELOG.md. Wide layers are left out: they go through
+the BLAS, whose kernels are chosen by processor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from helpers import TIME_LIMIT
+from sae_fast import StackedAutoencoder, _core
+
+FILE = Path(__file__).parent / "data" / "golden.json"
+
+
+def machine() -> str:
+    """Name the kind of processor; its instruction sets give bits of their own."""
+    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+
+
+def mixed(*shape: int) -> np.ndarray:
+    """Give numbers from 0 to 1 without any order, the same in every release of NumPy."""
+    counts = np.arange(1, math.prod(shape) + 1, dtype=np.uint64)
+    return (counts * np.uint64(2654435761) % np.uint64(1 << 32) / 2.0**32).reshape(shape)
+
+
+def hashes() -> dict[str, str]:
+    """Return a hash for each training, in this process's instruction set."""
+    found = {}
+    for dtype in ("float32", "float64"):
+        for layout, zeros in (("sparse", 0.8), ("dense", 0.0)):
+            digest = hashlib.sha256()
+            x = np.maximum(mixed(300, 61) - zeros, 0)
+            y = (20 * x[:, :5].sum(axis=1)).astype(np.int64) % 10
+            batches = (mixed(50, 20) * len(x)).astype(np.int64)
+            net = StackedAutoencoder([61, 33, 7], 10, dtype=dtype)
+            for model in (net, *net.autoencoders):
+                model.parameters = {
+                    name: (mixed(*value.shape) - 0.5) / 3
+                    for name, value in model.parameters.items()
+                }
+            net.pretrain(x, batches=batches, eval_every=10, weight_decay=0.01)
+            history = net.finetune(
+                x, y, batches=batches, eval_every=10, eval_set=(x, y), loss="cross_entropy"
+            )
+            for value in (*net.parameters.values(), net.predict_proba(x), net.encode(x)):
+                digest.update(np.ascontiguousarray(value).tobytes())
+            digest.update(repr((history.loss, history.accuracy)).encode())
+            found[f"{dtype}, {layout}"] = digest.hexdigest()
+    return found
+
+
+def hashes_of(isa: str) -> dict[str, str]:
+    """Return the hashes of an instruction set, from a process of its own."""
+    environment = {**os.environ, "SAE_FAST_ISA": isa}
+    command = [sys.executable, __file__, "--print"]
+    out = subprocess.run(
+        command, env=environment, check=True, timeout=TIME_LIMIT, capture_output=True, text=True
+    ).stdout
+    return json.loads(out)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--print"]:
+        print(json.dumps(hashes()))
+    else:
+        golden = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+        for isa in _core.build_config()["available_isas"]:
+            golden[f"{machine()}, {isa}"] = hashes_of(isa)
+        FILE.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n", "utf-8")
