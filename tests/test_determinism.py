@@ -120,6 +120,9 @@ def test_where_native_calls_end(kind, n_threads, monkeypatch):
         trainer = objective_trainer(*args, **options)
 
         class Counting:
+            def __getattr__(self, name):
+                return getattr(trainer, name)
+
             def run(self, batches, **options):
                 n_calls.append(trainer.run(batches, **options))
                 return n_calls[-1]
