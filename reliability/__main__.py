@@ -50,7 +50,9 @@ def main() -> int:
         try:
             figure, reached = row.check(options.short)
         except NotHereError as error:
-            figure, reached = f"not run: {error}", True
+            figure, reached = f"not run: {error}", options.short
+        except Exception as error:  # of a check; the others shall still be tried
+            figure, reached = f"{type(error).__name__}: {error}".replace("\n", " "), False
         if not reached:
             missed.append(name)
             figure = f"**missed:** {figure}"

@@ -6,13 +6,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 import warnings
 
-from .row import NotHereError, Row, python
+from .row import NotHereError, Row, reported
 from .workload import TRAININGS, sparse_training, wide_training
 
 LIMIT = 10  # seconds that a child may take
@@ -91,8 +90,7 @@ def check(short: bool) -> tuple[str, bool]:
     """Fork 1,000 children, or 60."""
     if not hasattr(os, "fork"):
         raise NotHereError("this system has no fork")
-    process = python("fork", 60 if short else 1000, stdout=subprocess.PIPE)
-    found = json.loads(process.communicate()[0])
+    found = reported("fork", 60 if short else 1000, seconds=1200)
     reached = not found["hangs"] and not found["wrong"] and found["slowest"] < LIMIT
     return (
         f"{found['children']} children, {found['hangs']} hangs, {found['wrong']} with other bits "

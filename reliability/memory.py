@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .row import NotHereError, Row, python
+from .row import NotHereError, Row, reported
 
 LIMIT = 1e6  # bytes
 STATUS = Path("/proc/self/statm")
@@ -138,8 +137,7 @@ def check(short: bool) -> tuple[str, bool]:
     if not STATUS.exists():
         raise NotHereError("this system has no /proc/self/statm")
     n_fits = 500 if short else 10_000
-    process = python("memory", n_fits, stdout=subprocess.PIPE)
-    found = json.loads(process.communicate()[0])
+    found = reported("memory", n_fits, seconds=1800)
     growth = min(found[-5:]) - found[0]  # what is held for a moment is no growth
     return (
         f"{growth / 1e6:+.2f} MB over {n_fits:,} fits, of {found[0] / 1e6:.0f} MB after a warm-up"

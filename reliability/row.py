@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,26 @@ class Row:
     test: str
     target: str
     check: Callable[[bool], tuple[str, bool]]
+
+
+def reported(module: str, *arguments: object, seconds: float) -> Any:
+    """Run a module of this folder to its end, and return the JSON that it prints.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, or has not ended after so many seconds; it is killed then.
+    """
+    process = python(module, *arguments, stdout=subprocess.PIPE)
+    try:
+        out, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{module} hung: no end after {seconds:.0f} s") from None
+    finally:
+        process.kill()
+    if process.returncode:
+        raise RuntimeError(f"{module} ended with status {process.returncode}")
+    return json.loads(out)
 
 
 def python(module: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:

@@ -7,7 +7,6 @@ Run as `python -m reliability.serve SECONDS`, which also serves a build under Th
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from sae_fast import Autoencoder
 
-from .row import Row, python
+from .row import Row, reported
 from .workload import TRAININGS, draw, stack
 
 PREDICTING, TRAINING = 16, 4
@@ -100,12 +99,13 @@ def serve(seconds: float) -> dict[str, int]:
 
 def check(short: bool) -> tuple[str, bool]:
     """Serve for 10 minutes, or 8 seconds."""
-    process = python("serve", 8 if short else 600, stdout=subprocess.PIPE)
-    found = json.loads(process.communicate()[0])
-    reached = not found["differences"] and not found["errors"] and process.returncode == 0
+    seconds = 8 if short else 600
+    found = reported("serve", seconds, seconds=seconds + 120)
+    reached = not found["differences"] and not found["errors"]
     return (
         f"{found['predictions']:,} predictions and {found['trainings']:,} trainings, "
-        f"{found['differences']} differences, {found['errors']} errors"
+        f"{found['differences']} differences, {found['errors']} errors; "
+        "races: see .ci/sanitizers, which runs this under the thread sanitizer"
     ), reached and min(found["predictions"], found["trainings"]) > 0
 
 

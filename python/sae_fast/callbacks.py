@@ -58,6 +58,8 @@ class Training:
         Whether `stop` has been called.
     error : BaseException or None
         What ended the training before its time, for `on_stop`.
+    evaluating : bool
+        Whether an evaluation is being told to callbacks; after an error, not all may know of it.
     state : dict
         Where a callback that takes part in several trainings at once keeps what belongs to this
         one, under itself. A dict of numbers, and of dicts of arrays, is kept in checkpoints.
@@ -88,6 +90,7 @@ class Training:
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     error: BaseException | None = None
+    evaluating: bool = False
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
 
     @property

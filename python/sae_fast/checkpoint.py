@@ -8,22 +8,27 @@ So a resumed run repeats everything but steps, and those only where they were no
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import platform
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ._core import build_config
 from .arrays_file import read_arrays, write_arrays
 from .callbacks import Callback, Training
-from .errors import CheckpointError
+from .errors import CheckpointError, DataError
 from .files import write_file
+from .model_file import _describe
 from .results import History
 from .validation import check_int, check_path
 
@@ -39,13 +44,17 @@ _Arrays: TypeAlias = dict[tuple[str, ...], Any]  # by path: ("parameters", "W1")
 class RunCheckpoint(Callback):
     """Writes a run's state every so many steps of each training, and takes it up again.
 
-    Put the same object into `callbacks` of every training of a program. When the program was
-    killed, run it again: trainings that had ended take no steps, the one that was under way goes on
-    where its checkpoint was taken, and everything ends with the bits of a run without a break.
+    Put one object as the last into `callbacks` of every training of a program. When the program was
+    killed, run it again, with a new object: trainings that had ended take no steps, the one that
+    was under way goes on where its checkpoint was taken, and everything ends with the bits of a run
+    without a break.
 
-    Ctrl-C, and every other error, leave a checkpoint too. Callbacks whose `Training.state` is a
-    dict, such as `EarlyStopping`, go on as well: with them a run that ended by an error goes on
-    from the file before. If they note something in `on_step`, this callback should be the last.
+    Trainings are told apart by their titles and, among those of one title, by their order; of two
+    that run at once the titles have to differ. One that a callback stopped has ended.
+
+    Ctrl-C leaves a checkpoint too. Callbacks whose `Training.state` is a dict, such as
+    `EarlyStopping`, go on as well: with them a run that ended by an error goes on from the file
+    before, and so does one that ended while an evaluation was told to callbacks.
 
     Parameters
     ----------
@@ -57,8 +66,8 @@ class RunCheckpoint(Callback):
     resume : bool
         Go on from the checkpoint in `folder`. If there is none, the run starts anew.
     run : mapping, optional
-        What else makes results what they are, in JSON's types; a checkpoint of another run is
-        refused.
+        What else makes results what they are, in JSON's types and finite; a checkpoint of another
+        run is refused.
 
     Raises
     ------
@@ -101,13 +110,25 @@ class RunCheckpoint(Callback):
     ) -> None:
         self.every = check_int("every", every, 0) or None
         self._folder = check_path("folder", folder)
-        self._run = dict(run or {})
+        try:
+            self._run: dict[str, Any] = json.loads(json.dumps(dict(run or {}), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"run: expected a mapping of JSON's types, got {run!r}") from error
         self._lock = threading.Lock()  # trainings side by side share this callback
+        self._latest_is_whole = True  # as far as is known: then it is kept beside the next
+        self._digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # of samples
         self._seen: Counter[str] = Counter()  # trainings by title
         self._trainings: dict[str, dict[str, Any]] = {}  # by key: step, history, ...
         self._arrays: dict[str, _Arrays] = {}  # by key
+        for leftover in self._folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                leftover.unlink()
         if resume and any((self._folder / name).exists() for name in (NAME, PREVIOUS)):
             self.load()
+
+    def __deepcopy__(self, _: object) -> RunCheckpoint:
+        """Return the object itself: a copy would write the same files (scikit-learn's clone)."""
+        return self
 
     def load(self) -> None:
         """Read the latest checkpoint, or the one before if that is damaged.
@@ -121,6 +142,8 @@ class RunCheckpoint(Callback):
         for name in (NAME, PREVIOUS):
             try:
                 self._read(self._folder / name)
+            except CheckpointError:  # whole, and of another run: no reason to look further
+                raise
             except FileNotFoundError:
                 reasons.append(f"no {name}")
             except OSError as error:
@@ -128,10 +151,20 @@ class RunCheckpoint(Callback):
             except _DamagedError as error:
                 reasons.append(f"{name} is damaged: {error}")
             else:
+                self._latest_is_whole = name == NAME
                 return
         raise CheckpointError(
             f"resume: expected a checkpoint in {self._folder}, got {'; '.join(reasons)}"
         )
+
+    def refuse_to_replace(self) -> None:
+        """Raise CheckpointError if a checkpoint is there, whatever run it is of."""
+        for name in (NAME, PREVIOUS):
+            if (self._folder / name).exists():
+                raise CheckpointError(
+                    f"output: expected a folder without a checkpoint, got {self._folder / name}; "
+                    "resume goes on from it, or remove it"
+                )
 
     def _read(self, path: Path) -> None:
         run, trainings, arrays = read_checkpoint(path.read_bytes(), str(path))
@@ -143,38 +176,45 @@ class RunCheckpoint(Callback):
         with self._lock:
             self._seen[training.title] += 1
             number = self._seen[training.title]
-        key = training.title if number == 1 else f"{training.title}, {number}"
-        identity = _identity(training)
+        key = json.dumps([training.title, number], ensure_ascii=False)
+        if self.every is not None:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _not_written(self._folder, error) from error
+        identity = self._identity(training)
         training.state[self] = key, identity
         kept = self._trainings.get(key)
         if kept is None:
             return
         try:
-            _check_same("resume", f"{key} as in its checkpoint", kept["identity"], identity)
+            expected = f"{training.title} as in its checkpoint"
+            _check_same("resume", expected, kept["identity"], identity)
             _restore(training, kept, self._arrays[key])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
-                f"resume: expected a checkpoint of {key}, got one that does not fit: {error}"
+                f"resume: expected a checkpoint of {training.title}, got one that does not fit: "
+                f"{error}"
             ) from error
 
     def on_step(self, training: Training) -> None:
-        """Write, if it is time to."""
-        if self.every is not None:
+        """Write, unless the training ends here: `on_stop` then does."""
+        if self.every is not None and training.step < training.n_steps:
             self._write(training)
 
     def on_stop(self, training: Training) -> None:
         """Write what is new.
 
-        After an error that is not so if a callback has something to be kept: the error may have
-        come while it was noting it.
+        After an error that is not so if a callback may have been in the middle of noting something
+        that is kept, or has not been told all.
         """
-        kept_by_callbacks = any(isinstance(state, dict) for state in training.state.values())
-        if training.error is not None and kept_by_callbacks:
+        noting = training.evaluating or any(isinstance(s, dict) for s in training.state.values())
+        if self.every is None or (training.error is not None and noting):
             return
         key, _ = training.state[self]
         kept = self._trainings.get(key)
         new = kept is None or _progress(kept) != _progress(_now(training))
-        if self.every is not None and new:
+        if new and training.model._network.finite():
             self._write(training)
 
     def _write(self, training: Training) -> None:
@@ -184,7 +224,7 @@ class RunCheckpoint(Callback):
             trainings = {**self._trainings, key: {"identity": identity, **kept}}
             all_arrays = {**self._arrays, key: own}
             arrays = {
-                "\n".join((key, *path)): array
+                json.dumps([key, *path], ensure_ascii=False): array
                 for key, own in all_arrays.items()
                 for path, array in own.items()
             }
@@ -193,13 +233,45 @@ class RunCheckpoint(Callback):
             data = write_arrays(json.dumps(header), arrays)
             latest = self._folder / NAME
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                write_file(latest, data, keep=self._folder / PREVIOUS)
+                keep = self._folder / PREVIOUS if self._latest_is_whole else None
+                write_file(latest, data, keep=keep)
             except OSError as error:
-                raise CheckpointError(
-                    f"checkpoint: expected to write {latest}, got {error.strerror or error}"
-                ) from error
+                raise _not_written(latest, error) from error
+            self._latest_is_whole = True
             self._trainings, self._arrays = trainings, all_arrays
+
+    def _identity(self, training: Training) -> dict[str, Any]:
+        """Say what makes a training's result what it is: settings, start, data, arithmetic."""
+        model = training.model
+        m, v, steps_done = model._moments.get_state()
+        fused = build_config()["isa"] != "baseline"
+        return {
+            **_describe(model)["architecture"],
+            "n_steps": training.n_steps,
+            **training.settings,
+            "steps_done": steps_done,
+            "parameters": _digest("", {**model.parameters, "m": m, "v": v}),
+            **{name: self._data_digest(value) for name, value in training.data.items()},
+            "arithmetic": f"{platform.machine()}, {'fused' if fused else 'baseline'}",
+        }
+
+    def _data_digest(self, data: Any) -> str | None:
+        """Return the SHA-256 of an array, or of the samples of a core input in any layout."""
+        if data is None:
+            return None
+        if isinstance(data, np.ndarray):
+            return _digest("", {"": data})
+        if data not in self._digests:
+            digest = hashlib.sha256(f"{data.n_samples} {data.n_features}".encode())
+            n_rows = max(1, _CHUNK_BYTES // (8 * data.n_features))
+            for first in range(0, data.n_samples, n_rows):
+                digest.update(data.rows(first, min(first + n_rows, data.n_samples)).data)
+            self._digests[data] = digest.hexdigest()
+        return self._digests[data]
+
+
+def _not_written(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"checkpoint: expected to write {path}, got {error.strerror or error}")
 
 
 class _DamagedError(Exception):
@@ -233,12 +305,14 @@ def read_checkpoint(
             raise _DamagedError(f"a run described as {run}")
         for key, kept in trainings.items():
             _check_kept(key, kept)
+        names = {name: json.loads(name) for name in arrays}
+        if not all(type(part) is str for path in names.values() for part in path):
+            raise _DamagedError(f"arrays {list(names)}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _DamagedError(f"{type(error).__name__}: {error}") from error
     by_key: dict[str, _Arrays] = {}
     for name, array in arrays.items():
-        key, *path = name.split("\n")
-        by_key.setdefault(key, {})[tuple(path)] = array
+        by_key.setdefault(names[name][0], {})[tuple(names[name][1:])] = array
     return run, trainings, by_key
 
 
@@ -277,14 +351,24 @@ def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
     for name, callback in _named(training):
         state = training.state.get(callback)
         if isinstance(state, dict):
-            noted[name] = {k: value for k, value in state.items() if not isinstance(value, dict)}
-            arrays |= {
-                (name, entry, own): array
-                for entry, value in state.items()
-                if isinstance(value, dict)
-                for own, array in value.items()
-            }
+            noted[name] = {}
+            for entry, value in state.items():
+                if isinstance(value, dict):
+                    arrays |= {(name, entry, own): np.asarray(a) for own, a in value.items()}
+                else:
+                    noted[name][entry] = _plain(name, entry, value)
     return {**_now(training), "callbacks": noted}, arrays
+
+
+def _plain(callback: str, entry: str, value: Any) -> Any:
+    """Return what JSON can hold of a number that a callback noted."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is not None and not isinstance(value, (int, float, str)):
+        raise DataError(
+            f"checkpoint: expected numbers, or dicts of arrays, in what {callback} keeps, "
+            f"got {type(value).__name__} as {entry!r}"
+        )
+    return value
 
 
 def _now(training: Training) -> dict[str, Any]:
@@ -317,33 +401,6 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
                 if path[0] == name and len(path) == 3:
                     state.setdefault(path[1], {})[path[2]] = array
             training.state[callback] = state
-
-
-def _identity(training: Training) -> dict[str, Any]:
-    """Say what makes a training's result what it is: settings, start and data."""
-    model = training.model
-    m, v, steps_done = model._moments.get_state()
-    return {
-        "n_steps": training.n_steps,
-        **training.settings,
-        "steps_done": steps_done,
-        "seed": model.seed,
-        "parameters": _digest("", {**model.parameters, "m": m, "v": v}),
-        **{name: _data_digest(value) for name, value in training.data.items()},
-    }
-
-
-def _data_digest(data: Any) -> str | None:
-    """Return the SHA-256 of an array, or of the samples of a core input in any layout."""
-    if data is None:
-        return None
-    if isinstance(data, np.ndarray):
-        return _digest("", {"": data})
-    digest = hashlib.sha256(f"{data.n_samples} {data.n_features}".encode())
-    n_rows = max(1, _CHUNK_BYTES // (8 * data.n_features))
-    for first in range(0, data.n_samples, n_rows):
-        digest.update(data.rows(first, min(first + n_rows, data.n_samples)).data)
-    return digest.hexdigest()
 
 
 def _digest(text: str, arrays: Mapping[str, Any]) -> str:

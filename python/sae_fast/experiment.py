@@ -351,6 +351,8 @@ def _checkpoint(
     run = {name: value for name, value in config.items() if name not in free}
     run["data"] = data.sha256
     checkpoint = RunCheckpoint(output, every, resume=False, run=run)
+    if every and not resume:
+        checkpoint.refuse_to_replace()
     if resume:
         checkpoint.load()
     return [checkpoint]

@@ -29,8 +29,8 @@ def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        create_anew(temporary)
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

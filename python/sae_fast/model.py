@@ -76,6 +76,7 @@ class _Claim:
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
+        self.over = False  # whatever an interrupt left of it in _in_training counts no more
 
 
 def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
@@ -87,6 +88,8 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
         try:
             for trained in self._trained():
                 claim = _in_training.setdefault(trained, mine)  # in one step, as the GIL has it
+                if claim.over:
+                    claim = _in_training[trained] = mine
                 if claim is not mine:
                     where = "on another thread"
                     if claim.thread == mine.thread:
@@ -98,6 +101,7 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
                 claimed.append(trained)
             return method(self, *args, **kwargs)
         finally:
+            mine.over = True
             for trained in claimed:
                 _in_training.pop(trained, None)
 

@@ -220,14 +220,19 @@ def train(
         while len(batches) and not training.stopped:
             done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
             batches = batches[done:]
-            for callback in callbacks:
-                every = callback.every or 1
-                if training.step % every == 0 or training.step == schedule.steps:
-                    callback.on_step(training)
+            at_end = training.step == schedule.steps
+            due = [
+                callback
+                for callback in callbacks
+                if training.step % (callback.every or 1) == 0 or at_end
+            ]
+            if any(callback.every for callback in due):
+                check_finite()  # before one saves it
+            for callback in due:
+                callback.on_step(training)
 
-    def look() -> None:
-        """Evaluate."""
-        loss, accuracy = (0.0, math.nan) if evaluate is None else evaluate()
+    def check_finite(loss: float = 0.0) -> None:
+        """Go back to where all was finite, and raise, if it no longer is."""
         if not math.isfinite(loss) or not network.finite():
             what = "a parameter" if math.isfinite(loss) else f"the loss ({loss})"
             error = DivergenceError(
@@ -239,16 +244,23 @@ def train(
             )
             trainer.restore_state()
             raise error
+
+    def look() -> None:
+        """Evaluate."""
+        loss, accuracy = (0.0, math.nan) if evaluate is None else evaluate()
+        check_finite(loss)
         trainer.save_state()
         history = training.history
         history.seconds = time.perf_counter() - started
         if evaluate is not None:
+            training.evaluating = True
             history.loss.append(loss)
             if not math.isnan(accuracy):
                 history.accuracy.append(accuracy)
             history.steps.append(training.step)  # the last: what it does not count was interrupted
             for callback in callbacks:
                 callback.on_evaluation(training)
+            training.evaluating = False
 
     with watched(training):
         started -= training.history.seconds  # of a training that is taken up again
