@@ -547,6 +547,16 @@ def test_divergence_leaves_the_last_finite_state(method):
     assert_identical(call.model.parameters, whole.model.parameters)
 
 
+def test_divergence_that_a_checkpoint_would_save(tmp_path):
+    call, start = Fit(), Fit()
+    saving = sae_fast.callbacks.Checkpoint(tmp_path / "{step}", every=5)
+    with pytest.raises(DivergenceError, match="after step 5 of 30") as caught:
+        call(learning_rate=1e25, steps=30, eval_every=30, callbacks=[saving])
+    assert (caught.value.phase, caught.value.layer, caught.value.step) == ("pretraining", 1, 5)
+    assert_identical(call.model.parameters, start.model.parameters)
+    assert not list(tmp_path.iterdir())
+
+
 def test_divergence_from_the_start_leaves_the_start():
     call, start = Finetune(), Finetune()
     with pytest.raises(DivergenceError):

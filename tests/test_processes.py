@@ -139,7 +139,35 @@ def test_predictions_while_the_model_trains():
     assert_identical(model.parameters, alone.parameters)
 
 
+class InterruptedClaims(dict):
+    """What is in training, with a Ctrl-C right after the first claim, or before its release."""
+
+    def __init__(self, method):
+        self.method = method
+
+    def interrupt(self, method, *arguments):
+        value = getattr(super(), method)(*arguments) if method == "setdefault" else None
+        if method == self.method:
+            self.method = None
+            raise KeyboardInterrupt
+        return getattr(super(), method)(*arguments) if method == "pop" else value
+
+    def setdefault(self, *arguments):
+        return self.interrupt("setdefault", *arguments)
+
+    def pop(self, *arguments):
+        return self.interrupt("pop", *arguments)
+
+
 class TestOneTrainingAtATime:
+    @pytest.mark.parametrize("method", ["setdefault", "pop"])
+    def test_an_interrupt_leaves_no_claim_behind(self, method, monkeypatch):
+        monkeypatch.setattr("sae_fast.model._in_training", InterruptedClaims(method))
+        model = Autoencoder(60, 40)
+        with pytest.raises(KeyboardInterrupt):
+            fit(model)
+        fit(model)
+
     def refused(self, name, where, call):
         with pytest.raises(DataError, match=rf"^{name}: .* that is being trained {where}$"):
             call()
