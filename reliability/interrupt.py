@@ -6,6 +6,7 @@ The command line runs in forked processes, whose imports are done, on a small se
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -73,8 +74,10 @@ def check(short: bool) -> tuple[str, bool]:
         wait(_command(folder))
         seconds = time.perf_counter() - started
         expected = _found(folder)
-        while len(latencies) < n_moments:
-            folder = Path(name, str(len(latencies)))
+        for number in itertools.count():
+            if len(latencies) == n_moments:
+                break
+            folder = Path(name, str(number))
             latency, status = _interrupt(folder, choose.uniform(0, seconds))
             if status == 0:
                 continue  # it was done before
@@ -82,7 +85,7 @@ def check(short: bool) -> tuple[str, bool]:
             if status != 130 or written != "sae-fast: interrupted\n":
                 return f"status {status}: {written}", False
             latencies.append(latency)
-            resume = ["--resume"] if (folder / "checkpoint.safetensors").exists() else []
+            resume = ["--resume"] if any(folder.glob("checkpoint*")) else []
             n_same += wait(_command(folder, *resume)) == 0 and _found(folder) == expected
     median, late = statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
     figure = (
