@@ -590,7 +590,7 @@ class TestSaving:
             raise KeyboardInterrupt
 
         callback = Callback()
-        callback.every, callback.on_step = 50, stop_before_it_is_seen
+        callback.on_step = stop_before_it_is_seen
         with pytest.raises(KeyboardInterrupt):
             ae.fit(X * np.float32(1e30), steps=50, batch_size=20, callbacks=[callback])
         with pytest.raises(DivergenceError, match=r"save: expected finite parameters, .* in [Wb]_"):
