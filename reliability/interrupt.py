@@ -55,6 +55,8 @@ def _found(folder: Path) -> Any:
 def _interrupt(folder: Path, seconds: float) -> tuple[float, int | None]:
     """Send Ctrl-C after so many seconds; return how long it took to end, and its status."""
     process = _command(folder)
+    while not folder.with_suffix(".stderr").exists():  # the command line has not begun
+        time.sleep(0.001)
     time.sleep(seconds)
     sent = time.perf_counter()
     os.kill(process, signal.SIGINT)
