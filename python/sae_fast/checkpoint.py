@@ -28,7 +28,7 @@ from .arrays_file import read_arrays, write_arrays
 from .callbacks import Callback, Training
 from .errors import CheckpointError, DataError
 from .files import write_file
-from .model_file import _describe
+from .model_file import describe
 from .results import History
 from .validation import check_int, check_path
 
@@ -247,7 +247,7 @@ class RunCheckpoint(Callback):
         m, v, steps_done = model._moments.get_state()
         fused = build_config()["isa"] != "baseline"
         return {
-            **_describe(model)["architecture"],
+            **describe(model)["architecture"],
             "n_steps": training.n_steps,
             **training.settings,
             "steps_done": steps_done,

@@ -2,7 +2,7 @@
 """The command line: `sae-fast run`, `sae-fast reconstruct`, `sae-fast info`.
 
 Options are the keyword arguments of the functions behind them, so nothing is decided here. Exit
-status: 0 done, 1 the run failed, 2 usage; 130 and 143 of an interrupted process are not its own.
+status: 0 done, 1 the run failed, 2 usage. What signals do is in `__main__`.
 """
 
 from __future__ import annotations

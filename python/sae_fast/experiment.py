@@ -124,7 +124,8 @@ def run_experiment(
     DatasetUnavailableError
         If the data set is not there and cannot be downloaded.
     CheckpointError
-        If a checkpoint cannot be written, or there is none of this run to resume from.
+        If a checkpoint cannot be written or would be replaced by a run that does not resume from
+        it, or there is none of this run to resume from.
     OutputError
         If `output` cannot be written.
     DivergenceError
@@ -351,10 +352,10 @@ def _checkpoint(
     run = {name: value for name, value in config.items() if name not in free}
     run["data"] = data.sha256
     checkpoint = RunCheckpoint(output, every, resume=False, run=run)
-    if every and not resume:
-        checkpoint.refuse_to_replace()
     if resume:
         checkpoint.load()
+    else:
+        checkpoint.refuse_to_replace()
     return [checkpoint]
 
 

@@ -30,7 +30,7 @@ _BLANK = "0" * hashlib.sha256().digest_size * 2
 _BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are escaped again
 
 
-def _describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
+def describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
     """Say what the model is, beside its parameters."""
     from .stacked import StackedAutoencoder
 
@@ -107,7 +107,7 @@ def to_bytes(model: Any) -> bytes:
         "sha256": _BLANK,
         "format": FORMAT,
         "version": __version__,
-        **_describe(model),
+        **describe(model),
     }
     data = write_arrays(json.dumps(description), arrays)
     at, digest = _checksum(data)
@@ -151,7 +151,7 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
 def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
     """Return the model of a file; ModelFileError names its `source`.
 
-    Beside the model this takes what the header takes as JSON, and a byte per number of an array.
+    Beside the model this takes a copy of the arrays, and what the header takes as JSON.
     """
     try:
         text, values = read_arrays(data)
@@ -224,7 +224,7 @@ def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
     if promised > held:
         raise DataError(f"{held} numbers where its header promises {promised} weights")
     model: Any = (Autoencoder if kind == "Autoencoder" else StackedAutoencoder)._blank(**arguments)
-    if _describe(model)["architecture"].keys() != description["architecture"].keys():
+    if describe(model)["architecture"].keys() != description["architecture"].keys():
         raise DataError(f"architecture {description['architecture']}")
     if isinstance(model, StackedAutoencoder):
         model.pretrained = description["pretrained"] is True
