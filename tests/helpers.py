@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 from sae_fast import _core
 
 TIME_LIMIT = 60  # seconds that a child process may take before it counts as hanging
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+ignore_fork_warning = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
 def draw_x(n_samples: int, n_features: int, *, zeros: float, seed: int = 0) -> np.ndarray:

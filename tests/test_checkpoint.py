@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,14 @@ import time
 
 import numpy as np
 import pytest
-from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
+from helpers import (
+    TIME_LIMIT,
+    assert_identical,
+    draw_x,
+    draw_y,
+    ignore_fork_warning,
+    needs_fork,
+)
 from sae_fast import (
     Autoencoder,
     CheckpointError,
@@ -348,6 +356,43 @@ def signed(checkpoint: dict, arrays: dict) -> bytes:
     return write_arrays(json.dumps(header), arrays)
 
 
+def test_a_reader_leaves_what_another_process_is_writing(tmp_path):
+    being_written = tmp_path / f".{NAME}.1.1.tmp"
+    being_written.touch()
+    RunCheckpoint(tmp_path, every=0)
+    assert being_written.exists()
+    RunCheckpoint(tmp_path)
+    assert not being_written.exists()
+
+
+@needs_fork
+@ignore_fork_warning
+def test_a_child_forked_while_a_thread_writes(tmp_path, monkeypatch):
+    """That thread is not in the child, to end its writing."""
+    common = RunCheckpoint(tmp_path)
+    x = draw_x(40, 5, zeros=0.5)
+
+    def train(n_hidden):
+        return Autoencoder(5, n_hidden).fit(x, steps=20, batch_size=10, callbacks=[common])
+
+    def fork_and_write(path, data, **options):
+        monkeypatch.setattr(checkpoint, "write_file", write_file)
+        child = os.fork()
+        if not child:
+            signal.alarm(TIME_LIMIT)  # ends what waits for ever
+            try:
+                train(2)
+            finally:
+                os._exit(len(list(tmp_path.iterdir())) != 1)
+        statuses.append(os.waitpid(child, 0)[1])
+        write_file(path, data, **options)
+
+    statuses = []
+    monkeypatch.setattr(checkpoint, "write_file", fork_and_write)
+    train(3)
+    assert statuses == [0]
+
+
 class TestSigned:
     """What is in a file that fits its checksum is looked at before it is taken up."""
 
@@ -484,6 +529,23 @@ class TestRefused:
             config["isa"] = "avx2"
         with pytest.raises(CheckpointError, match=r"got arithmetic '.*' where it has"):
             self.resume(data, folder)
+
+    def test_other_kernels_of_blas(self, tmp_path, monkeypatch):
+        """They round in their own way, and only wide layers go through them."""
+
+        def train(n_units):
+            ae = Autoencoder(256, n_units)
+            options = {"steps": 2, "batch_size": 10}
+            callbacks = [RunCheckpoint(tmp_path / str(n_units))]
+            ae.fit(draw_x(20, 256, zeros=0.5), callbacks=callbacks, **options)
+
+        train(255)
+        train(256)
+        config = {**_core.build_config(), "blas": "of another machine"}
+        monkeypatch.setattr(checkpoint, "build_config", lambda: config)
+        train(255)
+        with pytest.raises(CheckpointError, match=r"got arithmetic .*, of another machine. where"):
+            train(256)
 
     def test_of_another_run_before_one_of_this(self, data, folder):
         """The latest is not passed over."""

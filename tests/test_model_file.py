@@ -70,6 +70,14 @@ def settings(model):
     return {name: getattr(model, name) for name in names}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
+    path = Autoencoder(5, 3).save(tmp_path / "private.safetensors")
+    path.chmod(0o600)
+    Autoencoder(5, 3).save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
 class TestRoundTrip:

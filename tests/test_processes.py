@@ -15,14 +15,18 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 import sae_fast
-from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
+from helpers import (
+    TIME_LIMIT,
+    assert_identical,
+    draw_x,
+    draw_y,
+    ignore_fork_warning,
+    needs_fork,
+)
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, training
 
 X, Y = draw_x(300, 60, zeros=0.6), draw_y(300, 4)
 WIDE = draw_x(60, 300, zeros=0.0)
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-ignore_fork_warning = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
 def train(n_threads=2):

@@ -32,6 +32,7 @@ void register_network(py::module_& m) {
             },
             py::arg("layer"))
         .def("finite", [](const Net& net) { return without_gil([&] { return net.finite(); }); })
+        .def("uses_blas", &Net::uses_blas)
         .def(
             "predict",
             [](const Net& net, const Bound& x, Index first_layer, Index last_layer, bool softmax,

@@ -74,6 +74,12 @@ bool Network<T>::finite() const {
 }
 
 template <class T>
+bool Network<T>::uses_blas() const {
+    return std::any_of(layers_.begin(), layers_.end(),
+                       [](const Dense<T>& layer) { return layer.wide(); });
+}
+
+template <class T>
 void Network<T>::update_transposed(Index l, Index r0, Index r1) {
     const Dense<T>& layer = layers_[static_cast<std::size_t>(l)];
     if (!layer.w_t.data) return;

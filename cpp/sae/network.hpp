@@ -50,6 +50,8 @@ class Network {
     void set_parameters(Index layer, const T* w, const T* b);
     void get_parameters(Index layer, T* w, T* b) const;
     bool finite() const;
+    // Whether a layer goes through BLAS, which rounds as the processor's kernels do.
+    bool uses_blas() const;
 
     // Brings the transposed copy of rows [r0, r1) of a layer's w up to date.
     void update_transposed(Index layer, Index r0, Index r1);

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -37,6 +37,17 @@ _MOST_STEPS = 2**53  # the core counts them in float64 too
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint-previous.safetensors"
 
 _CHUNK_BYTES = 1 << 24  # of samples, for their digest
+
+_all: WeakSet[RunCheckpoint] = WeakSet()
+
+
+def _renew_locks() -> None:
+    for checkpoint in _all:
+        checkpoint._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # what held a lock on another thread is not in the child
+    os.register_at_fork(after_in_child=_renew_locks)
 
 _Arrays: TypeAlias = dict[tuple[str, ...], Any]  # by path: ("parameters", "W1"), ("m",), ...
 
@@ -61,7 +72,7 @@ class RunCheckpoint(Callback):
     ----------
     folder : path-like
         Where the files are: ``checkpoint.safetensors`` and the one before it,
-        ``checkpoint-previous.safetensors``. Made if need be.
+        ``checkpoint-previous.safetensors``. Made if need be. One process at a time may write there.
     every : int
         Steps between two files, beside one at the end of each training; 0: none is written.
     resume : bool
@@ -116,14 +127,16 @@ class RunCheckpoint(Callback):
         except (TypeError, ValueError) as error:
             raise DataError(f"run: expected a mapping of JSON's types, got {run!r}") from error
         self._lock = threading.Lock()  # trainings side by side share this callback
+        _all.add(self)
         self._latest_is_whole = True  # as far as is known: then it is kept beside the next
         self._digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # of samples
         self._seen: Counter[str] = Counter()  # trainings by title
         self._trainings: dict[str, dict[str, Any]] = {}  # by key: step, history, ...
         self._arrays: dict[str, _Arrays] = {}  # by key
-        for leftover in self._folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        if self.every is not None:
+            for leftover in self._folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
         if resume and any((self._folder / name).exists() for name in (NAME, PREVIOUS)):
             self.load()
 
@@ -245,7 +258,10 @@ class RunCheckpoint(Callback):
         """Say what makes a training's result what it is: settings, start, data, arithmetic."""
         model = training.model
         m, v, steps_done = model._moments.get_state()
-        fused = build_config()["isa"] != "baseline"
+        config = build_config()
+        arithmetic = [platform.machine(), "baseline" if config["isa"] == "baseline" else "fused"]
+        if model._network.uses_blas():  # whose kernels differ by processor and release
+            arithmetic.append(config["blas"])
         return {
             **describe(model)["architecture"],
             "n_steps": training.n_steps,
@@ -253,7 +269,7 @@ class RunCheckpoint(Callback):
             "steps_done": steps_done,
             "parameters": _digest("", {**model.parameters, "m": m, "v": v}),
             **{name: self._data_digest(value) for name, value in training.data.items()},
-            "arithmetic": f"{platform.machine()}, {'fused' if fused else 'baseline'}",
+            "arithmetic": ", ".join(arithmetic),
         }
 
     def _data_digest(self, data: Any) -> str | None:

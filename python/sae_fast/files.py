@@ -31,6 +31,8 @@ def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     try:
         temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
         with temporary.open("xb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.chmod(path.stat().st_mode & 0o777)  # what was private stays so
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
