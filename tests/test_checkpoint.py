@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -281,6 +282,96 @@ class TestInPython:
             fit(value)
         with pytest.raises(DataError, match="what Noting 1 keeps, got list as 'value'"):
             fit([])
+        for value in ({"a": ["text"]}, {"a": [object()]}, {"a": [1j]}, {"a": np.longdouble(1)}):
+            with pytest.raises(DataError, match=r"got dtype .* as 'value', 'a'"):
+                fit(value)
+        with pytest.raises(DataError, match=r"got dtype .* as 'value', 1"):
+            fit({1: [1.0]})
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            np.arange(12.0).reshape(3, 4).T,
+            np.arange(12.0)[::-1],
+            np.arange(12.0)[::2],
+            np.arange(12, dtype=">i4"),
+            np.float32(3),
+            np.zeros((0, 3)),
+        ],
+    )
+    def test_arrays_of_callbacks_in_any_layout(self, tmp_path, array):
+        class Noting(Callback):
+            def on_start(self, training):
+                seen.append(training.state.setdefault(self, {"mean": {"a": array}}))
+
+            def on_stop(self, training):
+                seen.append(training.state[self])
+
+        def fit():
+            ae = Autoencoder(12, 5)
+            own = [Noting(), RunCheckpoint(tmp_path, 10)]
+            ae.fit(self.X, steps=20, batch_size=20, callbacks=own)
+
+        seen = []
+        fit()
+        fit()
+        back = seen[-1]["mean"]["a"]
+        assert seen[-1] is not seen[0]
+        assert back.dtype == array.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(back, array)
+
+    @pytest.mark.parametrize("step", [20, 60, 120, 200])
+    @pytest.mark.parametrize("by", ["another callback", "the native call"])
+    def test_a_callback_that_acts_on_steps_of_its_own(self, tmp_path, monkeypatch, step, by):
+        """It was not told of the step that was interrupted."""
+
+        class Shrink(Callback):
+            every = 20
+
+            def on_step(self, training):
+                model = training.model
+                model.parameters = {name: 0.9 * a for name, a in model.parameters.items()}
+
+        class Interrupt(Callback):
+            every = 20
+
+            def on_step(self, training):
+                if training.step == step:
+                    raise KeyboardInterrupt
+
+        def fit(*callbacks):
+            ae = Autoencoder(12, 5)
+            own = [*callbacks, Shrink(), RunCheckpoint(folder, 50)]
+            ae.fit(self.X, steps=200, batch_size=20, callbacks=own)
+            return ae.parameters
+
+        folder = tmp_path / "whole"
+        whole = fit()
+        folder = tmp_path / "broken"
+        trainer = Objective.trainer
+
+        def interrupted(*arguments, **options):
+            at = {20: 1, 60: 4, 120: 7, 200: 12}[step]  # native calls end at 20, 40, 50, 60 ...
+            return Interrupted(trainer(*arguments, **options), at)
+
+        interruptions = [Interrupt()]
+        with monkeypatch.context() as patch:
+            if by == "the native call":
+                interruptions.clear()
+                patch.setattr(Objective, "trainer", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                fit(*interruptions)
+        assert_identical(fit(), whole)
+
+    def test_numbers_of_numpy(self, tmp_path):
+        for rate in (np.float32(1e-3), np.array(1e-3)):
+            ae = Autoencoder(12, 5)
+            own = [RunCheckpoint(tmp_path / str(type(rate)), 10)]
+            ae.fit(self.X, steps=20, batch_size=20, learning_rate=rate, callbacks=own)
+
+    def test_it_stays_in_its_process(self, tmp_path):
+        with pytest.raises(TypeError, match=r"^callbacks: expected .* got a RunCheckpoint of"):
+            pickle.dumps(RunCheckpoint(tmp_path))
 
     def test_leftovers_of_a_killed_process(self, tmp_path):
         leftover = tmp_path / f".{NAME}.1.2.tmp"
@@ -547,6 +638,20 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"got arithmetic .*, of another machine. where"):
             train(256)
 
+    def test_another_early_stopping(self, tmp_path):
+        def fit(*callbacks):
+            ae = Autoencoder(12, 5)
+            own = [*callbacks, RunCheckpoint(tmp_path, 10)]
+            options = {"steps": 40, "batch_size": 20, "eval_every": 10}
+            ae.fit(draw_x(40, 12, zeros=0.5), callbacks=own, **options)
+
+        fit(EarlyStopping(patience=2))
+        fit(EarlyStopping(patience=2))
+        with pytest.raises(CheckpointError, match=r"got EarlyStopping 1 {.*'patience': 3"):
+            fit(EarlyStopping(patience=3))
+        with pytest.raises(CheckpointError, match=r"got EarlyStopping 1 None where it has {"):
+            fit()
+
     def test_of_another_run_before_one_of_this(self, data, folder):
         """The latest is not passed over."""
         other = folder / "other"
@@ -574,6 +679,35 @@ class TestRefused:
         )
         break_off(10**6)
         assert_same_results(run_experiment(dataset=data, **options, resume=True), expected)
+
+    def test_a_damaged_latest_when_a_run_starts_anew(self, data, tmp_path, break_off):
+        options = {**SETTINGS, "output": tmp_path, "checkpoint_every": 5}
+        break_off(3)
+        with pytest.raises(BrokenOffError):
+            run_experiment(dataset=data, **options)
+        latest, previous = tmp_path / NAME, tmp_path / PREVIOUS
+        latest.write_bytes(latest.read_bytes()[:-1])
+        whole = previous.read_bytes()
+        break_off(1)
+        with pytest.raises(BrokenOffError):
+            Autoencoder(5, 3).fit(
+                draw_x(40, 5, zeros=0.5),
+                steps=10,
+                batch_size=10,
+                callbacks=[RunCheckpoint(tmp_path, 5, resume=False)],
+            )
+        assert previous.read_bytes() == whole
+        RunCheckpoint(tmp_path, resume=False)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+    def test_a_pipe(self, tmp_path):
+        os.mkfifo(tmp_path / NAME)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            RunCheckpoint(tmp_path)
+
+    def test_a_folder_with_too_long_a_name(self, tmp_path):
+        with pytest.raises(CheckpointError, match="folder: expected one that can be read"):
+            RunCheckpoint(tmp_path / ("n" * 300))
 
     def test_a_folder_that_cannot_be_written(self, data, tmp_path, monkeypatch, break_off):
         def full(descriptor):

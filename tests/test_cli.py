@@ -505,6 +505,33 @@ def test_interrupt(sent, status, word, phase, arms, threads, data_dir, tmp_path)
     assert file_names(tmp_path) == set()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT to send")
+@pytest.mark.parametrize(("sent", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_where_python_drops_exceptions(sent, status):
+    code = f"""
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import sae_fast.__main__, sae_fast.cli
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{sent})
+
+def run():
+    Dropped()
+    time.sleep({TIME_LIMIT})
+    return 0
+
+sae_fast.cli.main = run
+status = sae_fast.__main__.main()
+os.kill(os.getpid(), signal.{sent})  # a second one, at the end
+sys.exit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    word = "interrupted" if sent == "SIGINT" else "terminated"
+    assert (done.returncode, done.stderr) == (status, f"sae-fast: {word}\n")
+
+
 @pytest.fixture
 def no_sockets(monkeypatch):
     def refuse(*_, **__):

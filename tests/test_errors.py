@@ -204,6 +204,35 @@ def test_wrong_csr_structure(method):
     assert_refused(method, "x", "row 17", "column 500", "12", x=x)
 
 
+WRONG_ENDS = {
+    "beyond the values": lambda x: x.indptr.__setitem__(18, 2**30),
+    "negative": lambda x: x.indptr.__setitem__(3, -5),
+    "not from 0": lambda x: x.indptr.__setitem__(0, 1),
+    "falling": lambda x: x.indptr.__setitem__(3, x.indptr[5]),
+    "the last": lambda x: x.indptr.__setitem__(-1, x.nnz + 1),
+    "too few": lambda x: setattr(x, "indptr", x.indptr[:10]),
+    "too few indices": lambda x: setattr(x, "indices", x.indices[:-1]),
+    "too few values": lambda x: setattr(x, "data", x.data[:-1]),
+}
+
+
+@pytest.mark.parametrize("change", WRONG_ENDS.values(), ids=WRONG_ENDS)
+@pytest.mark.parametrize("sort", [False, True], ids=["canonical", "to be sorted"])
+def test_wrong_ends_of_csr_rows(method, change, sort):
+    """SciPy's native code would read what is not there."""
+    x = sparse.csr_array(X)
+    if sort:
+        x.indices[:2] = x.indices[1::-1]
+    change(x)
+    assert_refused(method, "x: expected the indptr of 40 rows", x=x)
+
+
+def test_wrong_csc_structure(method):
+    x = sparse.csc_array(X)
+    x.indices[3] = 10**8
+    assert_refused(method, "x: ", "< 40", x=x)
+
+
 @pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, "small", 1e-300, 1e300, 10**400])
 def test_scale(method, scale):
     assert_refused(method, "scale: expected", repr(scale), x=(X > 0).astype(np.uint8), scale=scale)

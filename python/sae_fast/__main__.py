@@ -7,9 +7,11 @@ was asked for, and nothing is printed but a line.
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
-from typing import NoReturn
+import threading
+from typing import Any, NoReturn
 
 
 class _TerminatedError(KeyboardInterrupt):
@@ -20,17 +22,37 @@ def _terminate(*_: object) -> NoReturn:
     raise _TerminatedError
 
 
+def _come_again(unraisable: Any) -> None:
+    """Let a signal come again that came where Python drops exceptions, such as in `__del__`."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        terminated = isinstance(unraisable.exc_value, _TerminatedError)
+        signum = signal.SIGTERM if terminated else signal.SIGINT
+        threading.Timer(0.01, _thread.interrupt_main, [signum]).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _ignore_more() -> None:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+
+
 def main() -> int:
     """Run the command line and return its exit status."""
     try:
         signal.signal(signal.SIGTERM, _terminate)
+        sys.unraisablehook = _come_again
         from .cli import main  # the imports take longer than all that is above
 
-        return main()
+        status = main()
+        _ignore_more()
+        return status
     except _TerminatedError:
+        _ignore_more()
         print("sae-fast: terminated", file=sys.stderr)
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
+        _ignore_more()
         print("sae-fast: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
 

@@ -58,6 +58,8 @@ class Training:
         Whether `stop` has been called.
     error : BaseException or None
         What ended the training before its time, for `on_stop`.
+    told : int
+        Step of which all callbacks have been told that were due.
     evaluating : bool
         Whether an evaluation is being told to callbacks; after an error, not all may know of it.
     state : dict
@@ -90,6 +92,7 @@ class Training:
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     error: BaseException | None = None
+    told: int = 0
     evaluating: bool = False
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
 
@@ -103,6 +106,10 @@ class Training:
     def phase(self) -> str:
         """``"pretraining"`` of an autoencoder, or ``"fine-tuning"``."""
         return "fine-tuning" if self.layer is None else "pretraining"
+
+    def is_due(self, callback: Callback) -> bool:
+        """Return whether `on_step` of a callback is called after the step that was the last."""
+        return self.step % (callback.every or 1) == 0 or self.step == self.n_steps
 
     def stop(self) -> None:
         """End this training after a last evaluation; pretraining goes on with the next layer.

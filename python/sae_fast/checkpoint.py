@@ -17,17 +17,19 @@ import platform
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._core import build_config
 from .arrays_file import read_arrays, write_arrays
 from .callbacks import Callback, Training
 from .errors import CheckpointError, DataError
-from .files import write_file
+from .files import read_file, write_file
 from .model_file import describe
 from .results import History
 from .validation import check_int, check_path
@@ -65,8 +67,9 @@ class RunCheckpoint(Callback):
     all trainings so far, so that in a loop of thousands each takes longer than the one before.
 
     Ctrl-C leaves a checkpoint too. Callbacks whose `Training.state` is a dict, such as
-    `EarlyStopping`, go on as well: with them a run that ended by an error goes on from the file
-    before, and so does one that ended while an evaluation was told to callbacks.
+    `EarlyStopping`, go on as well, and are compared by what they were made with. A run that ended
+    by an error while they looked on, while callbacks were told of an evaluation, or at a step of
+    one with an `every` of its own, goes on from the file before.
 
     Parameters
     ----------
@@ -133,12 +136,27 @@ class RunCheckpoint(Callback):
         self._seen: Counter[str] = Counter()  # trainings by title
         self._trainings: dict[str, dict[str, Any]] = {}  # by key: step, history, ...
         self._arrays: dict[str, _Arrays] = {}  # by key
+        existing = self._existing()
         if self.every is not None:
             for leftover in self._folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
                 with contextlib.suppress(OSError):
                     leftover.unlink()
-        if resume and any((self._folder / name).exists() for name in (NAME, PREVIOUS)):
+        if resume and existing:
             self.load()
+        elif self.every is not None and NAME in existing:
+            try:
+                read_checkpoint(read_file(self._folder / NAME), NAME)
+            except CheckpointError:  # whole, of another release
+                pass
+            except (OSError, _DamagedError):
+                self._latest_is_whole = False
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: what another process writes would replace the files of this one."""
+        raise TypeError(
+            "callbacks: expected none that belongs to one process where a model or an estimator is "
+            f"pickled or sent to another, got a RunCheckpoint of {self._folder}"
+        )
 
     def __deepcopy__(self, _: object) -> RunCheckpoint:
         """Return the object itself: a copy would write the same files (scikit-learn's clone)."""
@@ -173,15 +191,23 @@ class RunCheckpoint(Callback):
 
     def refuse_to_replace(self) -> None:
         """Raise CheckpointError if a checkpoint is there, whatever run it is of."""
-        for name in (NAME, PREVIOUS):
-            if (self._folder / name).exists():
-                raise CheckpointError(
-                    f"output: expected a folder without a checkpoint, got {self._folder / name}; "
-                    "resume goes on from it, or remove it"
-                )
+        for name in self._existing():
+            raise CheckpointError(
+                f"output: expected a folder without a checkpoint, got {self._folder / name}; "
+                "resume goes on from it, or remove it"
+            )
+
+    def _existing(self) -> list[str]:
+        try:
+            return [name for name in (NAME, PREVIOUS) if (self._folder / name).exists()]
+        except OSError as error:
+            raise CheckpointError(
+                f"folder: expected one that can be read, got {self._folder}: "
+                f"{error.strerror or error}"
+            ) from error
 
     def _read(self, path: Path) -> None:
-        run, trainings, arrays = read_checkpoint(path.read_bytes(), str(path))
+        run, trainings, arrays = read_checkpoint(read_file(path), str(path))
         _check_same("resume", f"the settings and data of {path}", run, self._run)
         self._trainings, self._arrays = trainings, arrays
 
@@ -220,10 +246,14 @@ class RunCheckpoint(Callback):
         """Write what is new.
 
         After an error that is not so if a callback may have been in the middle of noting something
-        that is kept, or has not been told all.
+        that is kept, or of an action on a step of its own, or has not been told all.
         """
         noting = training.evaluating or any(isinstance(s, dict) for s in training.state.values())
-        if self.every is None or (training.error is not None and noting):
+        acting = training.told != training.step and any(
+            callback is not self and callback.every and training.is_due(callback)
+            for callback in training.callbacks
+        )
+        if self.every is None or (training.error is not None and (noting or acting)):
             return
         key, _ = training.state[self]
         kept = self._trainings.get(key)
@@ -262,8 +292,14 @@ class RunCheckpoint(Callback):
         arithmetic = [platform.machine(), "baseline" if config["isa"] == "baseline" else "fused"]
         if model._network.uses_blas():  # whose kernels differ by processor and release
             arithmetic.append(config["blas"])
+        described = {
+            name: _settings(callback)
+            for name, callback in _named(training)
+            if isinstance(training.state.get(callback), dict)
+        }
         return {
             **describe(model)["architecture"],
+            **described,
             "n_steps": training.n_steps,
             **training.settings,
             "steps_done": steps_done,
@@ -359,6 +395,12 @@ def _named(training: Training) -> Iterator[tuple[str, Callback]]:
         yield f"{name} {seen[name]}", callback
 
 
+def _settings(callback: Callback) -> dict[str, Any]:
+    """Return the numbers and words that a callback was made with, where it has them still."""
+    found = {name: getattr(callback, name, None) for name in signature(type(callback)).parameters}
+    return {name: value for name, value in found.items() if type(value) in (bool, int, float, str)}
+
+
 def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
     """Return where a training is: what goes into JSON, and arrays by their paths."""
     m, v, _ = training.model._moments.get_state()
@@ -371,7 +413,8 @@ def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
             noted[name] = {}
             for entry, value in state.items():
                 if isinstance(value, dict):
-                    arrays |= {(name, entry, own): np.asarray(a) for own, a in value.items()}
+                    for own, array in value.items():
+                        arrays[name, entry, own] = _plain_array(name, entry, own, array)
                 else:
                     noted[name][entry] = _plain(name, entry, value)
     return {**_now(training), "callbacks": noted}, arrays
@@ -380,12 +423,23 @@ def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
 def _plain(callback: str, entry: str, value: Any) -> Any:
     """Return what JSON can hold of a number that a callback noted."""
     value = value.item() if isinstance(value, np.generic) else value
-    if value is not None and not isinstance(value, (int, float, str)):
+    if type(entry) is not str or not isinstance(value, (int, float, str, type(None))):
         raise DataError(
-            f"checkpoint: expected numbers, or dicts of arrays, in what {callback} keeps, "
+            f"checkpoint: expected numbers, or dicts of arrays, by names in what {callback} keeps, "
             f"got {type(value).__name__} as {entry!r}"
         )
     return value
+
+
+def _plain_array(callback: str, entry: str, name: Any, value: Any) -> NDArray[Any]:
+    """Return what a file can hold of an array that a callback noted."""
+    array = np.asarray(value)
+    if type(name) is not str or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise DataError(
+            f"checkpoint: expected arrays of numbers of at most 8 bytes, by names, in what "
+            f"{callback} keeps, got dtype {array.dtype} as {entry!r}, {name!r}"
+        )
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
 def _now(training: Training) -> dict[str, Any]:

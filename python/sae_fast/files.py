@@ -7,9 +7,24 @@ A file is written under a temporary name, synced, and renamed, and then its fold
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import threading
 from pathlib import Path
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes; OSError from what is none, such as a pipe that nobody writes to."""
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError of what has no length: reading it might not end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        code = errno.EISDIR if path.is_dir() else errno.EINVAL
+        raise OSError(code, "no regular file", str(path))
 
 
 def create_anew(path: Path) -> None:

@@ -152,8 +152,28 @@ def _checked(
     return x, factor, sparse
 
 
+def _as_csr(x: Any) -> Any:
+    """Return a sparse matrix by rows, once SciPy's native code can rely on its structure."""
+    if x.format != "csr":
+        if hasattr(x, "check_format"):
+            x.check_format()
+        x = x.tocsr()
+    ends, n_values = x.indptr, min(len(x.indices), len(x.data))
+    if (
+        ends.shape != (x.shape[0] + 1,)
+        or ends[0] != 0
+        or ends[-1] > n_values
+        or (ends[1:] < ends[:-1]).any()
+    ):
+        raise ValueError(
+            f"expected the indptr of {x.shape[0]} rows, rising from 0 to at most {n_values}, the "
+            f"number of values, got {len(ends)} numbers from {ends.min()} to {ends.max()}"
+        )
+    return x
+
+
 def _from_sparse(input_class: Any, x: Any, scale: float, n_threads: int) -> Any:
-    x = x.tocsr()
+    x = _as_csr(x)
     native = x.dtype.newbyteorder("=")
     if not x.has_canonical_format:
         # a copy, and one in which sums of uint8 do not wrap

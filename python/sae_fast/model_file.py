@@ -18,6 +18,7 @@ import numpy as np
 
 from .arrays_file import read_arrays, write_arrays
 from .errors import DataError, DivergenceError, ModelFileError
+from .files import read_file
 from .validation import check_int, check_path, check_sizes
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
     3
     """
     path = check_path("path", path)
-    return from_bytes(path.read_bytes(), str(path))
+    return from_bytes(read_file(path), str(path))
 
 
 def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:

@@ -104,10 +104,11 @@ class Objective:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the numbers, and make them Python's own."""
         check_choice("adam", self.adam, ("tf1", "torch"))
-        check_float("learning_rate", self.learning_rate, positive=True)
-        check_float("weight_decay", self.weight_decay, positive=False)
+        for name, positive in (("learning_rate", True), ("weight_decay", False)):
+            value = check_float(name, getattr(self, name), positive=positive)
+            object.__setattr__(self, name, value)
 
     def trainer(
         self,
@@ -130,11 +131,11 @@ class Objective:
             loss=getattr(_core.Loss, self.loss),
             batch_size=batch_size,
             adam=getattr(_core.AdamForm, self.adam),
-            learning_rate=float(self.learning_rate),
+            learning_rate=self.learning_rate,
             beta1=BETA1,
             beta2=BETA2,
             epsilon=EPSILON,
-            weight_decay=float(self.weight_decay),
+            weight_decay=self.weight_decay,
         )
 
     def evaluate(
@@ -220,16 +221,12 @@ def train(
         while len(batches) and not training.stopped:
             done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
             batches = batches[done:]
-            at_end = training.step == schedule.steps
-            due = [
-                callback
-                for callback in callbacks
-                if training.step % (callback.every or 1) == 0 or at_end
-            ]
+            due = [callback for callback in callbacks if training.is_due(callback)]
             if any(callback.every for callback in due):
                 check_finite()  # before one saves it
             for callback in due:
                 callback.on_step(training)
+            training.told = training.step
 
     def check_finite(loss: float = 0.0) -> None:
         """Go back to where all was finite, and raise, if it no longer is."""
