@@ -527,7 +527,9 @@ status = sae_fast.__main__.main()
 os.kill(os.getpid(), signal.{sent})  # a second one, at the end
 sys.exit(status)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=TIME_LIMIT / 2
+    )
     word = "interrupted" if sent == "SIGINT" else "terminated"
     assert (done.returncode, done.stderr) == (status, f"sae-fast: {word}\n")
 

@@ -7,7 +7,6 @@ was asked for, and nothing is printed but a line.
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -27,7 +26,10 @@ def _come_again(unraisable: Any) -> None:
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
         terminated = isinstance(unraisable.exc_value, _TerminatedError)
         signum = signal.SIGTERM if terminated else signal.SIGINT
-        threading.Timer(0.01, _thread.interrupt_main, [signum]).start()
+        again: Any = signal.raise_signal, [signum]
+        if hasattr(signal, "pthread_kill"):  # ends what the main thread waits for, too
+            again = signal.pthread_kill, [threading.main_thread().ident, signum]
+        threading.Timer(0.01, *again).start()
     else:
         sys.__unraisablehook__(unraisable)
 
