@@ -24,7 +24,6 @@ import sae_fast
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DivergenceError, ModelFileError, StackedAutoencoder, load
 from sae_fast.callbacks import Callback
-from sae_fast.datasets import read_idx
 from sae_fast.model_file import from_bytes, to_bytes
 from safetensors.numpy import save_file
 
@@ -77,8 +76,6 @@ def test_what_has_no_length_is_not_read(tmp_path):
     for path in (tmp_path / "pipe", "/dev/zero"):
         with pytest.raises(OSError, match="no regular file"):
             load(path)
-        with pytest.raises(OSError, match="no regular file"):
-            read_idx(path)
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
 

@@ -15,16 +15,11 @@ from pathlib import Path
 
 
 def read_file(path: Path) -> bytes:
-    """Return a file's bytes; OSError from what is none, such as a pipe that nobody writes to."""
-    check_regular(path)
-    return path.read_bytes()
-
-
-def check_regular(path: Path) -> None:
-    """Raise OSError of what has no length: reading it might not end."""
+    """Return a file's bytes; OSError of what has no length, since reading it might not end."""
     if not stat.S_ISREG(path.stat().st_mode):
         code = errno.EISDIR if path.is_dir() else errno.EINVAL
         raise OSError(code, "no regular file", str(path))
+    return path.read_bytes()
 
 
 def create_anew(path: Path) -> None:

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, DatasetUnavailableError
-from ..files import check_regular
 from ..validation import check_path
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
 
@@ -54,9 +53,7 @@ def open_decompressed(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     try:
-        source = check_path("path", path)
-        check_regular(source)
-        with source.open("rb") as file:
+        with check_path("path", path).open("rb") as file:
             yield file
     except DatasetUnavailableError:
         raise
