@@ -159,7 +159,7 @@ def test_a_pipe_has_no_size_and_no_position(tmp_path, packed):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     data = gzip.compress(WHOLE) if packed else WHOLE
-    writer = threading.Thread(target=path.write_bytes, args=(data,))
+    writer = threading.Thread(target=path.write_bytes, args=(data,), daemon=True)
     writer.start()
     assert read_idx(path)[-1, -1] == 199
     writer.join()
