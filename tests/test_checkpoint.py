@@ -660,16 +660,21 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"^resume: expected the settings and"):
             self.resume(data, folder)
 
-    def test_a_damaged_latest_does_not_take_the_place_of_a_whole_one(
-        self, data, tmp_path, break_off, expected
-    ):
-        options = {**SETTINGS, "output": tmp_path, "checkpoint_every": 5}
+    @pytest.fixture
+    def damaged(self, data, tmp_path, break_off):
+        """Damage the latest checkpoint of a run; give the path and bytes of the one before."""
         break_off(3)
         with pytest.raises(BrokenOffError):
-            run_experiment(dataset=data, **options)
+            run_experiment(dataset=data, **SETTINGS, output=tmp_path, checkpoint_every=5)
         latest, previous = tmp_path / NAME, tmp_path / PREVIOUS
         latest.write_bytes(latest.read_bytes()[:-1])
-        whole = previous.read_bytes()
+        return previous, previous.read_bytes()
+
+    def test_a_damaged_latest_does_not_take_the_place_of_a_whole_one(
+        self, data, tmp_path, break_off, expected, damaged
+    ):
+        previous, whole = damaged
+        options = {**SETTINGS, "output": tmp_path, "checkpoint_every": 5}
         break_off(1)
         with pytest.raises(BrokenOffError):
             run_experiment(dataset=data, **options, resume=True)
@@ -680,14 +685,8 @@ class TestRefused:
         break_off(10**6)
         assert_same_results(run_experiment(dataset=data, **options, resume=True), expected)
 
-    def test_a_damaged_latest_when_a_run_starts_anew(self, data, tmp_path, break_off):
-        options = {**SETTINGS, "output": tmp_path, "checkpoint_every": 5}
-        break_off(3)
-        with pytest.raises(BrokenOffError):
-            run_experiment(dataset=data, **options)
-        latest, previous = tmp_path / NAME, tmp_path / PREVIOUS
-        latest.write_bytes(latest.read_bytes()[:-1])
-        whole = previous.read_bytes()
+    def test_a_damaged_latest_when_a_run_starts_anew(self, tmp_path, break_off, damaged):
+        previous, whole = damaged
         break_off(1)
         with pytest.raises(BrokenOffError):
             Autoencoder(5, 3).fit(
@@ -697,7 +696,6 @@ class TestRefused:
                 callbacks=[RunCheckpoint(tmp_path, 5, resume=False)],
             )
         assert previous.read_bytes() == whole
-        RunCheckpoint(tmp_path, resume=False)
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
     def test_a_pipe(self, tmp_path):

@@ -108,7 +108,7 @@ class Training:
         return "fine-tuning" if self.layer is None else "pretraining"
 
     def is_due(self, callback: Callback) -> bool:
-        """Return whether `on_step` of a callback is called after the step that was the last."""
+        """Return whether `on_step` of a callback is called after the latest step."""
         return self.step % (callback.every or 1) == 0 or self.step == self.n_steps
 
     def stop(self) -> None:

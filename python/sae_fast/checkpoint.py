@@ -131,7 +131,7 @@ class RunCheckpoint(Callback):
             raise DataError(f"run: expected a mapping of JSON's types, got {run!r}") from error
         self._lock = threading.Lock()  # trainings side by side share this callback
         _all.add(self)
-        self._latest_is_whole = True  # as far as is known: then it is kept beside the next
+        self._latest_is_whole: bool | None = None  # if so, it is kept beside the next; None: unread
         self._digests: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # of samples
         self._seen: Counter[str] = Counter()  # trainings by title
         self._trainings: dict[str, dict[str, Any]] = {}  # by key: step, history, ...
@@ -143,13 +143,6 @@ class RunCheckpoint(Callback):
                     leftover.unlink()
         if resume and existing:
             self.load()
-        elif self.every is not None and NAME in existing:
-            try:
-                read_checkpoint(read_file(self._folder / NAME), NAME)
-            except CheckpointError:  # whole, of another release
-                pass
-            except (OSError, _DamagedError):
-                self._latest_is_whole = False
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: what another process writes would replace the files of this one."""
@@ -191,10 +184,11 @@ class RunCheckpoint(Callback):
 
     def refuse_to_replace(self) -> None:
         """Raise CheckpointError if a checkpoint is there, whatever run it is of."""
-        for name in self._existing():
+        existing = self._existing()
+        if existing:
             raise CheckpointError(
-                f"output: expected a folder without a checkpoint, got {self._folder / name}; "
-                "resume goes on from it, or remove it"
+                "output: expected a folder without a checkpoint, got "
+                f"{self._folder / existing[0]}; resume goes on from it, or remove it"
             )
 
     def _existing(self) -> list[str]:
@@ -276,6 +270,8 @@ class RunCheckpoint(Callback):
             header = {"checkpoint": text, "sha256": _digest(text, arrays)}
             data = write_arrays(json.dumps(header), arrays)
             latest = self._folder / NAME
+            if self._latest_is_whole is None:
+                self._latest_is_whole = _is_whole(latest)
             try:
                 keep = self._folder / PREVIOUS if self._latest_is_whole else None
                 write_file(latest, data, keep=keep)
@@ -367,6 +363,16 @@ def read_checkpoint(
     for name, array in arrays.items():
         by_key.setdefault(names[name][0], {})[tuple(names[name][1:])] = array
     return run, trainings, by_key
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_checkpoint(read_file(path), str(path))
+    except CheckpointError:  # of another release
+        return True
+    except (OSError, _DamagedError):
+        return False
+    return True
 
 
 def _check_kept(key: str, kept: dict[str, Any]) -> None:
