@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from sae_fast import Autoencoder, ModelFileError, StackedAutoencoder
-from sae_fast.checkpoint import NAME, RunCheckpoint, _DamagedError, read_checkpoint
-from sae_fast.model_file import from_bytes, to_bytes
+from sae_fast.exchange.model_file import from_bytes, to_bytes
+from sae_fast.training.checkpoint import NAME, RunCheckpoint, _DamagedError, read_checkpoint
 
 from .row import Row
 

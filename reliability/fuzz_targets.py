@@ -31,23 +31,26 @@ from sae_fast import (
     DataError,
     ModelFileError,
     StackedAutoencoder,
-    arrays_file,
-    autoencoder,
-    checkpoint,
-    model,
-    model_file,
-    stacked,
-    threads,
-    validation,
 )
-from sae_fast.arrays_file import read_arrays
+from sae_fast.base import arrays_file, threads
+from sae_fast.base import checks as validation
+from sae_fast.base.arrays_file import read_arrays
 from sae_fast.callbacks import EarlyStopping, Training
-from sae_fast.checkpoint import NAME, RunCheckpoint, _DamagedError, _digest, read_checkpoint
 from sae_fast.datasets import dataset, idx
 from sae_fast.datasets.dataset import dataset_from_pixels
 from sae_fast.datasets.idx import fit_splits, parse_idx
-from sae_fast.model_file import _checksum, from_bytes, to_bytes
-from sae_fast.training import start_moments
+from sae_fast.exchange import model_file
+from sae_fast.exchange.model_file import _checksum, from_bytes, to_bytes
+from sae_fast.models import autoencoder, model, stacked
+from sae_fast.training import checkpoint
+from sae_fast.training.checkpoint import (
+    NAME,
+    RunCheckpoint,
+    _DamagedError,
+    _digest,
+    read_checkpoint,
+)
+from sae_fast.training.loop import start_moments
 from safetensors.numpy import save
 
 INSTRUMENTED = (

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sae_fast import checkpoint, files
+from sae_fast.base import files
+from sae_fast.training import checkpoint
 
 from .row import Row
 from .runs import fork, run_into, wait

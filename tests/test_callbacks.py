@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import sae_fast
 from helpers import assert_identical
-from sae_fast import Autoencoder, DataError, StackedAutoencoder, training
+from sae_fast import Autoencoder, DataError, StackedAutoencoder
 from sae_fast.callbacks import (
     Callback,
     Checkpoint,
@@ -20,6 +20,7 @@ from sae_fast.callbacks import (
     ProgressBar,
     TensorBoard,
 )
+from sae_fast.training import loop as training
 
 SIZES = [12, 8, 4]
 

@@ -31,16 +31,16 @@ from sae_fast import (
     RunCheckpoint,
     StackedAutoencoder,
     _core,
-    checkpoint,
     run_experiment,
     run_reconstruction,
 )
-from sae_fast.arrays_file import read_arrays, write_arrays
+from sae_fast.base.arrays_file import read_arrays, write_arrays
+from sae_fast.base.files import write_file
 from sae_fast.callbacks import Callback, EarlyStopping
-from sae_fast.checkpoint import NAME, PREVIOUS, _digest
 from sae_fast.datasets import load_strokes
-from sae_fast.files import write_file
-from sae_fast.training import Objective
+from sae_fast.training import checkpoint
+from sae_fast.training.checkpoint import NAME, PREVIOUS, _digest
+from sae_fast.training.loop import Objective
 
 SETTINGS = {
     "hidden": [12, 6],

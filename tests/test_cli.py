@@ -20,8 +20,9 @@ import pytest
 import sae_fast
 from data_helpers import write_set
 from helpers import TIME_LIMIT
-from sae_fast import cli, experiment
-from sae_fast.results import OUTPUT_NAMES, ExperimentResult
+from sae_fast import cli
+from sae_fast.experiment import run as experiment
+from sae_fast.experiment.results import OUTPUT_NAMES, ExperimentResult
 
 ARMS = ("pretrained", "normal", "he")
 N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4

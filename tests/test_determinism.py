@@ -25,9 +25,10 @@ from helpers import (
     draw_x,
     draw_y,
 )
-from sae_fast import Autoencoder, StackedAutoencoder, _core, training
+from sae_fast import Autoencoder, StackedAutoencoder, _core
+from sae_fast.base.streams import Purpose, SampleOrder, generator
 from sae_fast.callbacks import Callback
-from sae_fast.streams import Purpose, SampleOrder, generator
+from sae_fast.training import loop as training
 from scipy import sparse
 
 THREADS = (1, 2, 3, 7)

@@ -19,13 +19,13 @@ from sae_fast import (
     Autoencoder,
     DivergenceError,
     StackedAutoencoder,
-    experiment,
     run_experiment,
     run_reconstruction,
 )
+from sae_fast.base.pca import PCA
 from sae_fast.datasets import Dataset
-from sae_fast.experiment import _Cancellation, _train_together
-from sae_fast.pca import PCA
+from sae_fast.experiment import run as experiment
+from sae_fast.experiment.run import _Cancellation, _train_together
 
 N_TRAIN, N_TEST, N_FEATURES = 300, 80, 30
 HIDDEN = [16, 8, 5]

@@ -13,7 +13,8 @@ import sys
 import numpy as np
 import pytest
 from helpers import assert_identical, draw_x, draw_y
-from sae_fast import Autoencoder, DataError, ModelFileError, StackedAutoencoder, load, threads
+from sae_fast import Autoencoder, DataError, ModelFileError, StackedAutoencoder, load
+from sae_fast.base import threads
 
 N_FEATURES, SCALE = 14, 1 / 255
 X, Y = draw_x(70, N_FEATURES, zeros=0.6), draw_y(70, 3)

@@ -24,7 +24,7 @@ import sae_fast
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DivergenceError, ModelFileError, StackedAutoencoder, load
 from sae_fast.callbacks import Callback
-from sae_fast.model_file import from_bytes, to_bytes
+from sae_fast.exchange.model_file import from_bytes, to_bytes
 from safetensors.numpy import save_file
 
 N_FEATURES = 14

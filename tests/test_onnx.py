@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import sae_fast
 from helpers import assert_identical, draw_x, draw_y
-from sae_fast import Autoencoder, DataError, StackedAutoencoder, exchange
+from sae_fast import Autoencoder, DataError, StackedAutoencoder
+from sae_fast.exchange import onnx_torch as exchange
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

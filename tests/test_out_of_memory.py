@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
-from sae_fast import Autoencoder, StackedAutoencoder, load, training
+from sae_fast import Autoencoder, StackedAutoencoder, load
 from sae_fast.callbacks import Callback
+from sae_fast.training import loop as training
 from scipy import sparse
 
 N_THREADS = 3

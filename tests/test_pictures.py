@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_results import fake_layers, fake_reconstruct, fake_reconstructions, fake_run
-from sae_fast import pictures, plot, report
-from sae_fast.results import ExperimentResult
+from sae_fast import plot
+from sae_fast.experiment import pictures, report
+from sae_fast.experiment.results import ExperimentResult
 
 image = pytest.importorskip("matplotlib.image")
 

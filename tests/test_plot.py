@@ -16,7 +16,8 @@ import pytest
 from fake_results import fake_codes, fake_reconstructions, fake_run
 from sae_fast import plot
 from sae_fast.errors import DataError
-from sae_fast.results import ArmResult, History
+from sae_fast.experiment.results import ArmResult
+from sae_fast.training.history import History
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
 style = pytest.importorskip("matplotlib.style")
@@ -139,7 +140,7 @@ def test_styles_differ_by_more_than_colour() -> None:
 
 def test_importing_loads_neither_matplotlib_nor_scikit_learn() -> None:
     code = (
-        "import sys, sae_fast.plot, sae_fast.pictures\n"
+        "import sys, sae_fast.plot, sae_fast.experiment.pictures\n"
         "sys.exit('matplotlib' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

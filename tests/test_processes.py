@@ -23,7 +23,8 @@ from helpers import (
     ignore_fork_warning,
     needs_fork,
 )
-from sae_fast import Autoencoder, DataError, StackedAutoencoder, training
+from sae_fast import Autoencoder, DataError, StackedAutoencoder
+from sae_fast.training import loop as training
 
 X, Y = draw_x(300, 60, zeros=0.6), draw_y(300, 4)
 WIDE = draw_x(60, 300, zeros=0.0)
@@ -166,7 +167,7 @@ class InterruptedClaims(dict):
 class TestOneTrainingAtATime:
     @pytest.mark.parametrize("method", ["setdefault", "pop"])
     def test_an_interrupt_leaves_no_claim_behind(self, method, monkeypatch):
-        monkeypatch.setattr("sae_fast.model._in_training", InterruptedClaims(method))
+        monkeypatch.setattr("sae_fast.models.model._in_training", InterruptedClaims(method))
         model = Autoencoder(60, 40)
         with pytest.raises(KeyboardInterrupt):
             fit(model)

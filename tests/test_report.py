@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from fake_results import fake_reconstruct, fake_run
-from sae_fast import report
-from sae_fast.results import ExperimentResult
+from sae_fast.experiment import report
+from sae_fast.experiment.results import ExperimentResult
 
 VOID = {"meta", "img", "br", "link"}
 #: The start of a PNG file of 150 by 300 pixels, all that the report reads of it.

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 from helpers import TIME_LIMIT
-from sae_fast import Autoencoder, DataError, threads
+from sae_fast import Autoencoder, DataError
+from sae_fast.base import threads
 
 
 class System:

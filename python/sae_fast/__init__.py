@@ -12,9 +12,7 @@ from ._core import build_config as _build_config
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
     from . import callbacks, datasets, plot
-    from .autoencoder import Autoencoder
-    from .checkpoint import RunCheckpoint
-    from .environment import info
+    from .core.environment import info
     from .errors import (
         CheckpointError,
         DataError,
@@ -24,10 +22,13 @@ if TYPE_CHECKING:
         OutputError,
         SaeFastError,
     )
-    from .experiment import run_experiment, run_reconstruction
-    from .model_file import load
-    from .results import ArmResult, ExperimentResult, History, LayerResult, Reconstructions
-    from .stacked import StackedAutoencoder
+    from .exchange.model_file import load
+    from .experiment.results import ArmResult, ExperimentResult, LayerResult, Reconstructions
+    from .experiment.run import run_experiment, run_reconstruction
+    from .models.autoencoder import Autoencoder
+    from .models.stacked import StackedAutoencoder
+    from .training.checkpoint import RunCheckpoint
+    from .training.history import History
 
 __version__: str = _build_config()["version"]
 
@@ -59,15 +60,16 @@ __all__ = [
 
 #: Where each public name lives; modules stand for themselves.
 _HOMES = {
-    "Autoencoder": "autoencoder",
-    "RunCheckpoint": "checkpoint",
-    "StackedAutoencoder": "stacked",
-    "info": "environment",
-    "load": "model_file",
-    "run_experiment": "experiment",
-    "run_reconstruction": "experiment",
+    "Autoencoder": "models.autoencoder",
+    "History": "training.history",
+    "RunCheckpoint": "training.checkpoint",
+    "StackedAutoencoder": "models.stacked",
+    "info": "core.environment",
+    "load": "exchange.model_file",
+    "run_experiment": "experiment.run",
+    "run_reconstruction": "experiment.run",
     **dict.fromkeys(
-        ("ArmResult", "ExperimentResult", "History", "LayerResult", "Reconstructions"), "results"
+        ("ArmResult", "ExperimentResult", "LayerResult", "Reconstructions"), "experiment.results"
     ),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
 }

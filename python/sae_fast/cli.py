@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
-from .environment import info
+from .base.checks import MOST_UNITS, check_float, check_int, check_width
+from .base.threads import MOST_THREADS
+from .core.environment import info
 from .errors import DataError, SaeFastError
-from .experiment import ARMS, DATASETS, HIDDEN, run_experiment, run_reconstruction
-from .results import ExperimentResult
-from .threads import MOST_THREADS
-from .validation import MOST_UNITS, check_float, check_int, check_width
+from .experiment.results import ExperimentResult
+from .experiment.run import ARMS, DATASETS, HIDDEN, run_experiment, run_reconstruction
 
 
 def _checked(check: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[[str], Any]:

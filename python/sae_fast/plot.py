@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sae_fast.errors import DataError
-from sae_fast.pca import PCA
-from sae_fast.results import ArmResult, ExperimentResult, History, number, percent
-from sae_fast.validation import check_array, check_choice, check_float
+from .base.checks import check_array, check_choice, check_float
+from .base.pca import PCA
+from .base.text import number, percent
+from .errors import DataError
+from .experiment.results import ArmResult, ExperimentResult
+from .training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,11 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .callbacks import CallbackOption, EarlyStopping
-from .errors import DataError
-from .results import History
-from .stacked import StackedAutoencoder
-from .validation import (
+from .base.checks import (
     check_choice,
     check_float,
     check_int,
@@ -26,6 +22,10 @@ from .validation import (
     check_sizes,
     per_layer,
 )
+from .errors import DataError
+from .models.stacked import StackedAutoencoder
+from .training.callbacks import CallbackOption, EarlyStopping
+from .training.history import History
 
 try:
     from sklearn.base import (

@@ -17,8 +17,8 @@ from urllib import request
 from urllib.error import HTTPError
 from urllib.request import OpenerDirector
 
+from ..base.files import create_anew
 from ..errors import DataError, DatasetUnavailableError
-from ..files import create_anew
 from .idx import CHUNK_BYTES, open_decompressed
 
 

@@ -24,8 +24,8 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.checks import check_path
 from ..errors import DataError, DatasetUnavailableError
-from ..validation import check_path
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
 
 CHUNK_BYTES = 1 << 20

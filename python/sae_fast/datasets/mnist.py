@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..base.checks import check_path
 from ..errors import DataError, DatasetUnavailableError
-from ..validation import check_path
 from .dataset import Dataset, Dtype, check_dtype, dataset_from_pixels
 from .idx import file_name, find_sets, read_splits
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
-from .errors import DataError
-from .validation import check_array, check_scale
+from .. import _core
+from ..base.checks import check_array, check_scale
+from ..errors import DataError
 
 Input = _core.Input_float32 | _core.Input_float64
 

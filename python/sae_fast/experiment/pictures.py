@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from sae_fast import plot
-from sae_fast.results import ExperimentResult, LayerResult, Reconstructions
+from .. import plot
+from .results import ExperimentResult, LayerResult, Reconstructions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

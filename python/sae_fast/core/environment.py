@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import _core, datasets
-from .threads import available_threads
+from .. import _core, datasets
+from ..base.threads import available_threads
 
 _PACKAGES = ("numpy", "scipy", "matplotlib", "safetensors", "tqdm")
 

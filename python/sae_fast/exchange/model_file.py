@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays_file import read_arrays, write_arrays
-from .errors import DataError, DivergenceError, ModelFileError
-from .files import read_file
-from .validation import check_int, check_path, check_sizes
+from ..base.arrays_file import read_arrays, write_arrays
+from ..base.checks import check_int, check_path, check_sizes
+from ..base.files import read_file
+from ..errors import DataError, DivergenceError, ModelFileError
 
 if TYPE_CHECKING:
-    from .autoencoder import Autoencoder
-    from .stacked import StackedAutoencoder
+    from ..models.autoencoder import Autoencoder
+    from ..models.stacked import StackedAutoencoder
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ _BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are
 
 def describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
     """Say what the model is, beside its parameters."""
-    from .stacked import StackedAutoencoder
+    from ..models.stacked import StackedAutoencoder
 
     if isinstance(model, StackedAutoencoder):
         return {
@@ -96,7 +96,7 @@ def _checksum(data: bytes) -> tuple[int, bytes]:
 
 def to_bytes(model: Any) -> bytes:
     """Return the file of a model; DivergenceError if a parameter is not finite."""
-    from . import __version__
+    from .. import __version__
 
     arrays = _arrays(model)
     for name, value in arrays.items():
@@ -207,8 +207,8 @@ def _read_description(text: str) -> dict[str, Any]:
 
 def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
     """Build the described model, all parameters 0, unless it would be larger than the file."""
-    from .autoencoder import Autoencoder
-    from .stacked import StackedAutoencoder
+    from ..models.autoencoder import Autoencoder
+    from ..models.stacked import StackedAutoencoder
 
     arguments = dict(description["architecture"])
     kind = arguments.pop("class")

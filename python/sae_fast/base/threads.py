@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .validation import check_int
+from .checks import check_int
 
 #: More is a mistake, and would exhaust the process before it computes anything.
 MOST_THREADS = 1024

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
-from .errors import DataError
-from .inputs import as_input, core_network
-from .training import start_moments
-from .validation import check_parameter, check_path, check_scale
+from .. import _core
+from ..base.checks import check_parameter, check_path, check_scale
+from ..core.inputs import as_input, core_network
+from ..errors import DataError
+from ..training.loop import start_moments
 
 if TYPE_CHECKING:
     import torch
@@ -216,21 +216,21 @@ class Model:
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        from .files import write_file
-        from .model_file import to_bytes
+        from ..base.files import write_file
+        from ..exchange.model_file import to_bytes
 
         return write_file(check_path("path", path), to_bytes(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and moments."""
-        from .model_file import to_bytes
+        from ..exchange.model_file import to_bytes
 
         moments = [trained._moments and trained._moments.get_state() for trained in self._trained()]
         return {"model": to_bytes(self), "n_threads": self._asked_threads, "moments": moments}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the model of a pickle; `n_threads=None` means the threads of this process."""
-        from .model_file import from_bytes
+        from ..exchange.model_file import from_bytes
 
         self.__dict__.update(vars(from_bytes(state["model"], "pickle")))
         self.n_threads = state["n_threads"]
@@ -284,7 +284,7 @@ class Model:
         >>> bool(np.abs(probabilities - net.predict_proba(x)).max() < 1e-5)
         True
         """
-        from .exchange import export_onnx
+        from ..exchange.onnx_torch import export_onnx
 
         return export_onnx(self, path, part)
 
@@ -319,6 +319,6 @@ class Model:
           (2): Linear(in_features=3, out_features=6, bias=True)
         )
         """
-        from .exchange import to_torch
+        from ..exchange.onnx_torch import to_torch
 
         return to_torch(self, part)

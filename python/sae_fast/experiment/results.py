@@ -12,15 +12,16 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sae_fast.errors import OutputError, SaeFastError
-from sae_fast.validation import check_path
+from ..base.checks import check_path
+from ..base.text import Table, number, percent
+from ..errors import OutputError, SaeFastError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,28 +43,6 @@ OUTPUT_NAMES = (
     "model.safetensors",
     *(f"model-{arm}.safetensors" for arm in ("pretrained", "normal", "he")),
 )
-
-
-@dataclasses.dataclass
-class History:
-    """Curve of one training phase, a point per evaluation.
-
-    Attributes
-    ----------
-    steps : list of int
-        Step after which each point was measured, counted from 1.
-    loss : list of float
-        Sum over the evaluated set (weight decay included where there is any).
-    accuracy : list of float
-        Share of right classes in ``[0, 1]``; empty for an autoencoder.
-    seconds : float
-        Wall time of the phase.
-    """
-
-    steps: list[int] = dataclasses.field(default_factory=list)
-    loss: list[float] = dataclasses.field(default_factory=list)
-    accuracy: list[float] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
 
 
 @dataclasses.dataclass
@@ -162,34 +141,6 @@ class Reconstructions:
 LAYER_COLUMNS = ("layer", "inputs", "units", "first loss", "last loss", "dead units", "seconds")
 ARM_COLUMNS = ("arm", "accuracy", "step at 90 %", "top units dead", "all units dead", "seconds")
 RECONSTRUCTION_COLUMNS = ("method", "mean squared error")
-
-
-class Table(NamedTuple):
-    """A table of a summary, its cells ready to print; the first column names the rows."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def text(self) -> str:
-        """Lay the table out in plain text, numbers flush right.
-
-        Examples
-        --------
-        >>> table = Table("Fine-tuning", ("arm", "seconds"), [("he", "9.5"), ("normal", "12.1")])
-        >>> print(table.text())
-        Fine-tuning
-          arm     seconds
-          he          9.5
-          normal     12.1
-        """
-        lines = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        layout = [
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-            for line in lines
-        ]
-        return "\n".join([self.title, *("  " + line for line in layout)])
 
 
 @dataclasses.dataclass
@@ -352,7 +303,7 @@ class ExperimentResult:
 
     def plot_accuracy(self, ax: Axes | None = None) -> Axes:
         """Draw the test accuracy of every arm; see :func:`sae_fast.plot.plot_accuracy`."""
-        from sae_fast import plot
+        from .. import plot
 
         return plot.plot_accuracy(self, ax)
 
@@ -407,7 +358,7 @@ class ExperimentResult:
 
     def _write_pictures(self, folder: Path) -> list[Path]:
         """Write the pictures, if matplotlib is there, and the report."""
-        from sae_fast import pictures, report
+        from . import pictures, report
 
         try:
             drawn = pictures.save_pictures(self, folder)
@@ -447,16 +398,6 @@ def check_output(output: str | os.PathLike[str]) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
     return folder
-
-
-def percent(accuracy: float) -> str:
-    """Write an accuracy in [0, 1] as a percentage."""
-    return f"{100 * accuracy:.2f} %"
-
-
-def number(value: float) -> str:
-    """Write a loss of any size legibly."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _layer_row(layer: LayerResult) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import DataError
+from ..errors import DataError
 
 
 def write_arrays(text: str, arrays: Mapping[str, Any]) -> bytes:

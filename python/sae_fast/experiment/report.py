@@ -17,8 +17,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from sae_fast.plot import DPI
-from sae_fast.results import ExperimentResult, Table, number, percent
+from ..base.text import Table, number, percent
+from ..plot import DPI
+from .results import ExperimentResult
 
 #: How the hidden layers of each arm begin.
 ARMS = {

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
-from .callbacks import Callback, CallbackOption, Training, as_callbacks
-from .errors import DataError
-from .inputs import as_input, core_network
-from .model import Layer, Model, Part, trains
-from .results import History
-from .streams import Purpose, SampleOrder, generator
-from .threads import resolve_threads
-from .training import (
+from .. import _core
+from ..base.checks import (
+    check_choice,
+    check_float,
+    check_int,
+    check_seed,
+    check_width,
+)
+from ..base.streams import Purpose, SampleOrder, generator
+from ..base.threads import resolve_threads
+from ..core.inputs import as_input, core_network
+from ..errors import DataError
+from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
+from ..training.history import History
+from ..training.loop import (
     Objective,
     Schedule,
     settings,
@@ -26,13 +32,7 @@ from .training import (
     steps_done,
     train,
 )
-from .validation import (
-    check_choice,
-    check_float,
-    check_int,
-    check_seed,
-    check_width,
-)
+from .model import Layer, Model, Part, trains
 
 if TYPE_CHECKING:
     import torch
@@ -379,7 +379,7 @@ class Autoencoder(Model):
         >>> sae_fast.Autoencoder.from_torch(module).n_hidden
         3
         """
-        from .exchange import from_torch
+        from ..exchange.onnx_torch import from_torch
 
         source = from_torch(module)
         first, last = source.layers[0].w, source.layers[-1].w

@@ -18,26 +18,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from . import datasets
-from .autoencoder import Autoencoder
-from .callbacks import Callback, Training
-from .checkpoint import RunCheckpoint
-from .datasets import Dataset
-from .environment import info
-from .errors import DataError
-from .inputs import as_input
-from .pca import PCA
-from .results import (
-    ArmResult,
-    ExperimentResult,
-    History,
-    LayerResult,
-    Reconstructions,
-    check_output,
-)
-from .stacked import StackedAutoencoder
-from .threads import resolve_threads
-from .validation import (
+from .. import datasets
+from ..base.checks import (
     check_choice,
     check_float,
     check_int,
@@ -45,6 +27,24 @@ from .validation import (
     check_seed,
     check_sizes,
     check_width,
+)
+from ..base.pca import PCA
+from ..base.threads import resolve_threads
+from ..core.environment import info
+from ..core.inputs import as_input
+from ..datasets import Dataset
+from ..errors import DataError
+from ..models.autoencoder import Autoencoder
+from ..models.stacked import StackedAutoencoder
+from ..training.callbacks import Callback, Training
+from ..training.checkpoint import RunCheckpoint
+from ..training.history import History
+from .results import (
+    ArmResult,
+    ExperimentResult,
+    LayerResult,
+    Reconstructions,
+    check_output,
 )
 
 ARMS = ("pretrained", "normal", "he")

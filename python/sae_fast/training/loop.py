@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from .. import _core
+from ..base.checks import check_batches, check_choice, check_float, check_int
+from ..base.streams import SampleOrder
+from ..core.inputs import core_class
+from ..errors import DataError, DivergenceError
 from .callbacks import Training, watched
-from .errors import DataError, DivergenceError
-from .inputs import core_class
-from .streams import SampleOrder
-from .validation import check_batches, check_choice, check_float, check_int
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 

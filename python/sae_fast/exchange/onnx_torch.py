@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import DataError
-from .files import write_file
-from .model import Layer, Model, Part
-from .validation import check_path
+from ..base.checks import check_path
+from ..base.files import write_file
+from ..errors import DataError
+from ..models.model import Layer, Model, Part
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ _MOST_BYTES = 2**31 - 2**20  # of parameters; a protobuf message ends at 2 GiB
 
 def export_onnx(model: Model, path: str | Path, part: str | None) -> Path:
     """Write a part of a model to an ONNX file; see :meth:`Model.export_onnx`."""
-    from . import __version__
+    from .. import __version__
 
     path = check_path("path", path)
     source = model._part(part)

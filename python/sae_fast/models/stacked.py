@@ -10,25 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
-from .autoencoder import STDDEV, Autoencoder, draw_weights
-from .callbacks import CallbackOption, Training, as_callbacks
-from .errors import DataError
-from .inputs import as_input, core_network
-from .model import Layer, Model, Part, trains
-from .results import History
-from .streams import Purpose, SampleOrder, generator
-from .threads import resolve_threads
-from .training import (
-    Objective,
-    Schedule,
-    settings,
-    squared_errors,
-    start_moments,
-    steps_done,
-    train,
-)
-from .validation import (
+from .. import _core
+from ..base.checks import (
     check_array,
     check_choice,
     check_classes,
@@ -39,6 +22,23 @@ from .validation import (
     check_width,
     per_layer,
 )
+from ..base.streams import Purpose, SampleOrder, generator
+from ..base.threads import resolve_threads
+from ..core.inputs import as_input, core_network
+from ..errors import DataError
+from ..training.callbacks import CallbackOption, Training, as_callbacks
+from ..training.history import History
+from ..training.loop import (
+    Objective,
+    Schedule,
+    settings,
+    squared_errors,
+    start_moments,
+    steps_done,
+    train,
+)
+from .autoencoder import STDDEV, Autoencoder, draw_weights
+from .model import Layer, Model, Part, trains
 
 if TYPE_CHECKING:
     import torch
@@ -618,7 +618,7 @@ class StackedAutoencoder(Model):
         >>> net.sizes, net.n_classes
         ((8, 5), 3)
         """
-        from .exchange import from_torch
+        from ..exchange.onnx_torch import from_torch
 
         layers = from_torch(module).layers
         for number, layer in enumerate(layers[:-1], start=1):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
+from ..errors import DataError
 
 #: Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2**48 numbers.
 MOST_UNITS = 2**24

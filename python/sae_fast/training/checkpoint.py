@@ -25,14 +25,14 @@ from weakref import WeakKeyDictionary, WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core import build_config
-from .arrays_file import read_arrays, write_arrays
+from .._core import build_config
+from ..base.arrays_file import read_arrays, write_arrays
+from ..base.checks import check_int, check_path
+from ..base.files import read_file, write_file
+from ..errors import CheckpointError, DataError
+from ..exchange.model_file import describe
 from .callbacks import Callback, Training
-from .errors import CheckpointError, DataError
-from .files import read_file, write_file
-from .model_file import describe
-from .results import History
-from .validation import check_int, check_path
+from .history import History
 
 FORMAT = 1
 _MOST_STEPS = 2**53  # the core counts them in float64 too

@@ -1,0 +1,515 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What may look on while a model trains, and stop it: bars, logs, early stopping, user functions.
+
+A callback is called between native calls, on the thread that trains, so that it may read and even
+assign the model's parameters. If one raises, training ends there with the model as the last whole
+step left it, every callback's `on_stop` is called, and the exception reaches the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import string
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..base.checks import check_choice, check_float, check_int, check_path
+from ..errors import DataError
+from .history import History
+
+if TYPE_CHECKING:
+    from ..models.autoencoder import Autoencoder
+    from ..models.stacked import StackedAutoencoder
+
+
+@dataclasses.dataclass
+class Training:
+    """One training of one model, as its callbacks see it.
+
+    Attributes
+    ----------
+    model : Autoencoder or StackedAutoencoder
+        What is being trained: in pretraining the autoencoder of the layer.
+    title : str
+        What is being trained, in words.
+    layer : int or None
+        Of the autoencoder, counted from 1; None when a whole network is fine-tuned.
+    n_steps : int
+        Steps that have been asked for.
+    evaluates : bool
+        Whether there is anything to evaluate on.
+    settings : dict
+        How: the loss and its options, the batch size and so on.
+    data : dict
+        On what: the core's inputs and arrays, by the name of the argument that they came as.
+    callbacks : sequence of Callback
+        All that look on.
+    steps_before : int
+        Steps of the trainings that this one continues.
+    step : int
+        Steps done.
+    history : History
+        What evaluations found so far.
+    stopped : bool
+        Whether `stop` has been called.
+    error : BaseException or None
+        What ended the training before its time, for `on_stop`.
+    told : int
+        Step of which all callbacks have been told that were due.
+    evaluating : bool
+        Whether an evaluation is being told to callbacks; after an error, not all may know of it.
+    state : dict
+        Where a callback that takes part in several trainings at once keeps what belongs to this
+        one, under itself. A dict of numbers, and of dicts of arrays, is kept in checkpoints.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> def stop_when_flat(training):
+    ...     loss = training.history.loss
+    ...     if len(loss) > 1 and loss[-1] > 0.99 * loss[-2]:
+    ...         training.stop()
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> ae = sae_fast.Autoencoder(8, 3)
+    >>> history = ae.fit(x, steps=100_000, eval_every=10, callbacks=[stop_when_flat])
+    >>> history.steps[-1] < 100_000
+    True
+    """
+
+    model: Autoencoder | StackedAutoencoder
+    title: str
+    layer: int | None
+    n_steps: int
+    evaluates: bool
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
+    steps_before: int = 0
+    history: History = dataclasses.field(default_factory=History)
+    stopped: bool = False
+    error: BaseException | None = None
+    told: int = 0
+    evaluating: bool = False
+    state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def step(self) -> int:
+        """Steps done: always those that are in the parameters, wherever an interrupt came."""
+        moments = self.model._moments
+        return 0 if moments is None else moments.steps_done - self.steps_before
+
+    @property
+    def phase(self) -> str:
+        """``"pretraining"`` of an autoencoder, or ``"fine-tuning"``."""
+        return "fine-tuning" if self.layer is None else "pretraining"
+
+    def is_due(self, callback: Callback) -> bool:
+        """Return whether `on_step` of a callback is called after the latest step."""
+        return self.step % (callback.every or 1) == 0 or self.step == self.n_steps
+
+    def stop(self) -> None:
+        """End this training after a last evaluation; pretraining goes on with the next layer.
+
+        In `on_start` it means that no step is taken, and nothing evaluated.
+        """
+        self.stopped = True
+
+
+class Callback:
+    """Base of all callbacks; each method does nothing unless it is overridden.
+
+    Attributes
+    ----------
+    every : int or None
+        Steps between two calls of `on_step`. None: whenever native code returns, which is at
+        least every 0.05 s and where evaluations are; that costs nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> class Steps(sae_fast.callbacks.Callback):
+    ...     every = 20
+    ...
+    ...     def on_step(self, training):
+    ...         print(training.title, training.step)
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> history = sae_fast.Autoencoder(8, 3).fit(x, steps=50, callbacks=[Steps()])
+    autoencoder 1 (8 → 3) 20
+    autoencoder 1 (8 → 3) 40
+    autoencoder 1 (8 → 3) 50
+    """
+
+    every: int | None = None
+
+    def on_start(self, training: Training) -> None:
+        """Before the first step of each training."""
+
+    def on_step(self, training: Training) -> None:
+        """After every `every` steps, and after the last one."""
+
+    def on_evaluation(self, training: Training) -> None:
+        """After an evaluation, the last of ``training.history``."""
+
+    def on_layer_end(self, training: Training) -> None:
+        """After `on_stop`, when a layer has been pretrained and its encoder is in the network."""
+
+    def on_stop(self, training: Training) -> None:
+        """After the last step, or the error, of each training that `on_start` has seen."""
+
+
+#: A callback, or a function that is called with the training after each evaluation.
+CallbackOption: TypeAlias = Callback | Callable[[Training], object]
+
+
+class _Function(Callback):
+    """A user's function, called after each evaluation."""
+
+    def __init__(self, function: Callable[[Training], object]) -> None:
+        self.on_evaluation = function  # type: ignore[method-assign, assignment]
+
+
+class ProgressBar(Callback):
+    """A bar of tqdm on stderr, or in a notebook, with the latest loss or accuracy behind it.
+
+    What ``progress=True`` adds to the other callbacks.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> bar = sae_fast.callbacks.ProgressBar()
+    >>> history = sae_fast.Autoencoder(8, 3).fit(x, steps=50, callbacks=[bar])
+    """
+
+    def on_start(self, training: Training) -> None:
+        """Show the bar."""
+        from tqdm.auto import tqdm
+
+        training.state[self] = tqdm(
+            total=training.n_steps, desc=training.title, unit="step", mininterval=0.1
+        )
+
+    def on_step(self, training: Training) -> None:
+        """Move it."""
+        bar = training.state[self]
+        bar.update(training.step - bar.n)
+
+    def on_evaluation(self, training: Training) -> None:
+        """Show the figure."""
+        history = training.history
+        figure = (
+            f"accuracy {history.accuracy[-1]:.2%}"
+            if history.accuracy
+            else f"loss {history.loss[-1]:,.0f}"
+        )
+        training.state[self].set_postfix_str(figure, refresh=False)
+
+    def on_stop(self, training: Training) -> None:
+        """Leave it as it stands."""
+        training.state[self].close()
+
+
+class EarlyStopping(Callback):
+    """Stops a training whose evaluations no longer get better, and goes back to the best one.
+
+    Parameters
+    ----------
+    monitor : {"loss", "accuracy"}
+        Which figure of the evaluations.
+    patience : int
+        Evaluations in a row without a better one after which to stop.
+    min_delta : float
+        By how much a better one has to be better.
+    restore_best : bool
+        Give the model the parameters of its best evaluation at the end, however it ends.
+
+    Attributes
+    ----------
+    best, best_step : float, int
+        The best figure of the training that ended last, and the step it was measured after.
+
+    Raises
+    ------
+    DataError
+        If an argument is out of its range; at the start of a training, if it does not measure what
+        `monitor` names.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> stopping = sae_fast.callbacks.EarlyStopping(patience=3)
+    >>> ae = sae_fast.Autoencoder(8, 3)
+    >>> history = ae.fit(x, steps=100_000, eval_every=10, callbacks=[stopping])
+    >>> history.steps[-1] - stopping.best_step
+    30
+    """
+
+    def __init__(
+        self,
+        monitor: str = "loss",
+        *,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        self.monitor = check_choice("monitor", monitor, ("loss", "accuracy"))
+        self.patience = check_int("patience", patience, 1)
+        self.min_delta = check_float("min_delta", min_delta, positive=False)
+        self.restore_best = restore_best
+
+    def on_start(self, training: Training) -> None:
+        """Check that there is something to monitor."""
+        if not training.evaluates:
+            raise DataError(f"EarlyStopping: expected an eval_set for {training.title}, got none")
+        if self.monitor == "accuracy" and training.layer is not None:
+            raise DataError(
+                f"EarlyStopping: expected monitor='loss' for {training.title}, got 'accuracy'"
+            )
+        training.state.setdefault(self, {"waited": 0})  # evaluations since the best
+
+    def on_evaluation(self, training: Training) -> None:
+        """Compare with the best so far."""
+        best = training.state[self]
+        figure = getattr(training.history, self.monitor)[-1]
+        gain = math.inf
+        if "figure" in best:
+            gain = best["figure"] - figure if self.monitor == "loss" else figure - best["figure"]
+        if gain > self.min_delta:
+            best.update(figure=figure, step=training.step, waited=0)
+            if self.restore_best:
+                best["parameters"] = training.model.parameters
+        else:
+            best["waited"] += 1
+        if best["waited"] >= self.patience:
+            training.stop()
+
+    def on_stop(self, training: Training) -> None:
+        """Give the best parameters back."""
+        best = training.state[self]
+        worst = math.inf if self.monitor == "loss" else -math.inf
+        self.best, self.best_step = best.get("figure", worst), best.get("step", 0)
+        if "parameters" in best:
+            training.model.parameters = best["parameters"]
+
+
+class JsonLinesLog(Callback):
+    """Appends a line of JSON to a file at every start, evaluation, layer end and stop.
+
+    Each has ``event``, ``title``, ``layer``, ``step`` and ``n_steps``; evaluations have ``loss``
+    and, where there is one, ``accuracy``; stops have ``seconds``, ``stopped`` (whether a callback
+    asked for it) and ``error``. Lines are written at once, so that the file can be followed.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Examples
+    --------
+    >>> import json, pathlib, tempfile
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "log.jsonl"
+    ...     log = sae_fast.callbacks.JsonLinesLog(path)
+    ...     history = sae_fast.Autoencoder(8, 3).fit(x, steps=200, callbacks=[log])
+    ...     lines = path.read_text(encoding="utf-8").splitlines()
+    >>> [json.loads(line)["event"] for line in lines]
+    ['start', 'evaluation', 'evaluation', 'stop']
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = check_path("path", path)
+
+    def _write(self, event: str, training: Training, **more: object) -> None:
+        line = {
+            "event": event,
+            "title": training.title,
+            "layer": training.layer,
+            "step": training.step,
+            "n_steps": training.n_steps,
+            **more,
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def on_start(self, training: Training) -> None:
+        """Write a line."""
+        self._write("start", training)
+
+    def on_evaluation(self, training: Training) -> None:
+        """Write a line with the figures."""
+        self._write("evaluation", training, **figures(training))
+
+    def on_layer_end(self, training: Training) -> None:
+        """Write a line."""
+        self._write("layer_end", training)
+
+    def on_stop(self, training: Training) -> None:
+        """Write a line that says how it ended."""
+        error = None if training.error is None else repr(training.error)
+        seconds = round(training.history.seconds, 6)
+        self._write("stop", training, seconds=seconds, stopped=training.stopped, error=error)
+
+
+class Checkpoint(Callback):
+    """Saves the model being trained to a file, again and again.
+
+    Parameters
+    ----------
+    path : path-like
+        ``{layer}`` (0 for a whole network) and ``{step}`` in it become numbers; without them, the
+        file is replaced each time, at no moment half written.
+    every : int or None
+        Steps between two files; None: at each evaluation.
+
+    Raises
+    ------
+    DataError
+        If an argument does not fit.
+    OSError
+        If a file cannot be written; training ends then.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "ae-{step}.safetensors"
+    ...     checkpoint = sae_fast.callbacks.Checkpoint(path, every=100)
+    ...     history = sae_fast.Autoencoder(8, 3).fit(x, steps=200, callbacks=[checkpoint])
+    ...     sorted(file.name for file in path.parent.iterdir())
+    ['ae-100.safetensors', 'ae-200.safetensors']
+    """
+
+    def __init__(self, path: str | Path, *, every: int | None = None) -> None:
+        self.path = check_path("path", path)
+        self.every = None if every is None else check_int("every", every, 1)
+        self._name(0, 0)
+
+    def _name(self, layer: int, step: int) -> Path:
+        path = str(self.path)
+        try:
+            fields = {field for _, field, _, _ in string.Formatter().parse(path)}
+            if not fields <= {None, "layer", "step"}:  # no attributes or items of them either
+                raise ValueError(f"fields {fields}")
+            return Path(path.format(layer=layer, step=step))
+        except (LookupError, ValueError) as error:
+            raise DataError(
+                f"path: expected no fields but {{layer}} and {{step}}, got {path!r}"
+            ) from error
+
+    def _save(self, training: Training) -> None:
+        training.model.save(self._name(training.layer or 0, training.step))
+
+    def on_step(self, training: Training) -> None:
+        """Save, if it is for steps."""
+        if self.every is not None:
+            self._save(training)
+
+    def on_evaluation(self, training: Training) -> None:
+        """Save, if it is for evaluations."""
+        if self.every is None:
+            self._save(training)
+
+
+class TensorBoard(Callback):
+    """Writes loss and accuracy for TensorBoard, with the package ``tensorboard``.
+
+    Parameters
+    ----------
+    log_dir : path-like
+        Each training gets a folder in it, named after its title.
+
+    Raises
+    ------
+    ImportError
+        If ``tensorboard`` is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     board = sae_fast.callbacks.TensorBoard(folder)
+    ...     history = sae_fast.Autoencoder(8, 3).fit(x, steps=200, callbacks=[board])
+    ...     [path.name for path in pathlib.Path(folder).iterdir()]
+    ['autoencoder-1--8---3']
+    """
+
+    def __init__(self, log_dir: str | Path) -> None:
+        self.log_dir = check_path("log_dir", log_dir)
+        _event_writer()
+
+    def on_start(self, training: Training) -> None:
+        """Open the file."""
+        folder = "".join(c if c.isalnum() else "-" for c in training.title).strip("-")
+        training.state[self] = _event_writer()(str(self.log_dir / folder))
+
+    def on_evaluation(self, training: Training) -> None:
+        """Write the figures."""
+        for name, value in figures(training).items():
+            training.state[self].add_scalar(name, value, training.step)
+
+    def on_stop(self, training: Training) -> None:
+        """Close the file."""
+        training.state[self].close()
+
+
+def _event_writer() -> Any:
+    try:
+        from tensorboard.summary import Writer
+    except ImportError as error:
+        raise ImportError(
+            f"TensorBoard: expected the package tensorboard (pip install tensorboard), got {error}"
+        ) from error
+    return Writer
+
+
+def figures(training: Training) -> dict[str, float]:
+    """Return what the latest evaluation measured."""
+    history = training.history
+    found = {"loss": history.loss[-1]}
+    if history.accuracy:
+        found["accuracy"] = history.accuracy[-1]
+    return found
+
+
+def as_callbacks(callbacks: Iterable[CallbackOption] | None, progress: bool) -> list[Callback]:
+    """Return what a user passed as callbacks, checked, and a bar behind them if it is wanted."""
+    if callbacks is None:
+        callbacks = ()
+    if not isinstance(callbacks, (list, tuple)):
+        raise DataError(f"callbacks: expected a list, got {type(callbacks).__name__}")
+    found = []
+    for i, callback in enumerate(callbacks):
+        if isinstance(callback, Callback):
+            if callback.every is not None:
+                check_int(f"callbacks[{i}].every", callback.every, 1)
+            found.append(callback)
+        elif callable(callback) and not isinstance(callback, type):
+            found.append(_Function(callback))
+        else:
+            raise DataError(f"callbacks[{i}]: expected a Callback or a function, got {callback!r}")
+    return [*found, ProgressBar()] if progress else found
+
+
+@contextlib.contextmanager
+def watched(training: Training) -> Iterator[None]:
+    """Call `on_start` of each callback, and `on_stop` of those started, whatever happens within."""
+    with contextlib.ExitStack() as stack:
+
+        def tell(callback: Callback, error: BaseException | None) -> None:
+            training.error = error
+            callback.on_stop(training)
+
+        for callback in training.callbacks:
+            callback.on_start(training)
+            stack.push(lambda _, error, __, callback=callback: tell(callback, error))
+        yield
