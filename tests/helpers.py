@@ -70,3 +70,48 @@ def core_input(x: np.ndarray, dtype: str, layout: str = "automatic", n_threads: 
     return core("Input", dtype)(
         x, scale=1.0, layout=getattr(_core.Layout, layout), n_threads=n_threads
     )
+
+
+#: Options of each optimizer of the core where a test does not vary them.
+OPTIONS = {
+    "adam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "corrected_epsilon": 0.0},
+}
+
+
+def core_optimizer(rule: str = "adam", **options: float) -> Any:
+    """Give the core's optimizer of this rule."""
+    return _core.Optimizer(getattr(_core.Rule, rule), {**OPTIONS[rule], **options})
+
+
+def core_trainer(
+    network: Any,
+    data: Any,
+    labels: np.ndarray | None,
+    *,
+    dtype: str,
+    loss: Any,
+    batch_size: int,
+    weight_decay: float = 0.0,
+    optimizer: Any = None,
+) -> Any:
+    """Give the core's trainer of a network with a fresh state."""
+    optimizer = optimizer or core_optimizer()
+    return core("Trainer", dtype)(
+        network,
+        optimizer,
+        core("OptimizerState", dtype)(network, optimizer),
+        data,
+        labels,
+        None,
+        loss=loss,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+    )
+
+
+def take_steps(
+    trainer: Any, batches: np.ndarray, learning_rate: float = 1e-3, n_threads: int = 2
+) -> None:
+    """Take a step on each of the batches."""
+    rates = np.full(len(batches), learning_rate)
+    assert trainer.run(batches, rates, max_seconds=60, n_threads=n_threads) == len(batches)

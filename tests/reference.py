@@ -29,6 +29,13 @@ def relu(z: Array) -> Array:
     return np.maximum(z, 0.0)
 
 
+#: What units make of their pre-activations z, and its derivative with respect to z.
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "linear": (lambda z: z, np.ones_like),
+    "relu": (relu, lambda z: (z > 0.0).astype(np.float64)),
+}
+
+
 # Autoencoder: code = relu(x W_enc + b_enc), reconstruction = code W_dec + b_dec.
 
 
@@ -157,6 +164,41 @@ def adam_update(m: Array, v: Array, t: int, learning_rate: float, adam: str) -> 
     raise ValueError(adam)
 
 
+def adam_rule(
+    g: Array, w: Array, slots: list[Array], t: int, learning_rate: float, form: str = "tf1"
+) -> tuple[Array, list[Array]]:
+    m, v = slots
+    m = BETA1 * m + (1.0 - BETA1) * g
+    v = BETA2 * v + (1.0 - BETA2) * g**2
+    return w - adam_update(m, v, t, learning_rate, form), [m, v]
+
+
+#: A step of each update rule (gradient, parameter, slots, step from 1, rate, options), and how many
+#: slots it has: the new parameter and slots.
+RULES: dict[str, tuple[Callable[..., tuple[Array, list[Array]]], int]] = {
+    "adam": (adam_rule, 2),
+}
+
+
+def optimizer_steps(
+    parameters: Mapping[str, ArrayLike],
+    gradients_of: Callable[[Parameters, NDArray[np.integer]], LossAndGradients],
+    batches: NDArray[np.integer],
+    learning_rate: float = 0.001,
+    rule: str = "adam",
+    **options: object,
+) -> Iterator[tuple[float, Parameters]]:
+    """Yield the batch loss before, and a copy of the parameters after, each step."""
+    p = as_float64(parameters)
+    step, n_slots = RULES[rule]
+    slots = {name: [np.zeros_like(value)] * n_slots for name, value in p.items()}
+    for t, batch in enumerate(np.asarray(batches), start=1):
+        value, gradients = gradients_of(p, batch)
+        for name, g in gradients.items():
+            p[name], slots[name] = step(g, p[name], slots[name], t, learning_rate, **options)
+        yield value, dict(p)
+
+
 def adam_steps(
     parameters: Mapping[str, ArrayLike],
     gradients_of: Callable[[Parameters, NDArray[np.integer]], LossAndGradients],
@@ -164,17 +206,8 @@ def adam_steps(
     learning_rate: float = 0.001,
     adam: str = "tf1",
 ) -> Iterator[tuple[float, Parameters]]:
-    """Yield the batch loss before, and a copy of the parameters after, each step."""
-    p = as_float64(parameters)
-    m = {name: np.zeros_like(value) for name, value in p.items()}
-    v = {name: np.zeros_like(value) for name, value in p.items()}
-    for t, batch in enumerate(np.asarray(batches), start=1):
-        value, gradients = gradients_of(p, batch)
-        for name, g in gradients.items():
-            m[name] = BETA1 * m[name] + (1.0 - BETA1) * g
-            v[name] = BETA2 * v[name] + (1.0 - BETA2) * g**2
-            p[name] = p[name] - adam_update(m[name], v[name], t, learning_rate, adam)
-        yield value, dict(p)
+    """`optimizer_steps` of Adam."""
+    return optimizer_steps(parameters, gradients_of, batches, learning_rate, form=adam)
 
 
 def autoencoder_steps(

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import assert_identical
+from helpers import assert_identical, core_input, core_optimizer
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core
 
 SIZES = [12, 8, 4]
@@ -54,26 +54,20 @@ def test_without_continued_moments_are_fresh(data):
     assert_identical(first.parameters, second.parameters)
 
 
-def test_moments_of_another_network():
-    networks = [_core.Network_float32([n, 3], [_core.Activation.identity]) for n in (5, 500)]
-    x = _core.Input_float32(
-        np.ones((4, 5), np.float32), scale=1.0, layout=_core.Layout.dense, n_threads=1
-    )
-    with pytest.raises(ValueError, match="moments of another network"):
+def test_state_of_another_network():
+    networks = [_core.Network_float32([n, 3], [_core.Activation.linear]) for n in (5, 500)]
+    optimizer = core_optimizer()
+    with pytest.raises(ValueError, match="state of another network or optimizer"):
         _core.Trainer_float32(
             networks[0],
-            _core.Moments_float32(networks[1]),
-            x,
+            optimizer,
+            _core.OptimizerState_float32(networks[1], optimizer),
+            core_input(np.ones((4, 5), np.float32), "float32", "dense"),
             np.zeros(4, np.int64),
             None,
             loss=_core.Loss.cross_entropy,
-            batch_size=2,
-            adam=_core.AdamForm.tf1,
-            learning_rate=1e-3,
-            beta1=0.9,
-            beta2=0.999,
-            epsilon=1e-8,
             weight_decay=0.0,
+            batch_size=2,
         )
 
 

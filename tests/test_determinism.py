@@ -21,9 +21,11 @@ from helpers import (
     assert_identical,
     core,
     core_input,
+    core_trainer,
     draw_batches,
     draw_x,
     draw_y,
+    take_steps,
 )
 from sae_fast import Autoencoder, StackedAutoencoder, _core
 from sae_fast.base.streams import Purpose, SampleOrder, generator
@@ -124,8 +126,8 @@ def test_where_native_calls_end(kind, n_threads, monkeypatch):
             def __getattr__(self, name):
                 return getattr(trainer, name)
 
-            def run(self, batches, **options):
-                n_calls.append(trainer.run(batches, **options))
+            def run(self, batches, rates, **options):
+                n_calls.append(trainer.run(batches, rates, **options))
                 return n_calls[-1]
 
         return Counting()
@@ -352,29 +354,17 @@ def test_sparse_and_dense_layout(n_hidden, zeros, dtype):
     for layout in ("sparse", "dense"):
         for loss, n_out in ((_core.Loss.squared_error, 90), (_core.Loss.cross_entropy, 10)):
             network = core("Network", dtype)(
-                [90, n_hidden, n_out], [_core.Activation.relu, _core.Activation.identity]
+                [90, n_hidden, n_out], [_core.Activation.relu, _core.Activation.linear]
             )
             network.set_parameters(0, w1, b1)
             network.set_parameters(1, w2[:, :n_out].copy(), b2[:n_out].copy())
             data = core_input(x, dtype, layout)
             assert data.sparse == (layout == "sparse")
             labels = None if loss == _core.Loss.squared_error else y
-            trainer = core("Trainer", dtype)(
-                network,
-                core("Moments", dtype)(network),
-                data,
-                labels,
-                None,
-                loss=loss,
-                batch_size=31,
-                adam=_core.AdamForm.tf1,
-                learning_rate=0.01,
-                beta1=0.9,
-                beta2=0.999,
-                epsilon=1e-8,
-                weight_decay=0.1,
+            trainer = core_trainer(
+                network, data, labels, dtype=dtype, loss=loss, batch_size=31, weight_decay=0.1
             )
-            assert trainer.run(batches, max_seconds=60, n_threads=2) == len(batches)
+            take_steps(trainer, batches, 0.01)
             out = network.predict(data, first_layer=0, last_layer=2, softmax=False, n_threads=2)
             evaluation = _core.evaluate(
                 network, data, labels, loss=loss, weight_decay=0.1, n_threads=2
@@ -420,27 +410,20 @@ def test_many_features(n_features):
     batches = draw_batches(4, 5, 12)
     by_layout = []
     for layout in ("sparse", "dense"):
-        network = core("Network", "float32")([n_features, 3], [_core.Activation.identity])
+        network = core("Network", "float32")([n_features, 3], [_core.Activation.linear])
         network.set_parameters(
             0, np.resize(np.float32([1, 2, 3, 4]), (n_features, 3)), np.zeros(3, np.float32)
         )
         data = core_input(x, "float32", layout, n_threads=2)
-        trainer = core("Trainer", "float32")(
+        trainer = core_trainer(
             network,
-            core("Moments", "float32")(network),
             data,
             draw_y(12, 3),
-            None,
+            dtype="float32",
             loss=_core.Loss.cross_entropy,
             batch_size=5,
-            adam=_core.AdamForm.tf1,
-            learning_rate=0.1,
-            beta1=0.9,
-            beta2=0.999,
-            epsilon=1e-8,
-            weight_decay=0.0,
         )
-        trainer.run(batches, max_seconds=60, n_threads=2)
+        take_steps(trainer, batches, 0.1)
         w, b = network.get_parameters(0)
         out = network.predict(data, first_layer=0, last_layer=1, softmax=True, n_threads=1)
         by_layout.append({"W": w, "b": b, "out": out})

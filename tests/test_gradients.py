@@ -12,7 +12,8 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import core, core_input, draw_x, draw_y
+import reference as ref
+from helpers import core, core_input, core_optimizer, core_trainer, draw_x, draw_y, take_steps
 from sae_fast import _core
 
 EPSILON = 1e12
@@ -23,7 +24,7 @@ TOLERANCE = 2e-6  # of the largest entry of a layer's gradient: what the differe
 SQUARED, CROSS_ENTROPY, ARTICLE = (
     _core.Loss.squared_error,
     _core.Loss.cross_entropy,
-    _core.Loss.article,
+    _core.Loss.clipped_cross_entropy,
 )
 
 
@@ -34,11 +35,20 @@ class Problem:
     and some off, so that a difference never crosses it.
     """
 
-    def __init__(self, sizes, batch_size, *, loss, layout="automatic", zeros=0.0, decay=0.0):
-        relu, identity = _core.Activation.relu, _core.Activation.identity
-        self.network = core("Network", "float64")(
-            list(sizes), [relu] * (len(sizes) - 2) + [identity]
-        )
+    def __init__(
+        self,
+        sizes,
+        batch_size,
+        *,
+        loss,
+        layout="automatic",
+        zeros=0.0,
+        decay=0.0,
+        hidden=_core.Activation.relu,
+        output=_core.Activation.linear,
+    ):
+        functions = [hidden] * (len(sizes) - 2) + [output]
+        self.network = core("Network", "float64")(list(sizes), functions)
         self.n_layers = len(sizes) - 1
         self.n_samples = batch_size
         self.loss, self.decay = loss, decay
@@ -62,8 +72,8 @@ class Problem:
             if layer == self.n_layers - 1:
                 b = rng.normal(size=n_out)
             self.network.set_parameters(layer, w, b)
-            a = np.maximum(z + b, 0)
-            if layer < self.n_layers - 1:
+            a = ref.ACTIVATIONS[functions[layer].name][0](z + b)
+            if layer < self.n_layers - 1 and hidden == _core.Activation.relu:
                 assert np.abs(z + b).min() > 100 * H
                 assert (a > 0).any()
 
@@ -81,26 +91,21 @@ class Problem:
         w, b = self.network.get_parameters(self.n_layers - 1)
         self.network.set_parameters(self.n_layers - 1, w * factor, b * factor)
 
-    def gradients(self, adam=_core.AdamForm.tf1):
+    def gradients(self, corrected_epsilon=0.0):
         """Give (dw, db) of each layer as one step of the trainer shows it."""
         before = [self.network.get_parameters(layer) for layer in range(self.n_layers)]
-        trainer = core("Trainer", "float64")(
+        options = {"beta1": 0.0, "beta2": 0.0, "epsilon": EPSILON}
+        trainer = core_trainer(
             self.network,
-            core("Moments", "float64")(self.network),
             self.data,
             self.y,
-            None,
+            dtype="float64",
             loss=self.loss,
             batch_size=self.n_samples,
-            adam=adam,
-            learning_rate=SCALE * EPSILON,
-            beta1=0.0,
-            beta2=0.0,
-            epsilon=EPSILON,
             weight_decay=self.decay,
+            optimizer=core_optimizer("adam", corrected_epsilon=corrected_epsilon, **options),
         )
-        batch = np.arange(self.n_samples)[::-1].reshape(1, -1).copy()
-        assert trainer.run(batch, max_seconds=60, n_threads=2) == 1
+        take_steps(trainer, np.arange(self.n_samples)[::-1].reshape(1, -1).copy(), SCALE * EPSILON)
         gradients = []
         for layer, (w, b) in enumerate(before):
             new_w, new_b = self.network.get_parameters(layer)
@@ -235,11 +240,27 @@ def test_samples_below_the_clip(n_clipped):
         assert problem.difference(1, np.ones((12, 4)), np.zeros(4)) == 0
 
 
-@pytest.mark.parametrize("adam", [_core.AdamForm.tf1, _core.AdamForm.torch], ids=lambda a: a.name)
-def test_both_forms_of_adam_show_the_same_gradient(adam):
+@pytest.mark.parametrize("hidden", list(_core.Activation), ids=lambda f: f.name)
+@pytest.mark.parametrize("output", list(_core.Activation), ids=lambda f: f.name)
+@pytest.mark.parametrize("loss", list(_core.Loss), ids=lambda loss: loss.name)
+@pytest.mark.parametrize("layout", ["dense", "sparse"])
+def test_every_activation_and_loss(layout, loss, output, hidden):
+    sizes = (12, 9, 12) if loss == SQUARED else (12, 9, 5)
+    assert_gradients(
+        Problem(sizes, 11, loss=loss, layout=layout, zeros=0.5, hidden=hidden, output=output)
+    )
+
+
+@pytest.mark.parametrize("hidden", list(_core.Activation), ids=lambda f: f.name)
+def test_every_activation_through_blas(hidden):
+    assert_gradients(Problem((257, 260, 258, 5), 7, loss=CROSS_ENTROPY, hidden=hidden))
+
+
+@pytest.mark.parametrize("corrected", [0.0, 1.0], ids=["tf1", "torch"])
+def test_both_forms_of_adam_show_the_same_gradient(corrected):
     problem = Problem((20, 12, 5), 9, loss=CROSS_ENTROPY)
     for (dw, db), (expected_dw, expected_db) in zip(
-        problem.gradients(adam), problem.gradients(), strict=True
+        problem.gradients(corrected), problem.gradients(), strict=True
     ):
         np.testing.assert_allclose(dw, expected_dw, rtol=1e-9)
         np.testing.assert_allclose(db, expected_db, rtol=1e-9)
@@ -254,10 +275,10 @@ def test_the_kernels_gradient():
     def value(w):
         return np.sum((x @ w - target) ** 2) + 0.15 * np.sum(w**2)
 
-    coefficients = [0.0, 0.5, 0.1, 1.0, 1e-8, 0.3]
+    optimizer, step = core_optimizer(beta1=0.0, beta2=0.5), (1, 0.1, 0.3)
     delta = kernels.squared_error_delta("baseline", (x @ w).ravel(), target.ravel())
     delta = delta.reshape(5, 9)
-    dense = kernels.dense_update("baseline", x, delta, w, none, none, coefficients)[1]
+    _, (dense, _) = kernels.dense_update("baseline", x, delta, w, [none, none], optimizer, step)
     for i, j in np.ndindex(6, 9):
         change = np.zeros((6, 9))
         change[i, j] = H
@@ -266,6 +287,8 @@ def test_the_kernels_gradient():
     rows = np.arange(5, dtype=np.uint32)
     for i in range(6):
         column = np.ascontiguousarray(x[:, i])
-        row = [a[i : i + 1].copy() for a in (w, none, none)]
-        by_sparse = kernels.sparse_update("baseline", rows, column, delta, *row, coefficients)[1]
+        row, zero = w[i : i + 1].copy(), none[i : i + 1].copy()
+        _, (by_sparse, _) = kernels.sparse_update(
+            "baseline", rows, column, delta, row, [zero, zero], optimizer, step
+        )
         np.testing.assert_array_equal(by_sparse[0], dense[i])

@@ -11,7 +11,8 @@ import itertools
 
 import numpy as np
 import pytest
-from helpers import core
+import reference as ref
+from helpers import core, core_optimizer
 from sae_fast import _core
 
 ISAS = ("baseline", "avx2", "avx512")
@@ -32,10 +33,10 @@ SHAPES = [
         strict=False,
     )
 ]
-ADAM = {  # beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay
-    "tf1": (0.9, 0.999, 3e-4, 1.0, 1e-8, 0.0),
-    "torch": (0.9, 0.999, 1e-2, 31.6, 1e-8, 0.1),
-}
+ACTIVATIONS = list(_core.Activation)
+RULES = list(_core.Rule)
+STEP, RATE, DECAY = 40, 0.01, 0.1
+FORMS = {"tf1": 0.0, "torch": 1.0}  # of Adam: whether epsilon is added to the corrected root
 
 
 @pytest.fixture(params=[f"{isa}-{dtype}" for isa in ISAS for dtype in DTYPES])
@@ -68,90 +69,153 @@ def assert_near(got, expected, terms, dtype, n_roundings):
     )
 
 
-def adam_in_numpy(dw, w, m, v, coefficients):
-    beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay = coefficients
-    dw = dw + weight_decay * w
-    m = beta1 * m + (1 - beta1) * dw
-    v = beta2 * v + (1 - beta2) * dw**2
-    return w - step_size * m / (np.sqrt(v) * sqrt_v_scale + epsilon), m, v
+def test_every_activation_and_rule_has_its_oracle():
+    assert [f.name for f in ACTIVATIONS] == list(ref.ACTIVATIONS)
+    assert [rule.name for rule in RULES] == list(ref.RULES)
 
 
-def draw_adam(dtype, shape):
-    """Parameters, and moments as after some steps."""
-    w, m, v = draw(dtype, shape, shape, shape, seed=1)
-    return w, m, np.abs(v) + dtype.type(0.01)
+def draw_parameters(dtype, shape, rule):
+    """Parameters, and the slots of a rule as after some steps: none negative."""
+    n_slots = ref.RULES[rule.name][1]
+    w, *slots = draw(dtype, *[shape] * (1 + n_slots), seed=1)
+    return w, [np.abs(slot) + dtype.type(0.01) for slot in slots]
 
 
-def assert_adam(got, dw, dw_terms, w, m, v, coefficients, dtype, n_roundings):
-    """Compare w, m and v after a step; what the sum dw may be off goes into each in its share."""
-    beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay = coefficients
-    dw, dw_terms, w, m, v = exact(dw, np.asarray(dw_terms), w, m, v)
-    new_w, new_m, new_v = adam_in_numpy(dw, w, m, v, coefficients)
-    dw_terms = np.abs(dw) + dw_terms + np.abs(weight_decay * w)
-    m_terms = np.abs(m) + (1 - beta1) * dw_terms
-    v_terms = v + (1 - beta2) * dw_terms**2
-    root = np.sqrt(new_v) * sqrt_v_scale + epsilon
-    w_terms = np.abs(w) + step_size * (m_terms / root + np.abs(new_m) / root * v_terms / new_v)
-    for array, expected, terms in zip(
-        got, (new_w, new_m, new_v), (w_terms, m_terms, v_terms), strict=True
-    ):
-        assert_near(array, expected, terms, dtype, n_roundings)
+def assert_step(got, dw, dw_terms, w, slots, rule, dtype, n_roundings, **options):
+    """Compare w and the slots after a step with the oracle's in float64.
+
+    What roundings may change, in dw as well, goes into each by its derivative: the oracle is asked
+    again with dw and each slot moved by so much, up and down.
+    """
+    step = ref.RULES[rule.name][0]
+    dw, dw_terms, w, *slots = exact(dw, np.asarray(dw_terms), w, *slots)
+    eps = n_roundings * np.finfo(dtype).eps
+    terms = np.abs(dw) + dw_terms + np.abs(DECAY * w)
+
+    def run(dw, slots):
+        new_w, new_slots = step(dw + DECAY * w, w, slots, STEP, RATE, **options)
+        return [new_w, *new_slots]
+
+    expected = run(dw, slots)
+    limits = [eps * np.abs(value) for value in (w, *slots)]
+    for sign in (1, -1):
+        moved = [run(dw + sign * eps * terms, slots)]
+        for i, slot in enumerate(slots):
+            changed = [s + sign * eps * slot * (i == at) for at, s in enumerate(slots)]
+            moved.append(run(dw, changed))
+        for other in moved:
+            limits = [
+                limit + np.abs(a - b) for limit, a, b in zip(limits, other, expected, strict=True)
+            ]
+    new_w, new_slots = got
+    for array, value, limit in zip((new_w, *new_slots), expected, limits, strict=True):
+        limit = limit + eps * np.abs(value)
+        assert array.dtype == dtype
+        wrong = ~(np.abs(array.reshape(value.shape) - value) <= limit)
+        assert not wrong.any(), f"{wrong.sum()} of {wrong.size} differ"
 
 
-@pytest.mark.parametrize("relu", [True, False])
-def test_dense_forward(case, relu):
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_dense_forward(case, f):
     isa, kernels, dtype = case
     for m, n, k in SHAPES:
         x, w, b = draw(dtype, (m, k), (k, n), (n,))
-        got = kernels.dense_forward(isa, x, w, b, relu)
+        got = kernels.dense_forward(isa, x, w, b, f)
         x, w, b = exact(x, w, b)
-        z = x @ w + b
         terms = np.abs(x) @ np.abs(w) + np.abs(b)
-        assert_near(got, np.maximum(z, 0) if relu else z, terms, dtype, k + 2)
+        assert_near(got, ref.ACTIVATIONS[f.name][0](x @ w + b), 1 + terms, dtype, k + 4)
 
 
-def test_dense_backward(case):
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_dense_backward(case, f):
     isa, kernels, dtype = case
+    forward, derivative = ref.ACTIVATIONS[f.name]
     for m, n, k in SHAPES:
         delta, w_t, z = draw(dtype, (m, k), (k, n), (m, n))
-        a = np.maximum(z, 0)
-        got = kernels.dense_backward(isa, delta, w_t, a)
-        delta, w_t = exact(delta, w_t)
+        a = forward(*exact(z)).astype(dtype)
+        got = kernels.dense_backward(isa, delta, w_t, f, a)
+        delta, w_t, z = exact(delta, w_t, z)
         terms = np.abs(delta) @ np.abs(w_t)
-        assert_near(got, (delta @ w_t) * (a > 0), terms, dtype, k + 2)
-        assert not got[a == 0].any()
+        assert_near(got, (delta @ w_t) * derivative(z), terms, dtype, k + 4)
 
 
-@pytest.mark.parametrize("adam", ADAM.values(), ids=ADAM)
-def test_dense_update(case, adam):
+def test_a_derivative_of_zero_stops_all(case):
     isa, kernels, dtype = case
+    delta, w_t, z = draw(dtype, (5, 7), (7, 33), (5, 33))
+    a = np.maximum(z, 0)
+    assert not kernels.dense_backward(isa, delta, w_t, _core.Activation.relu, a)[a == 0].any()
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_activate_and_derive(case, f):
+    isa, kernels, dtype = case
+    forward, derivative = ref.ACTIVATIONS[f.name]
+    for m, n, _ in SHAPES:
+        z, b, delta = draw(dtype, (m, n), (n,), (m, n))
+        z[0, 0] = b[0] = 0
+        a = kernels.activate(isa, z, b, f)
+        z, b = exact(z, b)
+        assert_near(a, forward(z + b), 1 + np.abs(z) + np.abs(b), dtype, 4)
+        got = kernels.derive(isa, f, a, delta)
+        assert_near(got, delta * derivative(z + b), 4 * np.abs(delta), dtype, 4)
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_an_activation_shows_what_is_not_a_number(case, f):
+    """NaN must come through, or divergence would look like a dead unit."""
+    isa, kernels, dtype = case
+    for n in (1, 8, 17, 105):
+        z, b = draw(dtype, (5, n), (n,))
+        z[3] = np.nan
+        got = kernels.activate(isa, z, b, f)
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(z))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_dense_update(case, rule):
+    isa, kernels, dtype = case
+    optimizer = core_optimizer(rule.name)
     for rows, n, batch in SHAPES:
         x, delta = draw(dtype, (batch, rows), (batch, n))
-        w, m, v = draw_adam(dtype, (rows, n))
-        got = kernels.dense_update(isa, x, delta, w, m, v, adam)
+        w, slots = draw_parameters(dtype, (rows, n), rule)
+        got = kernels.dense_update(isa, x, delta, w, slots, optimizer, (STEP, RATE, DECAY))
         x, delta = exact(x, delta)
         terms = np.abs(x).T @ np.abs(delta)
-        assert_adam(got, x.T @ delta, terms, w, m, v, adam, dtype, batch + 8)
+        assert_step(got, x.T @ delta, terms, w, slots, rule, dtype, batch + 8)
 
 
-@pytest.mark.parametrize("adam", ADAM.values(), ids=ADAM)
-def test_adam_update(case, adam):
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_update(case, rule):
     isa, kernels, dtype = case
+    optimizer = core_optimizer(rule.name)
     for rows, n, _ in SHAPES:
         (dw,) = draw(dtype, (rows, n))
-        w, m, v = draw_adam(dtype, (rows, n))
-        got = kernels.adam_update(isa, dw, w, m, v, adam)
-        assert_adam(got, dw, np.abs(dw), w, m, v, adam, dtype, 8)
+        w, slots = draw_parameters(dtype, (rows, n), rule)
+        got = kernels.update(isa, dw, w, slots, optimizer, (STEP, RATE, DECAY))
+        assert_step(got, dw, np.abs(dw), w, slots, rule, dtype, 8)
 
 
-@pytest.mark.parametrize("adam", ADAM.values(), ids=ADAM)
-def test_the_first_step_of_adam(case, adam):
+@pytest.mark.parametrize("form", FORMS)
+def test_both_forms_of_adam(case, form):
+    isa, kernels, dtype = case
+    rule = _core.Rule.adam
+    optimizer = core_optimizer("adam", corrected_epsilon=FORMS[form])
+    (dw,) = draw(dtype, (5, 17))
+    w, slots = draw_parameters(dtype, (5, 17), rule)
+    got = kernels.update(isa, dw, w, slots, optimizer, (STEP, RATE, DECAY))
+    assert_step(got, dw, np.abs(dw), w, slots, rule, dtype, 8, form=form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_first_step_of_adam(case, form):
     """Without moments, 1 - beta is all there is: it must not have been rounded from beta."""
     isa, kernels, dtype = case
     dw, w = draw(dtype, (5, 17), (5, 17))
     none = np.zeros((5, 17), dtype)
-    got = kernels.adam_update(isa, dw, w, none, none, adam)
-    assert_adam(got, dw, np.abs(dw), w, none, none, adam, dtype, 8)
+    optimizer = core_optimizer("adam", corrected_epsilon=FORMS[form])
+    _, (m, v) = kernels.update(isa, dw, w, [none, none], optimizer, (1, RATE, 0.0))
+    for array, expected in ((m, (1 - 0.9) * exact(dw)[0]), (v, (1 - 0.999) * exact(dw)[0] ** 2)):
+        np.testing.assert_allclose(array, expected, rtol=4 * np.finfo(dtype).eps)
 
 
 def draw_sparse(dtype, count, n_rows, seed=0):
@@ -162,9 +226,9 @@ def draw_sparse(dtype, count, n_rows, seed=0):
 
 
 @pytest.mark.parametrize("packing", ["16 bits", "32 bits", "bytes"])
-@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 33])
-def test_sparse_forward(case, count, relu, packing):
+def test_sparse_forward(case, count, f, packing):
     isa, kernels, dtype = case
     for n in COLUMNS + WIDE_COLUMNS:
         columns, values = draw_sparse(dtype, count, 40)
@@ -174,45 +238,27 @@ def test_sparse_forward(case, count, relu, packing):
             (table,) = draw(dtype, (256,))
             stored = np.arange(count, dtype=np.uint8) + np.uint8(200)
             values = table[stored]
-        got = kernels.sparse_forward(isa, columns, stored, table, packing == "32 bits", w, b, relu)
+        got = kernels.sparse_forward(isa, columns, stored, table, packing == "32 bits", w, b, f)
         values, w, b = exact(values, w, b)
         z = values @ w[columns] + b
         terms = np.abs(values) @ np.abs(w[columns]) + np.abs(b)
-        assert_near(got, np.maximum(z, 0) if relu else z, terms, dtype, count + 2)
+        assert_near(got[0], ref.ACTIVATIONS[f.name][0](z), 1 + terms, dtype, count + 4)
 
 
-@pytest.mark.parametrize("adam", ADAM.values(), ids=ADAM)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 33])
-def test_sparse_update(case, count, adam):
+def test_sparse_update(case, count, rule):
     isa, kernels, dtype = case
+    optimizer = core_optimizer(rule.name)
     for n in COLUMNS + WIDE_COLUMNS:
         rows, values = draw_sparse(dtype, count, 40)
         (delta,) = draw(dtype, (40, n))
-        w, m, v = draw_adam(dtype, (1, n))
-        got = kernels.sparse_update(isa, rows, values, delta, w, m, v, adam)
+        w, slots = draw_parameters(dtype, (1, n), rule)
+        step = (STEP, RATE, DECAY)
+        got = kernels.sparse_update(isa, rows, values, delta, w, slots, optimizer, step)
         values, delta = exact(values, delta)
         dw, terms = values @ delta[rows], np.abs(values) @ np.abs(delta[rows])
-        assert_adam(got, dw[None], terms[None], w, m, v, adam, dtype, count + 8)
-
-
-@pytest.mark.parametrize("relu", [True, False])
-def test_bias_activation(case, relu):
-    isa, kernels, dtype = case
-    for m, n, _ in SHAPES:
-        z, b = draw(dtype, (m, n), (n,))
-        expected = z + b  # one rounding, the same one
-        got = kernels.bias_activation(isa, z, b, relu)
-        np.testing.assert_array_equal(got, np.maximum(expected, 0) if relu else expected)
-        assert got.dtype == dtype
-
-
-def test_relu_mask(case):
-    isa, kernels, dtype = case
-    for m, n, _ in SHAPES:
-        z, delta = draw(dtype, (m, n), (m, n))
-        z[0, 0] = 0  # the ReLU's gradient at 0 is 0
-        a = np.maximum(z, 0)
-        np.testing.assert_array_equal(kernels.relu_mask(isa, a, delta), np.where(a > 0, delta, 0))
+        assert_step(got, dw[None], terms[None], w, slots, rule, dtype, count + 8)
 
 
 def test_transpose(case):
@@ -301,6 +347,7 @@ def test_exp_shifted_at_the_ends(case):
 def test_relu_shows_what_is_not_finite(case, value):
     """NaN must come through, or divergence would look like a dead unit."""
     isa, kernels, dtype = case
+    relu = _core.Activation.relu
     for n in (1, 8, 17, 105):
         x, w, b = draw(dtype, (5, 3), (3, n), (n,))
         b = np.abs(b)
@@ -311,41 +358,46 @@ def test_relu_shows_what_is_not_finite(case, value):
         z[3] = value
         columns = np.arange(3, dtype=np.uint32)
         for got in (
-            kernels.dense_forward(isa, x, w, b, True)[3],
-            kernels.sparse_forward(isa, columns, x[3], None, False, w, b, True)[0],
-            kernels.bias_activation(isa, z, b, True)[3],
+            kernels.dense_forward(isa, x, w, b, relu)[3],
+            kernels.sparse_forward(isa, columns, x[3], None, False, w, b, relu)[0],
+            kernels.activate(isa, z, b, relu)[3],
         ):
             np.testing.assert_array_equal(got, np.full(n, value, dtype))
-        assert np.isfinite(kernels.dense_forward(isa, x, w, b, True)[[0, 1, 2, 4]]).all()
+        assert np.isfinite(kernels.dense_forward(isa, x, w, b, relu)[[0, 1, 2, 4]]).all()
 
 
-@pytest.mark.parametrize("kernel", ["adam_update", "dense_update", "sparse_update"])
-def test_an_update_shows_nan(case, kernel):
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("kernel", ["update", "dense_update", "sparse_update"])
+def test_an_update_shows_nan(case, kernel, rule):
     isa, kernels, dtype = case
-    w, m, v = draw_adam(dtype, (1, 9))
+    w, slots = draw_parameters(dtype, (1, 9), rule)
     delta = np.ones((1, 9), dtype)
     delta[0, 4] = np.nan
     one = np.ones((1, 1), dtype)
     sources = {
-        "adam_update": (delta,),
+        "update": (delta,),
         "dense_update": (one, delta),
         "sparse_update": (np.zeros(1, np.uint32), one[0], delta),
     }
-    for array in getattr(kernels, kernel)(isa, *sources[kernel], w, m, v, ADAM["tf1"]):
+    optimizer = core_optimizer(rule.name)
+    update = getattr(kernels, kernel)
+    new_w, new_slots = update(isa, *sources[kernel], w, slots, optimizer, (STEP, RATE, 0.0))
+    for array in (new_w, *new_slots):
         np.testing.assert_array_equal(np.isnan(array), np.isnan(delta))
 
 
 def test_the_way_through_a_tile_has_no_influence(case):
     """Any rows, any columns next to it: an element keeps its bits (cpp/sae/kernels/kernels.hpp)."""
     isa, kernels, dtype = case
+    linear = _core.Activation.linear
     x, w, b = draw(dtype, (24, 33), (33, 209), (209,))
-    whole = kernels.dense_forward(isa, x, w, b, False)
+    whole = kernels.dense_forward(isa, x, w, b, linear)
     columns = np.arange(33, dtype=np.uint32)
     for m, n in ((1, 209), (3, 17), (5, 100), (8, 8), (24, 1)):
-        part = kernels.dense_forward(isa, x[:m], w[:, :n].copy(), b[:n], False)
+        part = kernels.dense_forward(isa, x[:m], w[:, :n].copy(), b[:n], linear)
         np.testing.assert_array_equal(part, whole[:m, :n])
         by_sparse = kernels.sparse_forward(
-            isa, columns, x[m - 1], None, False, w[:, :n].copy(), b[:n], False
+            isa, columns, x[m - 1], None, False, w[:, :n].copy(), b[:n], linear
         )
         np.testing.assert_array_equal(by_sparse[0], whole[m - 1, :n])
 

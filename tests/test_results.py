@@ -199,7 +199,7 @@ class TestSave:
             raise RuntimeError("no ink")
 
         fake_reconstruct().save(tmp_path)
-        monkeypatch.setattr("sae_fast.experiment.run.pictures.save_pictures", fail)
+        monkeypatch.setattr("sae_fast.experiment.pictures.save_pictures", fail)
         with pytest.raises(RuntimeError, match="no ink"):
             fake_run().save(tmp_path)
         models = {f"model-{arm}.safetensors" for arm in fake_run().arms}

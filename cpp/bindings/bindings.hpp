@@ -9,11 +9,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <string>
 
-#include "sae/float_mode.hpp"
-#include "sae/input.hpp"
-#include "sae/network.hpp"
+#include "sae/base/float_mode.hpp"
+#include "sae/data/batch.hpp"
+#include "sae/layers/network.hpp"
 
 namespace sae::bindings {
 
@@ -36,12 +37,21 @@ auto without_gil(F&& f) {
     return f();
 }
 
-// An Input, and the arrays that it reads from.
+// An Input, and what it reads from: an array, or memory of our own.
 template <class T>
 struct BoundInput {
     Input<T> input;
     py::object source;
+    Buffer<T> memory{};
 };
+
+// The data of an array with one entry per sample; null without one.
+template <class T>
+const T* per_sample(const std::optional<Array<T>>& values, Index n_samples) {
+    if (!values) return nullptr;
+    if (values->size() != n_samples) throw py::value_error("one entry per sample expected");
+    return values->data();
+}
 
 template <class T>
 void register_input(py::module_& m);
@@ -49,6 +59,7 @@ template <class T>
 void register_network(py::module_& m);
 template <class T>
 void register_trainer(py::module_& m);
+void register_optimizer(py::module_& m);
 void register_kernels(py::module_& m);
 
 }  // namespace sae::bindings

@@ -4,11 +4,10 @@
 #include <cstdlib>
 
 #include "bindings.hpp"
-#include "sae/blas.hpp"
-#include "sae/isa.hpp"
-#include "sae/loss.hpp"
-#include "sae/parallel.hpp"
-#include "sae/trainer.hpp"
+#include "sae/base/blas.hpp"
+#include "sae/base/isa.hpp"
+#include "sae/base/parallel.hpp"
+#include "sae/losses/loss.hpp"
 
 namespace sae::bindings {
 
@@ -46,24 +45,27 @@ PYBIND11_MODULE(_core, m) {
         .value("dense", Layout::dense)
         .value("sparse", Layout::sparse)
         .finalize();
-    py::native_enum<Activation>(m, "Activation", "enum.Enum")
-        .value("identity", Activation::identity)
-        .value("relu", Activation::relu)
-        .finalize();
-    py::native_enum<Loss>(m, "Loss", "enum.Enum")
-        .value("squared_error", Loss::squared_error)
-        .value("cross_entropy", Loss::cross_entropy)
-        .value("article", Loss::article)
-        .finalize();
-    py::native_enum<AdamForm>(m, "AdamForm", "enum.Enum")
-        .value("tf1", AdamForm::tf1)
-        .value("torch", AdamForm::torch)
-        .finalize();
+    py::native_enum<Activation> activations(m, "Activation", "enum.Enum");
+#define SAE_VALUE(name, Struct) activations.value(#name, Activation::name);
+    SAE_ACTIVATIONS(SAE_VALUE)
+#undef SAE_VALUE
+    activations.finalize();
+    py::native_enum<Rule> rules(m, "Rule", "enum.Enum");
+#define SAE_VALUE(name, Struct) rules.value(#name, Rule::name);
+    SAE_RULES(SAE_VALUE)
+#undef SAE_VALUE
+    rules.finalize();
+    py::native_enum<LossName> losses(m, "Loss", "enum.Enum");
+#define SAE_VALUE(name) losses.value(#name, LossName::name);
+    SAE_LOSSES(SAE_VALUE)
+#undef SAE_VALUE
+    losses.finalize();
 
     register_input<float>(m);
     register_input<double>(m);
     register_network<float>(m);
     register_network<double>(m);
+    register_optimizer(m);
     register_trainer<float>(m);
     register_trainer<double>(m);
     register_kernels(m);

@@ -69,7 +69,7 @@ void register_input(py::module_& m) {
                 const Index rows = last - first, cols = x.input.n_features();
                 Array<T> out({rows, cols});
                 const View<T> to{out.mutable_data(), rows, cols, cols};
-                without_gil([&] { x.input.gather(nullptr, first, rows, to); });
+                without_gil([&] { x.input.gather(nullptr, first, to); });
                 return out;
             },
             py::arg("first"), py::arg("last"));

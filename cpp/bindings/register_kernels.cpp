@@ -2,9 +2,10 @@
 // The kernels on plain arrays, any instruction set by name: for tests and benchmarks alone. Arrays
 // are padded on the way in and stripped on the way out.
 #include "bindings.hpp"
-#include "sae/blas.hpp"
-#include "sae/buffer.hpp"
+#include "sae/base/blas.hpp"
+#include "sae/base/buffer.hpp"
 #include "sae/kernels/kernels.hpp"
+#include "sae/optimizers/optimizer.hpp"
 
 namespace sae::bindings {
 
@@ -58,44 +59,64 @@ void register_kernels_of(py::module_& m) {
     using A = const Array<T>&;
     using Index32 = const Array<std::uint32_t>&;
     const auto table = [](const std::string& isa) { return kernels<T>(find_isa(isa)); };
-    m.def("dense_forward", [=](const std::string& isa, A x, A w, A b, bool relu) {
+    m.def("dense_forward", [=](const std::string& isa, A x, A w, A b, Activation f) {
         Padded<T> pw(w), pb(b), out(x.shape(0), w.shape(1));
         table(isa).dense_forward(out.rows, out.cols, x.shape(1), x.data(), x.shape(1), pw.data(),
-                                 pw.ld, pb.data(), relu, out.data(), out.ld);
+                                 pw.ld, pb.data(), f, out.data(), out.ld);
         return out.array();
     });
-    m.def("dense_backward", [=](const std::string& isa, A delta, A w_t, A a) {
+    m.def("dense_backward", [=](const std::string& isa, A delta, A w_t, Activation f, A a) {
         Padded<T> pw(w_t), pa(a), out(delta.shape(0), w_t.shape(1));
         table(isa).dense_backward(out.rows, out.cols, delta.shape(1), delta.data(), delta.shape(1),
-                                  pw.data(), pw.ld, pa.data(), pa.ld, out.data(), out.ld);
+                                  pw.data(), pw.ld, f, pa.data(), pa.ld, out.data(), out.ld);
         return out.array();
     });
-    const auto step = [](const std::vector<double>& c) {
-        return AdamStep<T>{static_cast<T>(1 - c.at(0)), static_cast<T>(1 - c.at(1)),
-                           static_cast<T>(c.at(3) / c.at(2)), static_cast<T>(c.at(4) / c.at(2)),
-                           static_cast<T>(c.at(5))};
+    // Parameters and the slots of their update rule, padded; then without the padding.
+    struct Parameters {
+        Parameters(A w_array, const std::vector<Array<T>>& slot_arrays) : w(w_array) {
+            for (const Array<T>& slot : slot_arrays) slots.emplace_back(slot);
+        }
+        ParameterRows<T> rows() const {
+            ParameterRows<T> found{w.data(), {}, w.ld};
+            for (std::size_t i = 0; i < slots.size(); ++i) found.slots[i] = slots[i].data();
+            return found;
+        }
+        py::tuple arrays() const {
+            py::list list;
+            for (const Padded<T>& slot : slots) list.append(slot.array());
+            return py::make_tuple(w.array(), list);
+        }
+
+        Padded<T> w;
+        std::vector<Padded<T>> slots;
     };
-    // adam: beta1, beta2, step_size, sqrt_v_scale, epsilon, weight_decay
-    m.def("dense_update", [=](const std::string& isa, A x, A delta, A w, A m0, A v0,
-                              const std::vector<double>& adam) {
-        Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
+    using Slots = const std::vector<Array<T>>&;
+    // A step of an optimizer: its number, the learning rate, weight decay.
+    using Step = const std::tuple<Index, double, double>&;
+    const auto update_step = [](const Optimizer& optimizer, Step step) {
+        return optimizer.update_step<T>(std::get<0>(step), std::get<1>(step), std::get<2>(step));
+    };
+    m.def("dense_update", [=](const std::string& isa, A x, A delta, A w, Slots slots,
+                              const Optimizer& optimizer, Step step) {
+        Padded<T> pd(delta);
+        const Parameters parameters(w, slots);
         table(isa).dense_update(w.shape(0), w.shape(1), x.shape(0), x.data(), x.shape(1), 1,
-                                pd.data(), pd.ld, step(adam),
-                                {pw.data(), pm.data(), pv.data(), pw.ld});
-        return py::make_tuple(pw.array(), pm.array(), pv.array());
+                                pd.data(), pd.ld, update_step(optimizer, step), parameters.rows());
+        return parameters.arrays();
     });
-    m.def("adam_update",
-          [=](const std::string& isa, A dw, A w, A m0, A v0, const std::vector<double>& adam) {
-              Padded<T> pd(dw), pw(w), pm(m0), pv(v0);
-              table(isa).adam_update(w.shape(0), w.shape(1), pd.data(), pd.ld, step(adam),
-                                     {pw.data(), pm.data(), pv.data(), pw.ld});
-              return py::make_tuple(pw.array(), pm.array(), pv.array());
-          });
+    m.def("update", [=](const std::string& isa, A dw, A w, Slots slots, const Optimizer& optimizer,
+                        Step step) {
+        Padded<T> pd(dw);
+        const Parameters parameters(w, slots);
+        table(isa).update(w.shape(0), w.shape(1), pd.data(), pd.ld, update_step(optimizer, step),
+                          parameters.rows());
+        return parameters.arrays();
+    });
     // One row in all three ways that rows are packed: columns in 16 or 32 bits, values in bytes
     // if there is a table.
     m.def("sparse_forward",
           [=](const std::string& isa, Index32 columns, const py::array& values,
-              std::optional<Array<T>> byte_values, bool wide, A w, A b, bool relu) {
+              std::optional<Array<T>> byte_values, bool wide, A w, A b, Activation f) {
               Padded<T> pw(w), pb(b), out(1, w.shape(1));
               const auto columns16 = closed(columns, kNoColumn<std::uint16_t>);
               const auto columns32 = closed(columns, kNoColumn<std::uint32_t>);
@@ -119,28 +140,29 @@ void register_kernels_of(py::module_& m) {
               const auto middle = static_cast<std::uint32_t>(w.shape(0) / 2);
               const auto all = static_cast<std::uint32_t>(w.shape(0));
               table(isa).sparse_forward(1, out.cols, {packed, &next, middle}, pw.data(), pw.ld,
-                                        false, nullptr, relu, out.data(), out.ld);
+                                        false, nullptr, f, out.data(), out.ld);
               table(isa).sparse_forward(1, out.cols, {packed, &next, all}, pw.data(), pw.ld, true,
-                                        pb.data(), relu, out.data(), out.ld);
+                                        pb.data(), f, out.data(), out.ld);
               return out.array();
           });
-    m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w, A m0,
-                               A v0, const std::vector<double>& adam) {
-        Padded<T> pd(delta), pw(w), pm(m0), pv(v0);
+    m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w,
+                               Slots slots, const Optimizer& optimizer, Step step) {
+        Padded<T> pd(delta);
+        const Parameters parameters(w, slots);
         const std::vector<Entry<T>> x = entries<T>(rows, values);
         const std::uint32_t ends[] = {0, static_cast<std::uint32_t>(x.size())};
-        table(isa).sparse_update(1, w.shape(1), {x.data(), ends}, pd.data(), pd.ld, step(adam),
-                                 {pw.data(), pm.data(), pv.data(), pw.ld});
-        return py::make_tuple(pw.array(), pm.array(), pv.array());
+        table(isa).sparse_update(1, w.shape(1), {x.data(), ends}, pd.data(), pd.ld,
+                                 update_step(optimizer, step), parameters.rows());
+        return parameters.arrays();
     });
-    m.def("bias_activation", [=](const std::string& isa, A z, A b, bool relu) {
+    m.def("activate", [=](const std::string& isa, A z, A b, Activation f) {
         Padded<T> pz(z), pb(b);
-        table(isa).bias_activation(pz.rows, pz.cols, pb.data(), relu, pz.data(), pz.ld);
+        table(isa).activate(pz.rows, pz.cols, pb.data(), f, pz.data(), pz.ld);
         return pz.array();
     });
-    m.def("relu_mask", [=](const std::string& isa, A a, A delta) {
+    m.def("derive", [=](const std::string& isa, Activation f, A a, A delta) {
         Padded<T> pa(a), pd(delta);
-        table(isa).relu_mask(pd.rows, pd.cols, pa.data(), pa.ld, pd.data(), pd.ld);
+        table(isa).derive(pd.rows, pd.cols, f, pa.data(), pa.ld, pd.data(), pd.ld);
         return pd.array();
     });
     m.def("transpose", [=](const std::string& isa, A w) {

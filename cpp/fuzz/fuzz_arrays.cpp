@@ -15,12 +15,10 @@
 #include <stdexcept>
 #include <vector>
 
-#include "sae/blas.hpp"
-#include "sae/evaluation.hpp"
-#include "sae/input.hpp"
-#include "sae/isa.hpp"
-#include "sae/network.hpp"
-#include "sae/trainer.hpp"
+#include "sae/base/blas.hpp"
+#include "sae/base/isa.hpp"
+#include "sae/evaluation/evaluation.hpp"
+#include "sae/training/trainer.hpp"
 
 namespace sae {
 namespace {
@@ -87,7 +85,7 @@ void check_rows(const Input<T>& input, const std::vector<T>& expected) {
                                       static_cast<const std::int64_t*>(backwards.data())}) {
         T* next = memory.data();
         const View<T> rows = take(next, n, m);
-        input.gather(index, 0, n, rows);
+        input.gather(index, 0, rows);
         for (Index i = 0; i < n; ++i) {
             const Index from = index ? n - 1 - i : i;
             for (Index j = 0; j < m; ++j) {
@@ -198,36 +196,61 @@ void try_csr(Data& data, Shape shape, bool large) {
     }
 }
 
+#define SAE_COUNT(...) +1
+constexpr int kLosses = SAE_LOSSES(SAE_COUNT), kActivations = SAE_ACTIVATIONS(SAE_COUNT),
+              kRules = SAE_RULES(SAE_COUNT);
+#undef SAE_COUNT
+
+// One of an enumeration of so many.
+template <class E>
+E any_of(Data& data, int count) {
+    return static_cast<E>(data.ConsumeIntegralInRange<int>(0, count - 1));
+}
+
+// An optimizer of any rule, with options of all of them.
+std::unique_ptr<Optimizer> any_optimizer(Data& data) {
+    const double flag = data.ConsumeBool() ? 1 : 0;
+    const OptimizerOptions options{{"beta1", 0.9},     {"beta2", 0.999},
+                                   {"epsilon", 1e-8},  {"momentum", 0.9},
+                                   {"nesterov", flag}, {"corrected_epsilon", flag}};
+    return make_optimizer(any_of<Rule>(data, kRules), options);
+}
+
 // A training on the input, and all that a network computes from it.
 template <class T>
 void compute(Data& data, const Input<T>& input, bool large) {
     const Index n = input.n_samples();
-    const auto loss =
-        data.PickValueInArray({Loss::squared_error, Loss::cross_entropy, Loss::article});
-    std::vector<Index> sizes{input.n_features()};
-    std::vector<Activation> activations;
+    const auto loss = any_of<LossName>(data, kLosses);
+    List<Index> sizes{input.n_features()};
+    List<Activation> activations;
     for (Index left = pick(data, 0, 3); left > 0; --left) {
         sizes.push_back(pick(data, 1, large ? 300 : 40));
-        activations.push_back(data.ConsumeBool() ? Activation::relu : Activation::identity);
+        activations.push_back(any_of<Activation>(data, kActivations));
     }
-    const bool labelled = loss != Loss::squared_error;
+    const bool labelled = find_loss<T>(loss).target() == Target::label;
     sizes.push_back(labelled ? pick(data, 2, 12) : input.n_features());
-    activations.push_back(data.ConsumeBool() ? Activation::relu : Activation::identity);
+    activations.push_back(any_of<Activation>(data, kActivations));
 
     Network<T> network(sizes, activations);
     for (Index l = 0; l < network.n_layers(); ++l) {
-        const Dense<T>& layer = network.layers()[static_cast<std::size_t>(l)];
-        const auto w = finite_array<T>(data, std::min<Index>(layer.n_in * layer.n_out, 64));
-        std::vector<T> all(static_cast<std::size_t>(layer.n_in * layer.n_out));
-        for (std::size_t i = 0; i < all.size(); ++i)
-            all[i] = w[i % static_cast<std::size_t>(std::min<Index>(layer.n_in * layer.n_out, 64))];
+        const Dense<T>& layer = network.layer(l);
+        const Index n_given = std::min<Index>(layer.n_in * layer.n_out, 64);
+        const auto w = finite_array<T>(data, n_given);
+        List<T> all(static_cast<std::size_t>(layer.n_in * layer.n_out));
+        for (Index i = 0; i < all.count(); ++i) all[i] = w[static_cast<std::size_t>(i % n_given)];
         network.set_parameters(l, all.data(), finite_array<T>(data, layer.n_out).get());
     }
-    Moments<T> moments(network);
-    const Index n_given = std::min<Index>(moments.m.size(), 32);
-    data.ConsumeData(moments.m.data(), static_cast<std::size_t>(n_given) * sizeof(T));
-    data.ConsumeData(moments.v.data(), static_cast<std::size_t>(n_given) * sizeof(T));
-    moments.steps_done = pick(data, 0, Index{1} << 53);
+    const auto any_positive = [&] {
+        const double value = std::abs(data.ConsumeFloatingPoint<double>());
+        return std::isfinite(value) && value > 0 ? value : 1e-3;
+    };
+    const auto optimizer = any_optimizer(data);
+    OptimizerState<T> state(network.parameters().size(), optimizer->n_slots());
+    for (const Buffer<T>& slot : state.slots) {
+        const Index n_given = std::min<Index>(slot.size(), 32);
+        data.ConsumeData(slot.data(), static_cast<std::size_t>(n_given) * sizeof(T));
+    }
+    state.steps_done = pick(data, 0, Index{1} << 53);
 
     const auto labels = std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n));
     for (Index i = 0; i < n; ++i)
@@ -236,50 +259,39 @@ void compute(Data& data, const Input<T>& input, bool large) {
     for (Index i = 0; i < n; ++i)
         weights[static_cast<std::size_t>(i)] = std::abs(weights[static_cast<std::size_t>(i)]);
 
-    const auto any_positive = [&] {
-        const double value = std::abs(data.ConsumeFloatingPoint<double>());
-        return std::isfinite(value) && value > 0 ? value : 1e-3;
-    };
-    const TrainerOptions options{loss,
-                                 pick(data, 1, 9),
-                                 data.ConsumeBool() ? AdamForm::tf1 : AdamForm::torch,
-                                 any_positive(),
-                                 0.9,
-                                 0.999,
-                                 1e-8,
-                                 data.ConsumeBool() ? 0.0 : any_positive()};
+    const Index batch_size = pick(data, 1, 9);
+    const double weight_decay = data.ConsumeBool() ? 0.0 : any_positive();
     const int n_threads = static_cast<int>(pick(data, 1, 4));
-    Trainer<T> trainer(network, moments, input, labelled ? labels.get() : nullptr,
-                       data.ConsumeBool() ? weights.get() : nullptr, options);
+    const std::int64_t* given_labels = labelled ? labels.get() : nullptr;
+    const Source<T> source(input, given_labels, data.ConsumeBool() ? weights.get() : nullptr);
+    Trainer<T> trainer(network, *optimizer, state, source, {loss, weight_decay}, batch_size);
     for (Index left = pick(data, 0, 2); left > 0; --left) {
         const Index n_steps = pick(data, 0, 2);
-        auto batches = std::make_unique<std::int64_t[]>(
-            static_cast<std::size_t>(n_steps * options.batch_size));
+        auto batches =
+            std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n_steps * batch_size));
         bool inside = true;
         const bool any = data.ConsumeBool();
-        for (Index i = 0; i < n_steps * options.batch_size; ++i) {
+        for (Index i = 0; i < n_steps * batch_size; ++i) {
             std::int64_t& sample = batches[static_cast<std::size_t>(i)];
             sample = any ? data.ConsumeIntegral<std::int64_t>() : pick(data, 0, n - 1);
             inside = inside && sample >= 0 && sample < n;
         }
         const double max_seconds = data.ConsumeBool() ? 0 : 1e9;
         try {
-            const Index done = trainer.run(batches.get(), n_steps, max_seconds, n_threads);
+            const std::vector<double> rates(static_cast<std::size_t>(n_steps), any_positive());
+            const Index done =
+                trainer.run(batches.get(), rates.data(), n_steps, max_seconds, n_threads);
             require(inside && done <= n_steps && (done > 0 || n_steps == 0));
         } catch (const std::out_of_range&) {
             require(!inside);
         }
     }
 
-    evaluate(network, input, labelled ? labels.get() : nullptr, loss, options.weight_decay,
-             n_threads);
-    if (!labelled) {
-        const auto errors = std::make_unique<double[]>(static_cast<std::size_t>(n));
-        squared_errors(network, input, n_threads, errors.get());
-    }
+    evaluate(network, source, loss, weight_decay, n_threads);
+    const auto losses = std::make_unique<double[]>(static_cast<std::size_t>(n));
+    sample_losses(network, source, loss, n_threads, losses.get());
     const Index last = pick(data, 1, network.n_layers());
-    const auto out =
-        std::make_unique<T[]>(static_cast<std::size_t>(n * sizes[static_cast<std::size_t>(last)]));
+    const auto out = std::make_unique<T[]>(static_cast<std::size_t>(n * sizes[last]));
     network.predict(input, 0, last, data.ConsumeBool(), n_threads, out.get());
     const auto classes = std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n));
     network.classify(input, n_threads, classes.get());

@@ -8,27 +8,29 @@
 
 #include <cstdint>
 
-#include "sae/isa.hpp"
-#include "sae/view.hpp"
+#include "sae/base/isa.hpp"
+#include "sae/base/view.hpp"
+#include "sae/kernels/activation.hpp"
+#include "sae/kernels/rule.hpp"
 
 namespace sae {
 
-// One step of Adam, in both its forms, with what its numerator would be multiplied by taken into
-// the denominator:
-//   w -= m / (sqrt(v) * sqrt_v_scale + epsilon)
+// The most that any update rule keeps of a parameter, and numbers that it takes.
+inline constexpr Index kMostSlots = 2, kMostCoefficients = 4;
+
+// One step of an update rule, by numbers in the order of its struct in rules.inl.
 template <class T>
-struct AdamStep {
-    T one_minus_beta1, one_minus_beta2;  // rounded once: 1 - float(0.999) is off by 1e-5
-    T sqrt_v_scale, epsilon;             // over the step's size
-    T weight_decay;                      // L2, part of the gradient: dw + weight_decay * w
+struct UpdateStep {
+    Rule rule;
+    T coefficients[kMostCoefficients];
+    T weight_decay;  // L2, part of the gradient: dw + weight_decay * w
 };
 
-// Rows of parameters and their moments, all with the same leading dimension.
+// Rows of parameters and the state of their update rule, all with the same leading dimension.
 template <class T>
-struct AdamRows {
-    T* w;  // (rows, n)
-    T* m;  // (rows, n)
-    T* v;  // (rows, n)
+struct ParameterRows {
+    T* w;                  // (rows, n)
+    T* slots[kMostSlots];  // (rows, n) each, those that the rule has
     Index ld;
 };
 
@@ -97,29 +99,32 @@ struct SparseColumnEntries {
 
 template <class T>
 struct Kernels {
-    // out (m, n) = activation(x (m, k) w (k, n) + b (n))
+    // out (m, n) = f(x (m, k) w (k, n) + b (n)), f being the activation
     void (*dense_forward)(Index m, Index n, Index k, const T* x, Index ldx, const T* w, Index ldw,
-                          const T* b, bool relu, T* out, Index ldo);
-    // delta_in (m, k) = (delta (m, n) w_t (n, k)) * [a > 0]; a null: without the mask
+                          const T* b, Activation activation, T* out, Index ldo);
+    // delta_in (m, k) = (delta (m, n) w_t (n, k)) * f'(z), f being the activation of a = f(z)
     void (*dense_backward)(Index m, Index k, Index n, const T* delta, Index ldd, const T* w_t,
-                           Index ldw, const T* a, Index lda, T* delta_in, Index ldi);
-    // Adam on `rows` rows of w with dw (rows, n) = x (batch, rows)^T delta (batch, n);
+                           Index ldw, Activation activation, const T* a, Index lda, T* delta_in,
+                           Index ldi);
+    // A step on `rows` rows of w with dw (rows, n) = x (batch, rows)^T delta (batch, n);
     // element (i, r) of x is x[i * ldx + r * xs]
     void (*dense_update)(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs,
-                         const T* delta, Index ldd, const AdamStep<T>& adam,
-                         const AdamRows<T>& parameters);
-    // out (m, n) = activation(sum over the non-zeros of value * w[column] + b (n)); resume: on top
-    // of the sums in out; b null: the sums alone, for a later call to resume
+                         const T* delta, Index ldd, const UpdateStep<T>& step,
+                         const ParameterRows<T>& parameters);
+    // out (m, n) = f(sum over the non-zeros of value * w[column] + b (n)); resume: on top of the
+    // sums in out; b null: the sums alone, for a later call to resume
     void (*sparse_forward)(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw,
-                           bool resume, const T* b, bool relu, T* out, Index ldo);
-    // Adam on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[row]
+                           bool resume, const T* b, Activation activation, T* out, Index ldo);
+    // A step on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[row]
     void (*sparse_update)(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta,
-                          Index ldd, const AdamStep<T>& adam, const AdamRows<T>& parameters);
-    // The epilogues of the above on a product that BLAS left in memory.
-    void (*bias_activation)(Index m, Index n, const T* b, bool relu, T* out, Index ldo);
-    void (*relu_mask)(Index m, Index k, const T* a, Index lda, T* delta_in, Index ldi);
-    void (*adam_update)(Index rows, Index n, const T* dw, Index lddw, const AdamStep<T>& adam,
-                        const AdamRows<T>& parameters);
+                          Index ldd, const UpdateStep<T>& step, const ParameterRows<T>& parameters);
+    // The epilogues of the above on what lies in memory: out = f(out + b), delta = delta * f'(z),
+    // a step with dw.
+    void (*activate)(Index m, Index n, const T* b, Activation activation, T* out, Index ldo);
+    void (*derive)(Index m, Index n, Activation activation, const T* a, Index lda, T* delta,
+                   Index ldd);
+    void (*update)(Index rows, Index n, const T* dw, Index lddw, const UpdateStep<T>& step,
+                   const ParameterRows<T>& parameters);
     // out (n, n) = h (m, n)^T h, its upper triangle; of the lower one what comes along
     void (*gram)(Index m, Index n, const T* h, Index ldh, T* out, Index ldo);
     // out[c * ldo + r] = in[r * ldi + c]

@@ -138,7 +138,7 @@ class Autoencoder(Model):
         self.layer = check_int("layer", layer, 1)
         self._widths = (self.n_features, self.n_hidden, self.n_features)
         self._network = core_network(
-            dtype, self._widths, [_core.Activation.relu, _core.Activation.identity]
+            dtype, self._widths, [_core.Activation.relu, _core.Activation.linear]
         )
         self._moments: Any = None
 

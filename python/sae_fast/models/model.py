@@ -56,7 +56,7 @@ class Part:
             dtype,
             [len(self.layers[0].w), *(len(layer.b) for layer in self.layers)],
             [
-                _core.Activation.relu if layer.relu else _core.Activation.identity
+                _core.Activation.relu if layer.relu else _core.Activation.linear
                 for layer in self.layers
             ],
         )

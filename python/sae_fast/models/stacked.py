@@ -145,7 +145,7 @@ class StackedAutoencoder(Model):
         )
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
-        activations = [_core.Activation.relu] * self.n_layers + [_core.Activation.identity]
+        activations = [_core.Activation.relu] * self.n_layers + [_core.Activation.linear]
         self._network = core_network(dtype, self._widths, activations[: self._n_weights])
         self._moments: Any = None
 

@@ -283,7 +283,7 @@ class RunCheckpoint(Callback):
     def _identity(self, training: Training) -> dict[str, Any]:
         """Say what makes a training's result what it is: settings, start, data, arithmetic."""
         model = training.model
-        m, v, steps_done = model._moments.get_state()
+        (m, v), steps_done = model._moments.get_state()
         config = build_config()
         arithmetic = [platform.machine(), "baseline" if config["isa"] == "baseline" else "fused"]
         if model._network.uses_blas():  # whose kernels differ by processor and release
@@ -409,7 +409,7 @@ def _settings(callback: Callback) -> dict[str, Any]:
 
 def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
     """Return where a training is: what goes into JSON, and arrays by their paths."""
-    m, v, _ = training.model._moments.get_state()
+    (m, v), _ = training.model._moments.get_state()
     arrays: _Arrays = {("m",): m, ("v",): v}
     arrays |= {("parameters", name): array for name, array in training.model.parameters.items()}
     noted: dict[str, dict[str, Any]] = {}
@@ -468,7 +468,7 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
     if kept["step"] > training.n_steps:
         raise ValueError(f"step {kept['step']} of {training.n_steps}")
     steps_done = training.steps_before + kept["step"]
-    model._moments.set_state(arrays["m",], arrays["v",], steps_done)
+    model._moments.set_state([arrays["m",], arrays["v",]], steps_done)
     training.stopped = kept["stopped"]
     training.history = History(**kept["history"])
     for name, callback in _named(training):

@@ -124,17 +124,13 @@ class Objective:
         """Return a trainer of the core, which works on the network and the moments."""
         return core_class("Trainer", dtype)(
             network,
+            optimizer(self.adam),
             moments,
             x,
             y,
             weights,
-            loss=getattr(_core.Loss, self.loss),
+            loss=core_loss(self.loss),
             batch_size=batch_size,
-            adam=getattr(_core.AdamForm, self.adam),
-            learning_rate=self.learning_rate,
-            beta1=BETA1,
-            beta2=BETA2,
-            epsilon=EPSILON,
             weight_decay=self.weight_decay,
         )
 
@@ -146,7 +142,7 @@ class Objective:
             network,
             x,
             y,
-            loss=getattr(_core.Loss, self.loss),
+            loss=core_loss(self.loss),
             weight_decay=self.weight_decay,
             n_threads=n_threads,
         )
@@ -164,7 +160,9 @@ def settings(objective: Objective, schedule: Schedule) -> dict[str, Any]:
 
 def squared_errors(network: Any, x: Any, n_threads: int) -> NDArray[np.float64]:
     """Return the mean squared error per feature that the network leaves of each sample."""
-    errors: NDArray[np.float64] = _core.squared_errors(network, x, n_threads=n_threads)
+    errors: NDArray[np.float64] = _core.sample_losses(
+        network, x, None, loss=_core.Loss.squared_error, n_threads=n_threads
+    )
     errors /= x.n_features
     return errors
 
@@ -177,7 +175,7 @@ def steps_done(model: Any, continued: bool) -> int:
 def start_moments(model: Any, continued: bool) -> Any:
     """Return Adam's moments as the model's latest training left them, or fresh ones."""
     if not continued or model._moments is None:
-        model._moments = core_class("Moments", model.dtype)(model._network)
+        model._moments = core_class("OptimizerState", model.dtype)(model._network, optimizer("tf1"))
     return model._moments
 
 
@@ -219,7 +217,12 @@ def train(
         """Take so many steps, with a look around whenever native code returns."""
         batches = schedule.batches(training.step, n_steps)
         while len(batches) and not training.stopped:
-            done = trainer.run(batches, max_seconds=_RESPONSE_SECONDS, n_threads=n_threads())
+            done = trainer.run(
+                batches,
+                np.full(len(batches), training.settings["learning_rate"]),
+                max_seconds=_RESPONSE_SECONDS,
+                n_threads=n_threads(),
+            )
             batches = batches[done:]
             due = [callback for callback in callbacks if training.is_due(callback)]
             if any(callback.every for callback in due):
@@ -276,3 +279,19 @@ def train(
             history = training.history
             history.seconds = time.perf_counter() - started
             del history.loss[len(history.steps) :], history.accuracy[len(history.steps) :]
+
+
+def core_loss(name):
+    return getattr(_core.Loss, "clipped_cross_entropy" if name == "article" else name)
+
+
+def optimizer(form):
+    return _core.Optimizer(
+        _core.Rule.adam,
+        {
+            "beta1": BETA1,
+            "beta2": BETA2,
+            "epsilon": EPSILON,
+            "corrected_epsilon": float(form == "torch"),
+        },
+    )

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Memory of our own: 64-byte aligned, zeroed, and handed out as views from one contiguous arena.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "sae/base/view.hpp"
+
+namespace sae {
+
+// An aligned array of n elements, zero at first.
+template <class T>
+class Buffer {
+   public:
+    Buffer() = default;
+    explicit Buffer(Index n) : size_(n) {
+        void* memory = ::operator new(static_cast<std::size_t>(n) * sizeof(T),
+                                      std::align_val_t{static_cast<std::size_t>(kAlignment)});
+        data_.reset(static_cast<T*>(memory));
+        std::uninitialized_fill_n(data_.get(), n, T{});
+    }
+
+    T* data() const { return data_.get(); }
+    Index size() const { return size_; }
+    void zero() { std::fill_n(data_.get(), size_, T{}); }
+
+   private:
+    struct Free {
+        void operator()(T* p) const {
+            ::operator delete(p, std::align_val_t{static_cast<std::size_t>(kAlignment)});
+        }
+    };
+    std::unique_ptr<T, Free> data_;
+    Index size_ = 0;
+};
+
+// The next (rows, cols) matrix with padded rows from an arena that `next` walks through.
+template <class T>
+View<T> take(T*& next, Index rows, Index cols) {
+    View<T> view{next, rows, cols, padded<T>(cols)};
+    next += rows * view.ld;
+    return view;
+}
+
+}  // namespace sae

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/base/parallel.hpp"
+
+#ifdef SAE_FAST_OPENMP
+#include <omp.h>
+#else
+#include <mutex>
+#include <vector>
+#endif
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <thread>
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "sae/base/float_mode.hpp"
+
+namespace sae {
+
+namespace {
+
+// Tells the processor that this is a waiting loop.
+void pause_processor() {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// Thrown to whoever waits for a member that never comes.
+struct Abandoned {};
+
+#ifdef SAE_FAST_OPENMP
+
+// Whether this process was forked from one that had this library. Its OpenMP threads, and those
+// that another library may have started of the same run-time, are not here.
+std::atomic<bool> forked{false};
+
+// Calls f(member) on a team of at most n_threads.
+template <class F>
+void start_team(int n_threads, const F& f) {
+    std::optional<Barrier> gate;
+    if (n_threads <= 1 || forked) {
+        f({0, 1, &gate.emplace(1)});
+        return;
+    }
+#pragma omp parallel num_threads(n_threads)
+    {
+#pragma omp single
+        gate.emplace(omp_get_num_threads());  // which may be fewer than asked for
+        f({omp_get_thread_num(), omp_get_num_threads(), &*gate});
+    }
+}
+
+#else
+
+// The same on threads that live for one call: nothing is left that a fork could lose.
+template <class F>
+void start_team(int n_threads, const F& f) {
+    std::optional<Barrier> gate;
+    std::vector<std::thread> others;
+    std::mutex starting;  // until the team's size is known
+    int size = 1;
+    {
+        const std::lock_guard hold(starting);
+        try {
+            for (; size < n_threads; ++size) {
+                others.emplace_back([&, rank = size] {
+                    {
+                        const std::lock_guard wait(starting);
+                    }
+                    f({rank, size, &*gate});
+                });
+            }
+        } catch (const std::exception&) {  // as many as the system has room for
+        }
+        gate.emplace(size);
+    }
+    f({0, size, &*gate});
+    for (std::thread& thread : others) thread.join();
+}
+
+#endif
+
+}  // namespace
+
+void Barrier::wait() {
+    if (abandoned_) throw Abandoned{};
+    const unsigned generation = generation_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+        arrived_.store(0, std::memory_order_relaxed);
+        generation_.store(generation + 1, std::memory_order_release);
+        return;
+    }
+    constexpr int spins = 2000;  // some 20 to 80 microseconds
+    for (int i = 0; generation_.load(std::memory_order_acquire) == generation; ++i) {
+        if (abandoned_) throw Abandoned{};
+        if (i < spins) {
+            pause_processor();
+        } else {
+            std::this_thread::yield();
+        }
+    }
+}
+
+Range Member::share(Index n, Index grain) const {
+    const Index grains = (n + grain - 1) / grain;
+    const Index begin = grains * rank / size * grain;
+    const Index end = grains * (rank + 1) / size * grain;
+    return {std::min(begin, n), std::min(end, n)};
+}
+
+void run_team(int n_threads, const std::function<void(Member)>& f) {
+    std::exception_ptr failure;
+    start_team(n_threads, [&](Member member) {
+        const FloatMode mode;
+        try {
+            f(member);
+        } catch (...) {
+            if (member.gate->abandon()) failure = std::current_exception();
+        }
+    });
+    if (failure) std::rethrow_exception(failure);
+}
+
+void parallel_init() {
+#if defined(SAE_FAST_OPENMP) && (defined(__unix__) || defined(__APPLE__))
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
+}
+
+int useful_threads(int n_threads, double work) {
+    constexpr double work_per_thread = 100000;  // some 20 microseconds
+    return std::max(1, static_cast<int>(std::min<double>(n_threads, work / work_per_thread)));
+}
+
+std::string openmp_description() {
+#if !defined(SAE_FAST_OPENMP)
+    return "none: standard threads";
+#elif defined(__clang__)
+    return "OpenMP " + std::to_string(_OPENMP) + " (clang)";
+#else
+    return "OpenMP " + std::to_string(_OPENMP) + " (GCC libgomp)";
+#endif
+}
+
+}  // namespace sae

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/data/batch.hpp"
+
+namespace sae {
+
+template <class T>
+Source<T>::Source(const Input<T>& input, const std::int64_t* labels, const T* weights)
+    : input_(input), labels_(labels), weights_(weights) {}
+
+template <class T>
+Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
+    const auto matrix = [&](Buffer<T>& memory) {
+        memory = Buffer<T>(n * padded<T>(input_.n_features()));
+        T* next = memory.data();
+        return take(next, n, input_.n_features());
+    };
+    Batch<T> batch;
+    if (input_.sparse() && !form.dense_x) {
+        batch.start_memory = Buffer<Index>(n);
+        batch.x = {input_.packed(), batch.start_memory.data(), input_.density()};
+    } else {
+        batch.x = matrix(batch.x_memory);
+    }
+    batch.target = batch.x;
+    if (batch.x.sparse() && form.dense_target) batch.target = matrix(batch.target_memory);
+    if (labels_) {
+        batch.labels_memory = Buffer<std::int64_t>(n);
+        batch.labels = batch.labels_memory.data();
+    }
+    if (weights_) {
+        batch.weights_memory = Buffer<T>(n);
+        batch.weights = batch.weights_memory.data();
+    }
+    return batch;
+}
+
+template <class T>
+void Source<T>::read(const std::int64_t* index, Index first, Range rows, Batch<T>& batch) const {
+    const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
+    const auto gather = [&](const Rows<T>& to) {
+        input_.gather(index ? index + rows.begin : nullptr, first + rows.begin,
+                      to.part(rows).dense);
+    };
+    if (batch.x.sparse()) {
+        for (Index i = rows.begin; i < rows.end; ++i) {
+            batch.x.start[i] = input_.row_start(sample(i));
+        }
+        if (!batch.target.sparse()) gather(batch.target);
+    } else {
+        gather(batch.x);
+    }
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        if (batch.labels) batch.labels[i] = labels_[sample(i)];
+        if (batch.weights) batch.weights[i] = weights_[sample(i)];
+    }
+}
+
+template <class T>
+void Source<T>::prefetch(const std::int64_t* index, Range rows) const {
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        if (labels_) __builtin_prefetch(labels_ + index[i]);
+        if (weights_) __builtin_prefetch(weights_ + index[i]);
+        if (input_.sparse()) input_.prefetch(static_cast<Index>(index[i]));
+    }
+}
+
+template class Source<float>;
+template class Source<double>;
+
+}  // namespace sae

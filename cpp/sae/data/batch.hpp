@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Between a data set and the kernels: a source reads samples, by their numbers, into the rows of a
+// batch. What trains or evaluates sees batches alone, never the set behind them.
+#pragma once
+
+#include <cstdint>
+
+#include "sae/base/buffer.hpp"
+#include "sae/data/input.hpp"
+#include "sae/data/rows.hpp"
+
+namespace sae {
+
+// Some samples and what they are compared with.
+template <class T>
+struct Batch {
+    Rows<T> x;                       // what the first layer reads
+    Rows<T> target;                  // the samples as they are, which an autoencoder restores
+    std::int64_t* labels = nullptr;  // (n), or null
+    T* weights = nullptr;            // (n): factors of the losses; null for ones
+
+    // The memory of all that does not stay where the source has it.
+    Buffer<T> x_memory, target_memory, weights_memory;
+    Buffer<Index> start_memory;
+    Buffer<std::int64_t> labels_memory;
+};
+
+// What of a batch has to be a matrix, also where the input is sparse.
+struct BatchForm {
+    bool dense_x = false, dense_target = false;
+};
+
+// A data set in memory with what belongs to each sample. Keeps references.
+template <class T>
+class Source {
+   public:
+    // labels: (n_samples) classes, or null; weights: (n_samples), or null
+    explicit Source(const Input<T>& input, const std::int64_t* labels = nullptr,
+                    const T* weights = nullptr);
+
+    Index n_samples() const { return input_.n_samples(); }
+    const Input<T>& input() const { return input_; }
+
+    // Room for batches of up to n samples.
+    Batch<T> make_batch(Index n, BatchForm form) const;
+    // Reads the samples index[rows], or those from `first` on if index is null, into the same rows
+    // of a batch. Threads may read different rows at once.
+    void read(const std::int64_t* index, Index first, Range rows, Batch<T>& batch) const;
+    // Asks for what read() will need of the samples index[rows], where it comes from main memory.
+    void prefetch(const std::int64_t* index, Range rows) const;
+
+   private:
+    const Input<T>& input_;
+    const std::int64_t* labels_;
+    const T* weights_;
+};
+
+}  // namespace sae

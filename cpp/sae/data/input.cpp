@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/data/input.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+#include "sae/base/parallel.hpp"
+
+namespace sae {
+
+namespace {
+
+// Above this share of non-zeros a product over the non-zeros is taken to be slower than the dense
+// one: measured, above 0.5 for a first layer of 100 or 200 units, 0.25 for one of 10
+// (benchmarks/test_kernels.py).
+constexpr double kSparseDensity = 0.35;
+
+// Calls f with the source's element type.
+template <class F>
+auto with_type(Storage storage, const void* data, F&& f) {
+    switch (storage) {
+        case Storage::uint8:
+            return f(static_cast<const std::uint8_t*>(data));
+        case Storage::float32:
+            return f(static_cast<const float*>(data));
+        default:
+            return f(static_cast<const double*>(data));
+    }
+}
+
+[[noreturn]] void throw_not_finite(double value, Index sample, Index feature,
+                                   std::size_t precision) {
+    std::ostringstream message;
+    message << "expected finite values (in " << (precision == 4 ? "float32" : "float64")
+            << "), got " << value << " in row " << sample << ", column " << feature;
+    throw std::domain_error(message.str());
+}
+
+[[noreturn]] void throw_changed(Index sample) {
+    throw std::invalid_argument(
+        "row " + std::to_string(sample) +
+        " changed while it was read, expected an array that nothing writes to");
+}
+
+// The smallest i below n for which f(i) is true, or n; f is called for all smaller ones.
+template <class F>
+Index find_first(Index n, int n_threads, const F& f) {
+    std::atomic<Index> first{n};
+    run_team(n_threads, [&](Member member) {
+        const Range range = member.share(n);
+        Index i = range.begin;
+        while (i < range.end && !f(i)) ++i;
+        for (Index seen = first; i < std::min(seen, range.end);) {
+            if (first.compare_exchange_weak(seen, i)) break;
+        }
+    });
+    return first;
+}
+
+// How many numbers of a row are not zero in T, and whether all are finite. A scale leaves bytes
+// finite and makes none of them zero; its caller sees to that.
+template <class T, class S>
+bool scan_row(const S* row, Index n, Index stride, T scale, Index& n_nonzero) {
+    Index count = 0;
+    int not_finite = 0;
+    for (Index j = 0; j < n; ++j) {
+        if constexpr (std::is_same_v<S, std::uint8_t>) {
+            count += row[j * stride] != 0;
+        } else {
+            const T value = static_cast<T>(row[j * stride]) * scale;
+            count += value != T(0);
+            not_finite |= !(std::abs(value) <= std::numeric_limits<T>::max());
+        }
+    }
+    n_nonzero = count;
+    return not_finite == 0;
+}
+
+// Packs what is not zero, without a branch that no processor could predict. There is room for
+// `count` and an end: where another thread changes the row meanwhile, no more than that is written,
+// and the rest is ends.
+template <class S, class T, class Column, class Value>
+void pack_row(const S* row, Index n, Index stride, T scale, Index count, Column* columns,
+              Value* values) {
+    Index at = 0;
+    for (Index j = 0; j < n; ++j) {
+        if constexpr (sizeof(S) == 1) {  // eight zeros at a time, most of such data
+            std::uint64_t eight = 1;
+            if (stride == 1 && j + 8 <= n) std::memcpy(&eight, row + j, sizeof eight);
+            if (eight == 0) {
+                j += 7;
+                continue;
+            }
+        }
+        if constexpr (std::is_same_v<Value, T>) {
+            values[at] = static_cast<T>(row[j * stride]) * scale;
+        } else {
+            values[at] = row[j * stride];
+        }
+        columns[at] = static_cast<Column>(j);
+        at += static_cast<Index>(values[at] != Value(0)) & static_cast<Index>(at < count);
+    }
+    for (; at <= count; ++at) {
+        columns[at] = kNoColumn<Column>;
+        values[at] = Value(0);
+    }
+}
+
+}  // namespace
+
+template <class T>
+Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads)
+    : source_(source), scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
+    List<Index> counts(static_cast<std::size_t>(n_samples_));
+    n_threads = useful_threads(n_threads, static_cast<double>(n_samples_ * n_features_) / 8);
+    with_type(source.storage, source.data, [&](const auto* data) {
+        const auto row = [&](Index i) { return data + i * source_.row_stride; };
+        const Index stride = source_.column_stride;
+        const Index bad = find_first(n_samples_, n_threads, [&](Index i) {
+            return !scan_row(row(i), n_features_, stride, scale_, counts[i]);
+        });
+        if (bad < n_samples_) {
+            for (Index j = 0; j < n_features_; ++j) {
+                const auto value = row(bad)[j * stride];
+                if (std::isfinite(static_cast<T>(value) * scale_)) continue;
+                throw_not_finite(static_cast<double>(value), bad, j, sizeof(T));
+            }
+            throw_changed(bad);
+        }
+        for (const Index count : counts) n_nonzero_ += count;
+        if (layout == Layout::dense ||
+            (layout == Layout::automatic && density() > kSparseDensity)) {
+            return;
+        }
+        start_sparse(counts, source_.storage == Storage::uint8);
+        run_team(n_threads, [&](Member member) {
+            const Range range = member.share(n_samples_);
+            for (Index i = range.begin; i < range.end; ++i) {
+                with_storage(i, [&](auto* columns, auto* values) {
+                    pack_row(row(i), n_features_, stride, scale_, counts[i], columns, values);
+                });
+            }
+        });
+    });
+}
+
+template <class T>
+template <class I>
+Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
+    : scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
+    List<Index> counts(static_cast<std::size_t>(n_samples_));
+    for (Index i = 0; i < n_samples_; ++i) {
+        const auto start = static_cast<Index>(source.row_start[i]);
+        const auto end = static_cast<Index>(source.row_start[i + 1]);
+        if (start < 0 || end < start || end > source.n_nonzero || (i == 0 && start != 0)) {
+            throw std::invalid_argument("row " + std::to_string(i) + " goes from entry " +
+                                        std::to_string(start) + " to " + std::to_string(end) +
+                                        ", expected ascending numbers from 0 to " +
+                                        std::to_string(source.n_nonzero));
+        }
+        counts[i] = end - start;
+        n_nonzero_ += end - start;
+    }
+    if (n_nonzero_ > source.n_nonzero) throw_changed(n_samples_ - 1);
+    start_sparse(counts, source.storage == Storage::uint8);
+    n_threads = useful_threads(n_threads, static_cast<double>(n_nonzero_));
+    with_type(source.storage, source.values, [&](const auto* given) {
+        // where row i's entries were when they were counted
+        const auto row_begin = [&](Index i) { return row_start(i) - i; };
+        // the first entry of row i that no row may have, or the row's end
+        const auto find_wrong = [&](Index i) {
+            Index previous = -1;
+            Index at = row_begin(i);
+            for (; at < row_begin(i + 1); ++at) {
+                const auto j = static_cast<Index>(source.columns[at]);
+                if (j <= previous || j >= n_features_) break;
+                if (!std::isfinite(static_cast<T>(given[at]) * scale_)) break;
+                previous = j;
+            }
+            return at;
+        };
+        const auto is_wrong = [&](Index i) { return find_wrong(i) < row_begin(i + 1); };
+        const Index bad = find_first(n_samples_, n_threads, is_wrong);
+        if (bad < n_samples_) {
+            const Index at = find_wrong(bad);
+            if (at >= row_begin(bad + 1)) throw_changed(bad);
+            const auto j = static_cast<Index>(source.columns[at]);
+            if (!std::isfinite(static_cast<T>(given[at]) * scale_) && j < n_features_) {
+                throw_not_finite(static_cast<double>(given[at]), bad, j, sizeof(T));
+            }
+            throw std::invalid_argument("row " + std::to_string(bad) + " has column " +
+                                        std::to_string(j) + ", expected ascending columns below " +
+                                        std::to_string(n_features_));
+        }
+        run_team(n_threads, [&](Member member) {
+            const Range range = member.share(n_samples_);
+            for (Index i = range.begin; i < range.end; ++i) {
+                // as they were checked, and within bounds whatever another thread writes meanwhile
+                const Index start = row_begin(i), count = row_begin(i + 1) - start;
+                with_storage(i, [&](auto* columns, auto* values) {
+                    using Column = std::decay_t<decltype(*columns)>;
+                    using Value = std::decay_t<decltype(*values)>;
+                    for (Index t = 0; t < count; ++t) {
+                        const auto j = static_cast<Index>(source.columns[start + t]);
+                        columns[t] = static_cast<Column>(std::clamp<Index>(j, 0, n_features_ - 1));
+                        if constexpr (std::is_same_v<Value, T>) {
+                            values[t] = static_cast<T>(given[start + t]) * scale_;
+                        } else {
+                            values[t] = static_cast<Value>(given[start + t]);
+                        }
+                    }
+                    columns[count] = kNoColumn<Column>;
+                    values[count] = Value(0);
+                });
+            }
+        });
+    });
+}
+
+// Room for the non-zeros and the row ends, given each row's count.
+template <class T>
+void Input<T>::start_sparse(const List<Index>& counts, bool bytes) {
+    row_start_.assign(1, 0);
+    row_start_.reserve(counts.size() + 1);
+    for (const Index count : counts) row_start_.push_back(row_start_.back() + count + 1);
+    const Index size = row_start_.back();
+    if (n_features_ > kNoColumn<std::uint16_t>) {
+        columns32_ = Buffer<std::uint32_t>(size);
+    } else {
+        columns16_ = Buffer<std::uint16_t>(size);
+    }
+    if (bytes && columns16_.data()) {
+        bytes_ = Buffer<std::uint8_t>(size);
+        table_ = Buffer<T>(256);
+        for (Index i = 0; i < table_.size(); ++i) table_.data()[i] = static_cast<T>(i) * scale_;
+    } else {
+        values_ = Buffer<T>(size);
+    }
+}
+
+// Calls f(columns, values): where a sample's non-zeros are to be written.
+template <class T>
+template <class F>
+void Input<T>::with_storage(Index sample, const F& f) {
+    const Index start = row_start(sample);
+    if (columns32_.data()) {
+        f(columns32_.data() + start, values_.data() + start);
+    } else if (values_.data()) {
+        f(columns16_.data() + start, values_.data() + start);
+    } else {
+        f(columns16_.data() + start, bytes_.data() + start);
+    }
+}
+
+template <class T>
+PackedRows<T> Input<T>::packed() const {
+    return {columns16_.data(), columns32_.data(), {values_.data()}, {bytes_.data(), table_.data()}};
+}
+
+template <class T>
+auto Input<T>::column_sums(int n_threads) const -> const ColumnSums& {
+    std::call_once(column_sums_->flag, [&] { column_sums_->sums = sum_columns(n_threads); });
+    return column_sums_->sums;
+}
+
+// In parts of the set that do not depend on the number of threads.
+template <class T>
+auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
+    const auto n = static_cast<std::size_t>(n_features_);
+    const ColumnSums none{List<Index>(n), List<double>(n), 0};
+    const Index n_parts = std::clamp<Index>(n_nonzero_ / (8 * n_features_), 1, 64);
+    List<ColumnSums> parts(static_cast<std::size_t>(n_parts), none);
+    const int team = useful_threads(n_threads, static_cast<double>(n_nonzero_));
+    run_team(std::min(team, static_cast<int>(n_parts)), [&](Member member) {
+        const Range range = member.share(n_parts);
+        for (Index p = range.begin; p < range.end; ++p) {
+            ColumnSums& part = parts[p];
+            for (Index i = n_samples_ * p / n_parts; i < n_samples_ * (p + 1) / n_parts; ++i) {
+                for_each_nonzero(i, [&](Index j, T x) {
+                    const auto value = static_cast<double>(x);
+                    ++part.nonzeros[j];
+                    part.values[j] += value;
+                    part.squares += value * value;
+                });
+            }
+        }
+    });
+    ColumnSums all = none;
+    for (const ColumnSums& part : parts) {
+        for (Index j = 0; j < n_features_; ++j) {
+            all.nonzeros[j] += part.nonzeros[j];
+            all.values[j] += part.values[j];
+        }
+        all.squares += part.squares;
+    }
+    return all;
+}
+
+template <class T>
+void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const {
+    const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
+    if (sparse()) {
+        for (Index i = 0; i < out.rows; ++i) {
+            T* to = out.row(i);
+            std::fill_n(to, n_features_, T(0));
+            for_each_nonzero(sample(i), [&](Index j, T x) { to[j] = x; });
+        }
+        return;
+    }
+    with_type(source_.storage, source_.data, [&](const auto* data) {
+        for (Index i = 0; i < out.rows; ++i) {
+            const auto* row = data + sample(i) * source_.row_stride;
+            T* to = out.row(i);
+            if (source_.column_stride == 1) {
+                for (Index j = 0; j < n_features_; ++j) to[j] = static_cast<T>(row[j]) * scale_;
+            } else {
+                for (Index j = 0; j < n_features_; ++j) {
+                    to[j] = static_cast<T>(row[j * source_.column_stride]) * scale_;
+                }
+            }
+        }
+    });
+}
+
+template <class T>
+void Input<T>::prefetch(Index sample) const {
+    const auto lines = [&](const auto* from) {
+        if (!from) return;
+        constexpr Index line = kAlignment / static_cast<Index>(sizeof *from);
+        constexpr Index most = 32 * line;  // of a long row what it starts with
+        const Index begin = row_start(sample), end = row_start(sample + 1);
+        for (Index at = begin; at < std::min(end, begin + most); at += line) {
+            __builtin_prefetch(from + at);
+        }
+    };
+    lines(columns16_.data());
+    lines(columns32_.data());
+    lines(bytes_.data());
+    lines(values_.data());
+}
+
+template class Input<float>;
+template class Input<double>;
+template Input<float>::Input(const CsrSource<std::int32_t>&, float, int);
+template Input<float>::Input(const CsrSource<std::int64_t>&, float, int);
+template Input<double>::Input(const CsrSource<std::int32_t>&, double, int);
+template Input<double>::Input(const CsrSource<std::int64_t>&, double, int);
+
+}  // namespace sae

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The samples that a network reads, prepared once for a data set: dense rows stay where the caller
+// has them (any strides, uint8 with a scale too) and are copied a batch at a time; mostly-zero data
+// is kept as its non-zeros, in as few bytes as hold them (3 for a pixel): shuffled rows come from
+// main memory, and what a step reads there is what it waits for. Kernels read them as they are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <type_traits>
+
+#include "sae/base/buffer.hpp"
+#include "sae/base/list.hpp"
+#include "sae/kernels/kernels.hpp"
+
+namespace sae {
+
+enum class Storage { uint8, float32, float64 };
+
+// An array (n_samples, n_features) in the caller's memory; strides in elements, of any sign.
+struct DenseSource {
+    const void* data;
+    Storage storage;
+    Index n_samples, n_features;
+    Index row_stride, column_stride;
+};
+
+// A CSR matrix in the caller's memory; columns sorted within each row, no duplicates.
+template <class I>
+struct CsrSource {
+    const I* row_start;  // (n_samples + 1)
+    const I* columns;    // (n_nonzero)
+    const void* values;  // (n_nonzero)
+    Storage storage;
+    Index n_samples, n_features, n_nonzero;
+};
+
+enum class Layout { automatic, dense, sparse };
+
+template <class T>
+class Input {
+   public:
+    // Reads all of the source once. Values are multiplied by `scale`.
+    // std::domain_error names the first value that is not finite; std::invalid_argument a CSR
+    // structure that is not one.
+    Input(const DenseSource& source, T scale, Layout layout, int n_threads);
+    template <class I>
+    Input(const CsrSource<I>& source, T scale, int n_threads);
+
+    Index n_samples() const { return n_samples_; }
+    Index n_features() const { return n_features_; }
+    Index n_nonzero() const { return n_nonzero_; }
+    bool sparse() const { return !row_start_.empty(); }
+
+    // Samples index[0 … rows), or first … first + rows if index is null, as out (rows, n_features).
+    void gather(const std::int64_t* index, Index first, View<T> out) const;
+
+    // The rest: sparse only.
+
+    PackedRows<T> packed() const;
+    // Where a sample's non-zeros start in packed().
+    Index row_start(Index sample) const { return row_start_[sample]; }
+    // f(column, value) for each non-zero of a sample, in order of columns.
+    template <class F>
+    void for_each_nonzero(Index sample, const F& f) const;
+    // Share of non-zeros.
+    double density() const {
+        return static_cast<double>(n_nonzero_) /
+               (static_cast<double>(n_samples_) * static_cast<double>(n_features_));
+    }
+    // Sums over the whole set, computed when they are first asked for.
+    struct ColumnSums {
+        List<Index> nonzeros;  // (n_features)
+        List<double> values;   // (n_features)
+        double squares = 0;    // of all columns
+    };
+    const ColumnSums& column_sums(int n_threads) const;
+    // Asks for what packed() has of a sample.
+    void prefetch(Index sample) const;
+
+   private:
+    void start_sparse(const List<Index>& counts, bool bytes);
+    template <class F>
+    void with_storage(Index sample, const F& f);
+    ColumnSums sum_columns(int n_threads) const;
+
+    DenseSource source_{};
+    T scale_ = 1;
+    Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
+    // Non-zeros and, behind each row, kNoColumn with the value 0.
+    List<Index> row_start_;            // (n_samples + 1), empty if dense
+    Buffer<std::uint16_t> columns16_;  // (n_nonzero + n_samples), if all columns fit
+    Buffer<std::uint32_t> columns32_;  // else
+    Buffer<std::uint8_t> bytes_;       // the same, before scaling, if source and columns fit
+    Buffer<T> values_;                 // else, scaled
+    Buffer<T> table_;                  // (256): the bytes, scaled
+    struct Once {
+        std::once_flag flag;
+        ColumnSums sums;
+    };
+    std::unique_ptr<Once> column_sums_ = std::make_unique<Once>();
+};
+
+template <class T>
+template <class F>
+void Input<T>::for_each_nonzero(Index sample, const F& f) const {
+    with_packed(packed(), [&](const auto* columns, auto values) {
+        using Column = std::decay_t<decltype(*columns)>;
+        for (Index at = row_start(sample); columns[at] != kNoColumn<Column>; ++at) {
+            f(static_cast<Index>(columns[at]), values[at]);
+        }
+    });
+}
+
+}  // namespace sae

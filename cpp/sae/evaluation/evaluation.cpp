@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/evaluation/evaluation.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "sae/evaluation/linear_decoder.hpp"
+
+namespace sae {
+
+namespace {
+
+// What batches have to be for value() of a loss.
+template <class T>
+BatchForm form_of(const Loss<T>& loss) {
+    return {false, loss.target() == Target::values};
+}
+
+// Whether the class of a label is the first with the largest output.
+template <class T>
+bool is_right(const View<T>& a, Index row, std::int64_t label) {
+    return std::max_element(a.row(row), a.row(row) + a.cols) - a.row(row) == label;
+}
+
+template <class T>
+double l2_penalty(const Network<T>& network, double weight_decay) {
+    double squares = 0;
+    for (const Dense<T>& layer : network.layers()) {
+        for (Index i = 0; weight_decay != 0 && i < layer.n_in; ++i) {
+            for (Index j = 0; j < layer.n_out; ++j) {
+                const auto w = static_cast<double>(layer.w(i, j));
+                squares += w * w;
+            }
+        }
+    }
+    return weight_decay * squares / 2;
+}
+
+}  // namespace
+
+template <class T>
+Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName name,
+                    double weight_decay, int n_threads) {
+    const Loss<T>& loss = find_loss<T>(name);
+    Sums sum;
+    std::optional<double> expanded;
+    if (loss.expands()) expanded = expanded_squared_error(network, source, n_threads);
+    if (expanded) {
+        sum.loss = *expanded;
+    } else {
+        const auto chunk_sums = [&](const Chunk<T>& chunk) {
+            const View<T> a = chunk.a.back();
+            Sums own;  // the other: how many are right
+            for (Index i = 0; i < chunk.rows; ++i) {
+                if (chunk.batch.labels) own.other += is_right(a, i, chunk.batch.labels[i]);
+                own.loss += loss.value(a.cols, a.row(i), chunk.batch, i);
+            }
+            return own;
+        };
+        sum = sum_chunks(network, source, form_of(loss), network.n_layers(), n_threads, chunk_sums);
+    }
+    return {sum.loss + l2_penalty(network, weight_decay), static_cast<Index>(sum.other)};
+}
+
+template <class T>
+void sample_losses(const Network<T>& network, const Source<T>& source, LossName name, int n_threads,
+                   double* losses) {
+    const Loss<T>& loss = find_loss<T>(name);
+    network.for_each_chunk(
+        source, form_of(loss), 0, network.n_layers(), n_threads, [&](const Chunk<T>& chunk) {
+            const View<T> a = chunk.a.back();
+            for (Index i = 0; i < chunk.rows; ++i) {
+                losses[chunk.first + i] = loss.value(a.cols, a.row(i), chunk.batch, i);
+            }
+        });
+}
+
+#define SAE_INSTANTIATE(T)                                                                    \
+    template Evaluation evaluate(const Network<T>&, const Source<T>&, LossName, double, int); \
+    template void sample_losses(const Network<T>&, const Source<T>&, LossName, int, double*);
+SAE_INSTANTIATE(float)
+SAE_INSTANTIATE(double)
+#undef SAE_INSTANTIATE
+
+}  // namespace sae

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The loss over a whole set or of each sample, and how many are classified right. Sums are in
+// float64, over chunks of samples in their order, so that they are the same for every number of
+// threads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sae/layers/network.hpp"
+#include "sae/losses/loss.hpp"
+
+namespace sae {
+
+// Loss summed over a set, and how many samples are classified right (0 without labels).
+struct Evaluation {
+    double loss;
+    Index n_correct;
+};
+
+// weight_decay: L2 penalty on the weights, part of the loss.
+template <class T>
+Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName loss,
+                    double weight_decay, int n_threads);
+
+// losses (n_samples), each of one sample.
+template <class T>
+void sample_losses(const Network<T>& network, const Source<T>& source, LossName loss, int n_threads,
+                   double* losses);
+
+// What a chunk adds: its loss, and what else is counted beside it.
+struct Sums {
+    double loss = 0, other = 0;
+};
+
+// The sums of f(chunk) over the chunks in their order, each chunk run through the first n_layers
+// layers.
+template <class T, class F>
+Sums sum_chunks(const Network<T>& network, const Source<T>& source, BatchForm form, Index n_layers,
+                int n_threads, const F& f) {
+    constexpr Index size = Network<T>::kChunk;
+    List<Sums> sums(static_cast<std::size_t>((source.n_samples() + size - 1) / size));
+    network.for_each_chunk(source, form, 0, n_layers, n_threads,
+                           [&](const Chunk<T>& chunk) { sums[chunk.first / size] = f(chunk); });
+    Sums total;
+    for (const Sums& part : sums) {
+        total.loss += part.loss;
+        total.other += part.other;
+    }
+    return total;
+}
+
+}  // namespace sae

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The activations, a struct each: a = forward(z), and d a / d z as derivative(a), from the output
+// alone. Those that are `fused` end a product while its sums are in registers; the others take a
+// second pass over what it wrote. NaN stays NaN, so that divergence is seen.
+
+struct Linear {
+    static constexpr bool fused = true;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        return z;
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V) {
+        return constant<V>(1);
+    }
+};
+
+struct Relu {
+    static constexpr bool fused = true;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        return z < V{} ? V{} : z;
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        return a > V{} ? constant<V>(1) : V{};
+    }
+};
+
+// Calls f with the struct of an activation.
+template <class F>
+SAE_INLINE void with_activation(Activation activation, F&& f) {
+    switch (activation) {
+#define SAE_CASE(name, Struct) \
+    case Activation::name:     \
+        return f(Struct{});
+        SAE_ACTIVATIONS(SAE_CASE)
+#undef SAE_CASE
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Epilogues: what becomes of the sums of row r, columns from c on.
+
+template <class T>
+struct Store {
+    T* out;
+    Index ldo;
+
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V sum) const {
+        store(out + r * ldo + c, sum);
+    }
+};
+
+// a = f(z), z being the sums and the bias.
+template <class F, class T>
+struct Activate {
+    const T* b;
+    T* out;
+    Index ldo;
+
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V z) const {
+        z += load<V>(b + c);
+        store(out + r * ldo + c, F::forward(z));
+    }
+};
+
+// delta = sum * f'(z), a being f(z).
+template <class F, class T>
+struct Derive {
+    const T* a;
+    Index lda;
+    T* out;
+    Index ldo;
+
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V sum) const {
+        store(out + r * ldo + c, sum * F::derivative(load<V>(a + r * lda + c)));
+    }
+};
+
+// A step of an update rule, the sums being the gradient.
+template <class R, class T>
+struct Update {
+    // by value, like the epilogues themselves: behind a reference, every store to a parameter would
+    // make the compiler read all of this again
+    R rule;
+    T weight_decay;
+    ParameterRows<T> rows;
+
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V dw) const {
+        const Index at = r * rows.ld + c;
+        V w = load<V>(rows.w + at);
+        V slots[R::n_slots];
+#pragma GCC unroll 4
+        for (int i = 0; i < R::n_slots; ++i) slots[i] = load<V>(rows.slots[i] + at);
+        dw += weight_decay * w;
+        rule(dw, w, slots);
+        store(rows.w + at, w);
+#pragma GCC unroll 4
+        for (int i = 0; i < R::n_slots; ++i) store(rows.slots[i] + at, slots[i]);
+    }
+};

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Products: a source (dense tile, sparse rows, sparse columns, memory) that ends in an epilogue
+// while its sums are still in registers.
+
+// Vectors that a single row takes at once, as many as the registers hold beside the operands: 13 of
+// 16.
+inline constexpr int kRowVectors = 13;
+
+// R rows of a panel of a b, a's element (r, p) being a[r * rs + p * cs].
+template <int R, class P, class T, class Epilogue>
+SAE_INLINE void dense_tile(Index k, const T* a, Index rs, Index cs, const T* b, Index ldb, Index r0,
+                           Index c0, Epilogue epilogue) {
+    P sum[R];
+    for (Index p = 0; p < k; ++p) {
+        P row;
+        row.read(b + p * ldb);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) sum[r].multiply_add(a[r * rs + p * cs], row);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sum[r].finish(epilogue, r0 + r, c0);
+}
+
+// All rows of a panel: R at a time, then the rest with one smaller tile.
+template <int R, class P, class T, class Epilogue>
+void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, const T* b, Index ldb,
+                 Index c0, Epilogue epilogue) {
+    for (; m - r0 >= R; r0 += R) {
+        dense_tile<R, P>(k, a + r0 * rs, rs, cs, b, ldb, r0, c0, epilogue);
+    }
+    if constexpr (R > 1) {
+        if (r0 < m) dense_panel<R - 1, P>(r0, m, k, a, rs, cs, b, ldb, c0, epilogue);
+    }
+}
+
+// (m, n) = a (m, k) b (k, n). Twelve sums in flight hide the latency of a multiply-add and leave
+// room for the operands in 16 registers.
+template <class T, class Epilogue>
+SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, Index cs, const T* b,
+                              Index ldb, Epilogue epilogue) {
+    for_each_panel<T, 3>(n, [&](auto panel, Index c) {
+        using P = decltype(panel);
+        constexpr int R = P::kFull == 3 ? 4 : P::kFull == 2 ? 6 : 8;
+        dense_panel<R, P>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
+    });
+}
+
+// For each of m sparse rows a panel of the sum over its non-zeros of value * w[column], on top of
+// what is in `out` or, if not `resume`, of zero; `advance`: leave next[r] where the row stops.
+template <class P, class T, class Column, class Values, class Epilogue>
+void sparse_rows_panel(Index m, const Column* columns, Values values, Index* next, Column limit,
+                       bool advance, const T* w, Index ldw, bool resume, const T* out, Index ldo,
+                       Index c0, Epilogue epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        if (r + 1 < m) {  // no processor foresees where a row stops, nor fetches the next by itself
+            __builtin_prefetch(columns + next[r + 1]);
+            values.prefetch(next[r + 1]);
+        }
+        P sum;
+        if (resume) sum.read(out + r * ldo + c0);
+        Index at = next[r];
+        for (; columns[at] < limit; ++at) sum.multiply_add(values[at], w + columns[at] * ldw);
+        if (advance) next[r] = at;
+        sum.finish(epilogue, r, c0);
+    }
+}
+
+// For each of m sparse columns a panel of the sum over its entries of value * delta[row].
+template <class P, class T, class Epilogue>
+void sparse_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
+                          Index c0, Epilogue epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        const Entry<T>* entry = x.entries + x.ends[2 * r];
+        const Entry<T>* end = x.entries + x.ends[2 * r + 1];
+        P sum;
+        for (; entry != end; ++entry) {
+            sum.multiply_add(entry->value, delta + static_cast<Index>(entry->row) * ldd);
+        }
+        sum.finish(epilogue, r, c0);
+    }
+}
+
+// What lies in memory, as if it were sums; lanes past the n-th column too.
+template <class T, class Epilogue>
+SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, Epilogue epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        for (Index c = 0; c < n; c += kLanes<T>) epilogue(r, c, load<Vector<T>>(in + r * ldi + c));
+    }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sums and rearrangements that no layer's product needs.
+
+template <class T>
+void transpose(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo) {
+    constexpr Index block = 8;  // rows at once: their columns land side by side in one line
+    Index r = 0;
+    for (; r + block <= rows; r += block) {
+        for (Index c = 0; c < cols; ++c) {
+#pragma GCC unroll 8
+            for (Index i = 0; i < block; ++i) out[c * ldo + r + i] = in[(r + i) * ldi + c];
+        }
+    }
+    for (; r < rows; ++r) {
+        for (Index c = 0; c < cols; ++c) out[c * ldo + r] = in[r * ldi + c];
+    }
+}
+
+template <class T>
+void squared_error_delta(Index n, const T* a, const T* x, T* delta) {
+    for (Index c = 0; c < n; c += kLanes<T>) {
+        Vector<T> difference = load<Vector<T>>(a + c);
+        if (x) difference -= load<Vector<T>>(x + c);
+        store(delta + c, T(2) * difference);
+    }
+}
+
+// The sum over n elements of f(a, x) in float64, in the same eight sums on every instruction set.
+template <class T, class F>
+SAE_INLINE double sum_float64(Index n, const T* a, const T* x, const F& f) {
+    constexpr Index lanes = 8;
+    typedef double Lanes __attribute__((vector_size(8 * lanes)));
+    typedef T Row __attribute__((vector_size(sizeof(T) * lanes)));
+    Lanes sum = {};
+    Index c = 0;
+    for (; c + lanes <= n; c += lanes) {
+        Row av, xv;
+        __builtin_memcpy(&av, a + c, sizeof av);
+        __builtin_memcpy(&xv, x + c, sizeof xv);
+        sum += f(__builtin_convertvector(av, Lanes), __builtin_convertvector(xv, Lanes));
+    }
+    for (Index i = 0; c < n; ++c, ++i) {
+        sum[i] += f(static_cast<double>(a[c]), static_cast<double>(x[c]));
+    }
+    double total = 0;
+    for (Index i = 0; i < lanes; ++i) total += sum[i];
+    return total;
+}
+
+template <class T>
+double squared_error(Index n, const T* a, const T* x) {
+    return sum_float64(n, a, x, [](auto p, auto q) SAE_INLINE_LAMBDA {
+        const auto d = p - q;
+        return d * d;
+    });
+}
+
+template <class T>
+double dot(Index n, const T* a, const T* x) {
+    return sum_float64(n, a, x, [](auto p, auto q) SAE_INLINE_LAMBDA { return p * q; });
+}
+
+// Whole vectors from the one with the diagonal on.
+template <class T>
+void gram(Index m, Index n, const T* h, Index ldh, T* out, Index ldo) {
+    for (Index r = 0; r < n; r += kLanes<T>) {
+        const Index rows = n - r < kLanes<T> ? n - r : kLanes<T>;
+        dense_product(rows, n - r, m, h + r, 1, ldh, h + r, ldh, Store<T>{out + r * ldo + r, ldo});
+    }
+}
+
+template <class T>
+Index multiply_adds(Index rounds, T s, T x, T* out) {
+    constexpr int n = 12;
+    Vector<T> a[n];
+    for (int j = 0; j < n; ++j) a[j] = Vector<T>{} + T(j);  // equal ones would be computed once
+    for (Index i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (int j = 0; j < n; ++j) a[j] = a[j] * s + x;
+    }
+    Vector<T> sum = {};
+    for (int j = 0; j < n; ++j) sum += a[j];
+    store(out, sum);
+    return 2 * n * kLanes<T> * rounds;
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The compiler's vector types, as wide as the instruction set's registers, and what it lacks for
+// them.
+
+template <class T, Index bytes>
+struct VectorOf {
+    typedef T type __attribute__((vector_size(bytes)));
+};
+template <class T>
+using Vector = typename VectorOf<T, SAE_VECTOR_BYTES>::type;
+template <class T>
+using HalfVector = typename VectorOf<T, SAE_VECTOR_BYTES / 2>::type;
+
+template <class T>
+using Bits = typename VectorOf<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>,
+                               SAE_VECTOR_BYTES>::type;
+
+template <class T>
+inline constexpr Index kLanes = SAE_VECTOR_BYTES / static_cast<Index>(sizeof(T));
+
+template <class V, class T>
+SAE_INLINE V load(const T* p) {
+    V x;
+    __builtin_memcpy(&x, p, sizeof x);
+    return x;
+}
+
+template <class T, class V>
+SAE_INLINE void store(T* p, const V& x) {
+    __builtin_memcpy(p, &x, sizeof x);
+}
+
+// x in the first n lanes, zero in the others.
+template <class T>
+SAE_INLINE Vector<T> first_lanes(Vector<T> x, Index n) {
+    Bits<T> lane;
+    for (Index i = 0; i < kLanes<T>; ++i) lane[i] = i;
+    return lane < Bits<T>{} + static_cast<std::decay_t<decltype(lane[0])>>(n) ? x : Vector<T>{};
+}
+
+template <class V>
+SAE_INLINE V constant(double x) {
+    return V{} + static_cast<std::decay_t<decltype(V{}[0])>>(x);
+}
+
+// Lane by lane, unless the instruction set names the vector instruction.
+template <class V>
+SAE_INLINE V square_root(V x) {
+    [[maybe_unused]] constexpr bool single = sizeof(x[0]) == 4;
+#if defined(__AVX512F__)
+    // the zero-masked forms: the plain ones trip GCC's warning about uninitialized values
+    if constexpr (sizeof(V) == 64 && single)
+        return V(_mm512_maskz_sqrt_ps(__mmask16(-1), __m512(x)));
+    if constexpr (sizeof(V) == 64 && !single)
+        return V(_mm512_maskz_sqrt_pd(__mmask8(-1), __m512d(x)));
+#endif
+#if defined(__AVX__)
+    if constexpr (sizeof(V) == 32 && single) return V(_mm256_sqrt_ps(__m256(x)));
+    if constexpr (sizeof(V) == 32 && !single) return V(_mm256_sqrt_pd(__m256d(x)));
+#endif
+#if defined(__SSE2__)
+    if constexpr (sizeof(V) == 16 && single) return V(_mm_sqrt_ps(__m128(x)));
+    if constexpr (sizeof(V) == 16 && !single) return V(_mm_sqrt_pd(__m128d(x)));
+#endif
+    for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i) x[i] = std::sqrt(x[i]);
+    return x;
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/layers/network.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "sae/layers/softmax.hpp"
+
+namespace sae {
+
+template <class T>
+Activations<T>::Activations(const List<Dense<T>>& layers, Index first, Index last, Index rows)
+    : of_layer_(layers.size()) {
+    Index size = 0;
+    for (Index l = first; l < last; ++l) size += rows * padded<T>(layers[l].n_out);
+    arena_ = Buffer<T>(size);
+    T* next = arena_.data();
+    for (Index l = first; l < last; ++l) of_layer_[l] = take(next, rows, layers[l].n_out);
+}
+
+template <class T>
+Network<T>::Network(const List<Index>& sizes, const List<Activation>& activations) {
+    const Index n_layers = activations.count();
+    Index n_parameters = 0;
+    for (Index l = 0; l < n_layers; ++l) n_parameters += (sizes[l] + 1) * padded<T>(sizes[l + 1]);
+    parameters_ = Buffer<T>(n_parameters);
+    T* next = parameters_.data();
+    for (Index l = 0; l < n_layers; ++l) {
+        const View<T> w = take(next, sizes[l], sizes[l + 1]);
+        T* const b = take(next, 1, sizes[l + 1]).data;
+        layers_.push_back({sizes[l], sizes[l + 1], activations[l], w, b});
+        strategies_.push_back(choose_strategy(layers_.back(), l == 0));
+    }
+    sparse_ = make_sparse(layers_.front());
+}
+
+template <class T>
+void Network<T>::set_parameters(Index l, const T* w, const T* b) {
+    const Dense<T>& to = layer(l);
+    for (Index i = 0; i < to.n_in; ++i) std::copy_n(w + i * to.n_out, to.n_out, to.w.row(i));
+    std::copy_n(b, to.n_out, to.b);
+    strategies_[l]->refresh({0, to.n_in});
+}
+
+template <class T>
+void Network<T>::get_parameters(Index l, T* w, T* b) const {
+    const Dense<T>& from = layer(l);
+    for (Index i = 0; i < from.n_in; ++i)
+        std::copy_n(from.w.row(i), from.n_out, w + i * from.n_out);
+    std::copy_n(from.b, from.n_out, b);
+}
+
+template <class T>
+void Network<T>::copy_layer(Index l, const Network& from, Index from_l) {
+    const Dense<T>& to = layer(l);
+    std::copy_n(from.layer(from_l).w.data, (to.n_in + 1) * to.w.ld, to.w.data);
+    strategies_[l]->refresh({0, to.n_in});
+}
+
+template <class T>
+bool Network<T>::finite() const {
+    return std::all_of(parameters_.data(), parameters_.data() + parameters_.size(),
+                       [](T value) { return std::isfinite(value); });
+}
+
+template <class T>
+bool Network<T>::uses_blas() const {
+    return std::any_of(strategies_.begin(), strategies_.end(),
+                       [](const auto& strategy) { return strategy->uses_blas(); });
+}
+
+template <class T>
+void Network<T>::refresh() {
+    for (Index l = 0; l < n_layers(); ++l) strategies_[l]->refresh({0, layer(l).n_in});
+}
+
+template <class T>
+void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index first_layer,
+                                Index last_layer, int n_threads, const ChunkFunction& f) const {
+    const Index n = source.n_samples();
+    const Index n_chunks = (n + kChunk - 1) / kChunk;
+    double work_per_sample = 0;
+    for (Index l = first_layer; l < last_layer; ++l) {
+        work_per_sample += static_cast<double>(layer(l).n_in * layer(l).w.ld) * sizeof(T) / 32;
+    }
+    const int team = std::min(useful_threads(n_threads, static_cast<double>(n) * work_per_sample),
+                              static_cast<int>(n_chunks));
+    form.dense_x = form.dense_x || first_layer > 0;
+    struct Own {
+        Batch<T> batch;
+        Activations<T> a;
+        Workspace<T> workspace;
+    };
+    List<Own> own;
+    for (int t = 0; t < team; ++t) {
+        const Index rows = std::min(n, kChunk);
+        own.push_back(
+            {source.make_batch(rows, form), {layers_, first_layer, last_layer, rows}, {}});
+        const Rows<T>& x = own.back().batch.x;
+        for (Index l = first_layer; l < last_layer; ++l) {
+            strategy(l, l == first_layer && x.sparse()).reserve(own.back().workspace, x, rows);
+        }
+    }
+    run_team(team, [&](Member member) {
+        Own& mine = own[member.rank];
+        const Range chunks = member.share(n_chunks);
+        for (Index c = chunks.begin; c < chunks.end; ++c) {
+            const Index first = c * kChunk;
+            const Range rows{0, std::min(kChunk, n - first)};
+            source.read(nullptr, first, rows, mine.batch);
+            Rows<T> x = mine.batch.x.part(rows);
+            for (Index l = first_layer; l < last_layer; ++l) {
+                const View<T> all = mine.a[l];
+                const View<T> a{all.data, rows.end, all.cols, all.ld};
+                strategy(l, x.sparse()).forward(x, a, {0, a.cols}, mine.workspace);
+                x = a;
+            }
+            f({member.rank, first, rows.end, mine.batch, mine.a});
+        }
+    });
+}
+
+template <class T>
+void Network<T>::predict(const Input<T>& input, Index first_layer, Index last_layer, bool softmax,
+                         int n_threads, T* out) const {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    for_each_chunk(Source<T>(input), {}, first_layer, last_layer, n_threads,
+                   [&](const Chunk<T>& chunk) {
+                       const View<T> a = chunk.a[last_layer - 1];
+                       for (Index i = 0; i < chunk.rows; ++i) {
+                           if (softmax) softmax_row(k, a.cols, a.row(i), a.row(i));
+                           std::copy_n(a.row(i), a.cols, out + (chunk.first + i) * a.cols);
+                       }
+                   });
+}
+
+template <class T>
+void Network<T>::classify(const Input<T>& input, int n_threads, std::int64_t* classes) const {
+    for_each_chunk(Source<T>(input), {}, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
+        const View<T> a = chunk.a.back();
+        for (Index i = 0; i < chunk.rows; ++i) {
+            classes[chunk.first + i] = std::max_element(a.row(i), a.row(i) + a.cols) - a.row(i);
+        }
+    });
+}
+
+template <class T>
+List<Index> Network<T>::count_dead_units(const Input<T>& input, int n_threads) const {
+    const Index n_chunks = (input.n_samples() + kChunk - 1) / kChunk;
+    Index n_units = 0;
+    for (const Dense<T>& one : layers_) n_units += one.n_out;
+    // (n_chunks, n_units): whether the unit is alive on a sample of the chunk
+    List<char> alive(static_cast<std::size_t>(n_chunks * n_units));
+    for_each_chunk(Source<T>(input), {}, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
+        char* unit = &alive[chunk.first / kChunk * n_units];
+        for (const View<T>& a : chunk.a.all()) {
+            for (Index j = 0; j < a.cols; ++j, ++unit) {
+                for (Index i = 0; i < chunk.rows && !*unit; ++i) *unit = a(i, j) != T(0);
+            }
+        }
+    });
+    List<Index> dead;
+    Index unit = 0;
+    for (const Dense<T>& one : layers_) {
+        dead.push_back(0);
+        for (Index j = 0; j < one.n_out; ++j, ++unit) {
+            bool any = false;
+            for (Index c = 0; c < n_chunks && !any; ++c) any = alive[c * n_units + unit] != 0;
+            dead.back() += !any;
+        }
+    }
+    return dead;
+}
+
+template struct Activations<float>;
+template struct Activations<double>;
+template class Network<float>;
+template class Network<double>;
+
+}  // namespace sae

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// How a layer computes: its products, how work on them may be cut among threads, and the copies of
+// w that it needs. Chosen once for each layer; the result depends on the choice in its last bits,
+// and never on the cut.
+#pragma once
+
+#include <memory>
+
+#include "sae/base/list.hpp"
+#include "sae/base/parallel.hpp"
+#include "sae/data/rows.hpp"
+#include "sae/data/sparse_columns.hpp"
+#include "sae/layers/dense.hpp"
+
+namespace sae {
+
+// By what the forward and backward products of a batch are shared out: by its rows, so that a
+// thread may take its own through several layers, or by the columns of what is computed, all rows
+// at once.
+enum class Cut { rows, columns };
+
+// What a thread needs of its own; all layers that it computes share it.
+template <class T>
+struct Workspace {
+    Buffer<Index> next;        // (rows): where each sparse sample goes on
+    SparseColumns<T> columns;  // of a sparse batch
+    Buffer<T> dw;              // (rows of a task, padded n_out)
+};
+
+template <class T>
+class Strategy {
+   public:
+    explicit Strategy(const Dense<T>& layer) : layer_(layer) {}
+    virtual ~Strategy() = default;
+    Strategy(const Strategy&) = delete;
+    Strategy& operator=(const Strategy&) = delete;
+
+    virtual Cut cut() const = 0;
+    // Columns of a cut are shared out in multiples of this.
+    virtual Index tile() const { return 1; }
+    // Rows of w that one task updates: whole tiles, small enough to share out evenly.
+    virtual Index task_rows() const = 0;
+    // Whether it rounds as BLAS's kernels for this processor do.
+    virtual bool uses_blas() const { return false; }
+    // Room for batches like x of n rows.
+    virtual void reserve(Workspace<T>&, const Rows<T>&, Index) const {}
+
+    // a (n, n_out) = f(x w + b), the columns `columns` alone if that is the cut.
+    virtual void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const = 0;
+    // delta_in (n, n_in) = (delta (n, n_out) w^T) * g'(z_in), a_in being g(z_in), of the layer
+    // below.
+    virtual void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
+                          Range columns) const = 0;
+    // A step on some stretches of rows of w, in ascending order, with dw = x^T delta.
+    virtual void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
+                        const List<Range>& stretches, Workspace<T>&) = 0;
+    // A step on b, db = the sum of delta's rows.
+    void update_bias(View<const T> delta, LayerUpdate<T> update) const;
+
+    // Brings copies of the rows [begin, end) of w up to date.
+    virtual void refresh(Range) {}
+    // A copy of w^T (n_out, n_in), or empty.
+    virtual View<const T> transposed() const { return {}; }
+
+   protected:
+    const Dense<T> layer_;
+    const Kernels<T>& kernels_ = kernels<T>(active_isa());
+};
+
+// Our own tiles; a layer that passes nothing back (the first) needs no copy of w.
+template <class T>
+std::unique_ptr<Strategy<T>> make_narrow(const Dense<T>& layer, bool passes_back);
+// BLAS, in tiles of columns.
+template <class T>
+std::unique_ptr<Strategy<T>> make_blas(const Dense<T>& layer);
+// The non-zeros of a sparse input; for first layers, which pass nothing back.
+template <class T>
+std::unique_ptr<Strategy<T>> make_sparse(const Dense<T>& layer);
+
+// The fastest of those that can compute the layer, as it was measured.
+template <class T>
+std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first);
+
+}  // namespace sae

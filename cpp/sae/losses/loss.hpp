@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What training minimizes, row by row: the loss of a row in float64, and its gradient with respect
+// to the last layer's output. A batch's loss is the sum over its rows, never the mean. To add one:
+// a word in the list, and a file that gives its class.
+#pragma once
+
+#include <cstdint>
+
+#include "sae/data/batch.hpp"
+
+namespace sae {
+
+#define SAE_LOSSES(X) \
+    X(squared_error)  \
+    X(cross_entropy)  \
+    X(clipped_cross_entropy)
+
+enum class LossName {
+#define SAE_NAME(name) name,
+    SAE_LOSSES(SAE_NAME)
+#undef SAE_NAME
+};
+
+// What a row of outputs is compared with: a row of values, or the number of a class.
+enum class Target { values, label };
+
+// Rows of n elements, all padded. Of a batch, row `row` is what counts.
+template <class T>
+class Loss {
+   public:
+    virtual ~Loss() = default;
+    virtual Target target() const = 0;
+    // Whether delta() reads values that are sparse; value() never does.
+    virtual bool reads_sparse() const { return false; }
+    // Whether a sum over a sparse set expands into terms that need no reconstruction.
+    virtual bool expands() const { return false; }
+    // The loss of one row of outputs, which are lost.
+    virtual double value(Index n, T* a, const Batch<T>& batch, Index row) const = 0;
+    // delta = d loss / d a; for classes d loss / d z, the softmax being part of the loss.
+    virtual void delta(Index n, const T* a, const Batch<T>& batch, Index row, T* delta) const = 0;
+
+   protected:
+    static const Kernels<T>& k() { return kernels<T>(active_isa()); }
+};
+
+template <class T>
+const Loss<T>& find_loss(LossName name);
+
+// The same of a single loss, each in the file of its kind.
+template <class T, LossName name>
+const Loss<T>& loss();
+
+#define SAE_LOSS_OF(T, name, Class)            \
+    template <>                                \
+    const Loss<T>& loss<T, LossName::name>() { \
+        static const Class<T> found;           \
+        return found;                          \
+    }
+#define SAE_LOSS(name, Class)       \
+    SAE_LOSS_OF(float, name, Class) \
+    SAE_LOSS_OF(double, name, Class)
+
+}  // namespace sae

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "sae/training/trainer.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
+#include <string>
+
+namespace sae {
+
+namespace {
+
+// Rows of the batch are shared out in whole tiles.
+constexpr Index kRowGrain = 4;
+
+template <class T>
+View<T> rows_of(View<T> all, Range rows) {
+    return {all.row(rows.begin), rows.end - rows.begin, all.cols, all.ld};
+}
+
+template <class T>
+void copy(const Buffer<T>& from, Buffer<T>& to) {
+    if (to.size() != from.size()) to = Buffer<T>(from.size());
+    std::copy_n(from.data(), from.size(), to.data());
+}
+
+}  // namespace
+
+template <class T>
+Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
+                    const Source<T>& source, Objective objective, Index batch_size)
+    : network_(network),
+      optimizer_(optimizer),
+      state_(state),
+      source_(source),
+      loss_(find_loss<T>(objective.loss)),
+      objective_(objective),
+      batch_size_(batch_size),
+      batch_(source.make_batch(batch_size,
+                               {false, loss_.target() == Target::values && !loss_.reads_sparse()})),
+      a_(network.layers(), 0, network.n_layers(), batch_size),
+      deltas_(network.layers(), 0, network.n_layers(), batch_size) {
+    bool fits = state.slots.count() == optimizer.n_slots();
+    for (const Buffer<T>& slot : state.slots) {
+        fits = fits && slot.size() == network.parameters().size();
+    }
+    if (!fits) throw std::invalid_argument("state of another network or optimizer");
+}
+
+// A column of a sparse input without any non-zero never has a gradient: the update rule leaves its
+// row of w as it is, if nothing is left in its state either.
+template <class T>
+void Trainer<T>::plan(int n_threads) {
+    const auto batch = static_cast<double>(batch_size_);
+    const Index* nonzeros = nullptr;
+    if (sparse()) nonzeros = source_.input().column_sums(n_threads).nonzeros.data();
+    const auto at_rest = [&](Index r) {
+        const Index ld = network_.layer(0).w.ld;
+        return objective_.weight_decay == 0 &&
+               std::all_of(state_.slots.begin(), state_.slots.end(), [&](const Buffer<T>& slot) {
+                   const T* row = slot.data() + r * ld;
+                   return std::all_of(row, row + ld, [](T value) { return value == T(0); });
+               });
+    };
+    plan_ = Plan(network_, sparse(), batch_size_, [&](Index l, Index r) {
+        if (l > 0 || !sparse()) return batch;
+        if (nonzeros[r] == 0 && at_rest(r)) return -1.0;
+        return batch * static_cast<double>(nonzeros[r]) / static_cast<double>(source_.n_samples());
+    });
+}
+
+template <class T>
+void Trainer<T>::reserve_scratch(int n_threads) {
+    while (scratch_.count() < n_threads) {
+        Scratch scratch;
+        for (Index l = 0; l < network_.n_layers(); ++l) {
+            strategy(l).reserve(scratch.workspace, batch_.x, batch_size_);
+        }
+        scratch_.push_back(std::move(scratch));
+    }
+}
+
+template <class T>
+Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
+                      double max_seconds, int n_threads) {
+    using Clock = std::chrono::steady_clock;
+    for (Index i = 0; i < n_steps * batch_size_; ++i) {
+        if (batches[i] < 0 || batches[i] >= source_.n_samples()) {
+            throw std::out_of_range("batches has sample " + std::to_string(batches[i]) + " of " +
+                                    std::to_string(source_.n_samples()));
+        }
+    }
+    if (plan_.empty()) plan(n_threads);
+    const auto deadline = Clock::now() + std::chrono::duration<double>(max_seconds);
+    const int team = plan_.team_size(n_threads);
+    reserve_scratch(team);
+    Index done = 0;  // written by the first member, after the last step
+    bool stop = false;
+    run_team(team, [&](Member member) {
+        Scratch& scratch = scratch_[member.rank];
+        scratch.shares = plan_.share(member);
+        const Index n_shares = scratch.shares.count();
+        const Range rows = member.share(batch_size_, kRowGrain);
+        Index step = 0;
+        while (step < n_steps && !stop) {
+            const std::int64_t* index = batches + step * batch_size_;
+            const UpdateStep<T> update_step = optimizer_.update_step<T>(
+                state_.steps_done + step + 1, learning_rates[step], objective_.weight_decay);
+            ++step;
+            source_.read(index, 0, rows, batch_);
+            forward(member, rows, scratch);
+            if (by_columns(network_.n_layers() - 1)) member.barrier();
+            loss_delta(rows);
+            backward(member, rows);
+            member.barrier();
+            // what the next step reads from main memory is asked for after the first share, which
+            // may be the sparse layer's and takes longest
+            const Index first = std::min<Index>(n_shares, 1);
+            update(update_step, scratch, 0, first);
+            source_.prefetch(step < n_steps ? index + batch_size_ : index, rows);
+            update(update_step, scratch, first, n_shares);
+            // read by all after this barrier, written again only after the next step's first one
+            if (member.rank == 0) stop = Clock::now() >= deadline;
+            member.barrier();
+        }
+        if (member.rank == 0) done = step;
+    });
+    state_.steps_done += done;
+    return done;
+}
+
+template <class T>
+void Trainer<T>::save_state() {
+    copy(network_.parameters(), saved_.parameters);
+    saved_.slots.resize(state_.slots.size());
+    for (Index i = 0; i < state_.slots.count(); ++i) copy(state_.slots[i], saved_.slots[i]);
+    saved_.steps_done = state_.steps_done;
+}
+
+template <class T>
+void Trainer<T>::restore_state() {
+    if (!saved_.parameters.data()) return;
+    const Buffer<T>& to = network_.parameters();
+    std::copy_n(saved_.parameters.data(), to.size(), to.data());
+    for (Index i = 0; i < state_.slots.count(); ++i) copy(saved_.slots[i], state_.slots[i]);
+    state_.steps_done = saved_.steps_done;
+    network_.refresh();
+}
+
+// The columns that a member computes of a layer's product: its own if the work is cut that way,
+// else all of them, of its own rows.
+template <class T>
+Range Trainer<T>::columns_of_member(const Member& member, Index l, Index n_columns) const {
+    return by_columns(l) ? member.share(n_columns, strategy(l).tile()) : Range{0, n_columns};
+}
+
+template <class T>
+void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
+    const Range all{0, batch_size_};
+    for (Index l = 0; l < network_.n_layers(); ++l) {
+        const bool columns = by_columns(l);
+        if (columns || (l > 0 && by_columns(l - 1))) member.barrier();
+        const Range mine = columns ? all : rows;
+        const Rows<T> x = l == 0 ? batch_.x : Rows<T>(a_[l - 1]);
+        const Index n_out = network_.layer(l).n_out;
+        strategy(l).forward(x.part(mine), rows_of(a_[l], mine), columns_of_member(member, l, n_out),
+                            scratch.workspace);
+    }
+}
+
+// The gradient with respect to the last layer's pre-activations.
+template <class T>
+void Trainer<T>::loss_delta(Range rows) {
+    const Kernels<T>& k = kernels<T>(active_isa());
+    const Activation f = network_.layers().back().activation;
+    const View<T> a = a_.back(), deltas = deltas_.back();
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        T* delta = deltas.row(i);
+        loss_.delta(a.cols, a.row(i), batch_, i, delta);
+        if (f != Activation::linear) k.derive(1, a.cols, f, a.row(i), a.ld, delta, deltas.ld);
+        if (batch_.weights) {
+            const T weight = batch_.weights[i];
+            std::for_each_n(delta, deltas.cols, [&](T& d) { d *= weight; });
+        }
+    }
+}
+
+template <class T>
+void Trainer<T>::backward(const Member& member, Range rows) {
+    const Range all{0, batch_size_};
+    for (Index l = network_.n_layers() - 1; l > 0; --l) {
+        const bool columns = by_columns(l);
+        if (columns || (l + 1 < network_.n_layers() && by_columns(l + 1))) member.barrier();
+        const Range mine = columns ? all : rows;
+        const Index n_in = network_.layer(l).n_in;
+        strategy(l).backward(rows_of(deltas_[l], mine), network_.layer(l - 1).activation,
+                             rows_of(a_[l - 1], mine), rows_of(deltas_[l - 1], mine),
+                             columns_of_member(member, l, n_in));
+    }
+}
+
+template <class T>
+void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last) {
+    for (Index i = first; i < last; ++i) {
+        const LayerShare& share = scratch.shares[i];
+        const Dense<T>& layer = network_.layer(share.layer);
+        const Index offset =
+            network_.offset(share.layer) + (share.bias ? layer.n_in * layer.w.ld : 0);
+        LayerUpdate<T> update{step, {network_.parameters().data() + offset, {}, layer.w.ld}};
+        for (Index s = 0; s < state_.slots.count(); ++s) {
+            update.rows.slots[s] = state_.slots[s].data() + offset;
+        }
+        if (share.bias) {
+            strategy(share.layer).update_bias(deltas_[share.layer], update);
+        } else {
+            const Rows<T> x = share.layer == 0 ? batch_.x : Rows<T>(a_[share.layer - 1]);
+            strategy(share.layer)
+                .update(x, deltas_[share.layer], update, share.stretches, scratch.workspace);
+        }
+    }
+}
+
+template class Trainer<float>;
+template class Trainer<double>;
+
+}  // namespace sae

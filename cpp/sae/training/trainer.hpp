@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Minibatch training of a network towards its own input, or towards labels. All memory is taken
+// before the first step; a step only computes.
+//
+// A step has two phases. By rows: each thread takes some samples of the batch forward through all
+// layers, to the loss, and back. By parameters: each takes some rows of the weight matrices, sums
+// their gradients over the whole batch in order and applies the update rule at once. Neither cut
+// enters any sum, so the result is the same, to the bit, for every number of threads. One barrier
+// after each phase is all that layers cut by rows need; those cut by columns have one between.
+#pragma once
+
+#include <cstdint>
+
+#include "sae/data/batch.hpp"
+#include "sae/layers/network.hpp"
+#include "sae/losses/loss.hpp"
+#include "sae/optimizers/optimizer.hpp"
+#include "sae/training/plan.hpp"
+
+namespace sae {
+
+// What a training minimizes: a loss, and penalties on the parameters.
+struct Objective {
+    LossName loss;
+    double weight_decay;  // L2, on the weights, not on the biases
+};
+
+template <class T>
+class Trainer {
+   public:
+    // Keeps references: all of them must outlive the trainer. std::invalid_argument if the state is
+    // of another network or optimizer.
+    Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
+            const Source<T>& source, Objective objective, Index batch_size);
+
+    // Steps on the batches (n_steps, batch_size) of sample numbers at the learning rates (n_steps),
+    // until all are done or max_seconds have passed; returns how many were done, at least one if
+    // there is any. std::out_of_range names a sample that the source does not have.
+    Index run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
+              double max_seconds, int n_threads);
+
+    // Keeps a copy of the parameters and the optimizer's state, in the place of the last one; goes
+    // back to it.
+    void save_state();
+    void restore_state();
+
+   private:
+    // What belongs to one thread.
+    struct alignas(kAlignment) Scratch {
+        Workspace<T> workspace;
+        List<LayerShare> shares;
+    };
+
+    Strategy<T>& strategy(Index l) const { return network_.strategy(l, l == 0 && sparse()); }
+    bool sparse() const { return batch_.x.sparse(); }
+    bool by_columns(Index l) const { return strategy(l).cut() == Cut::columns; }
+    Range columns_of_member(const Member& member, Index l, Index n_columns) const;
+    void plan(int n_threads);
+    void reserve_scratch(int n_threads);
+
+    void forward(const Member& member, Range rows, Scratch& scratch);
+    void loss_delta(Range rows);
+    void backward(const Member& member, Range rows);
+    void update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last);
+
+    Network<T>& network_;
+    const Optimizer& optimizer_;
+    OptimizerState<T>& state_;
+    const Source<T>& source_;
+    const Loss<T>& loss_;
+    Objective objective_;
+    Index batch_size_;
+    Batch<T> batch_;
+    Activations<T> a_;       // of the batch
+    Activations<T> deltas_;  // the loss's gradient with respect to their pre-activations
+    Plan plan_;
+    struct {
+        Buffer<T> parameters;
+        List<Buffer<T>> slots;
+        Index steps_done = 0;
+    } saved_;
+    List<Scratch> scratch_;  // one per thread
+};
+
+}  // namespace sae
