@@ -51,7 +51,7 @@ class LinearDecoder {
         }
         const View<const T> w_t = network.strategy(network.n_layers() - 1, false).transposed();
         const View<T> w{const_cast<T*>(w_t.data), w_t.rows, w_t.cols, w_t.ld};  // it is only read
-        transposed_ = make_sparse(
+        transposed_ = sparse_strategy(
             Dense<T>{layer_.n_out, layer_.n_in, Activation::linear, w, minus_wb_.data()});
     }
 

@@ -31,7 +31,7 @@ Network<T>::Network(const List<Index>& sizes, const List<Activation>& activation
         layers_.push_back({sizes[l], sizes[l + 1], activations[l], w, b});
         strategies_.push_back(choose_strategy(layers_.back(), l == 0));
     }
-    sparse_ = make_sparse(layers_.front());
+    sparse_ = sparse_strategy(layers_.front());
 }
 
 template <class T>

@@ -30,7 +30,7 @@ struct Workspace {
 template <class T>
 class Strategy {
    public:
-    explicit Strategy(const Dense<T>& layer) : layer_(layer) {}
+    explicit Strategy(const Dense<T>& dense) : layer(dense) {}
     virtual ~Strategy() = default;
     Strategy(const Strategy&) = delete;
     Strategy& operator=(const Strategy&) = delete;
@@ -63,22 +63,16 @@ class Strategy {
     virtual View<const T> transposed() const { return {}; }
 
    protected:
-    const Dense<T> layer_;
-    const Kernels<T>& kernels_ = kernels<T>(active_isa());
+    const Dense<T> layer;
+    const Kernels<T>& k = kernels<T>(active_isa());
 };
 
-// Our own tiles; a layer that passes nothing back (the first) needs no copy of w.
-template <class T>
-std::unique_ptr<Strategy<T>> make_narrow(const Dense<T>& layer, bool passes_back);
-// BLAS, in tiles of columns.
-template <class T>
-std::unique_ptr<Strategy<T>> make_blas(const Dense<T>& layer);
-// The non-zeros of a sparse input; for first layers, which pass nothing back.
-template <class T>
-std::unique_ptr<Strategy<T>> make_sparse(const Dense<T>& layer);
-
-// The fastest of those that can compute the layer, as it was measured.
+// The fastest way to compute a layer, as it was measured.
 template <class T>
 std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first);
+
+// The way of a first layer whose input is sparse.
+template <class T>
+std::unique_ptr<Strategy<T>> sparse_strategy(const Dense<T>& layer);
 
 }  // namespace sae

@@ -46,18 +46,4 @@ class Loss {
 template <class T>
 const Loss<T>& find_loss(LossName name);
 
-// The same of a single loss, each in the file of its kind.
-template <class T, LossName name>
-const Loss<T>& loss();
-
-#define SAE_LOSS_OF(T, name, Class)            \
-    template <>                                \
-    const Loss<T>& loss<T, LossName::name>() { \
-        static const Class<T> found;           \
-        return found;                          \
-    }
-#define SAE_LOSS(name, Class)       \
-    SAE_LOSS_OF(float, name, Class) \
-    SAE_LOSS_OF(double, name, Class)
-
 }  // namespace sae

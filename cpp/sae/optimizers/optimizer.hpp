@@ -51,10 +51,6 @@ class Optimizer {
 using OptimizerOptions = std::map<std::string, double>;
 std::unique_ptr<Optimizer> make_optimizer(Rule rule, const OptimizerOptions& options);
 
-// The same of a single rule, each in a file of its own.
-template <Rule rule>
-std::unique_ptr<Optimizer> make(const OptimizerOptions& options);
-
 // What an optimizer keeps of a network's parameters; a training that is to go on later keeps it.
 template <class T>
 struct OptimizerState {

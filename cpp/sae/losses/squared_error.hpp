@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The sum of (x - a)^2; of a sparse x, delta is 2 a, and -2 x at its non-zeros.
+#pragma once
+
 #include "sae/losses/loss.hpp"
 
 namespace sae {
-
-namespace {
 
 template <class T>
 class SquaredError : public Loss<T> {
@@ -24,9 +24,5 @@ class SquaredError : public Loss<T> {
         batch.target.for_each_nonzero(row, [&](Index j, T x) { delta[j] -= 2 * x; });
     }
 };
-
-}  // namespace
-
-SAE_LOSS(squared_error, SquaredError)
 
 }  // namespace sae

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Products through BLAS, in tiles of columns that are the same for every number of threads; bias,
 // activation and update rule take a pass of their own over what it leaves in memory.
-#include "sae/base/blas.hpp"
+#pragma once
 
 #include <algorithm>
 
+#include "sae/base/blas.hpp"
 #include "sae/layers/strategy.hpp"
 
 namespace sae {
 
-namespace {
-
-// Columns of a call: large enough for the library to be at its best, small enough that a layer
-// feeds several threads.
-constexpr Index kTile = 256;
-constexpr Index kTaskRows = 128;
-
 template <class T>
 class Blas : public Strategy<T> {
+    using Strategy<T>::layer;
+    using Strategy<T>::k;
+
+    // Columns of a call: large enough for the library to be at its best, small enough that a layer
+    // feeds several threads.
+    static constexpr Index kTile = 256;
+    static constexpr Index kTaskRows = 128;
+
    public:
     using Strategy<T>::Strategy;
 
@@ -27,45 +29,42 @@ class Blas : public Strategy<T> {
     bool uses_blas() const override { return true; }
 
     void reserve(Workspace<T>& workspace, const Rows<T>&, Index) const override {
-        const Index size = kTaskRows * layer().w.ld;
+        const Index size = kTaskRows * layer.w.ld;
         if (workspace.dw.size() < size) workspace.dw = Buffer<T>(size);
     }
 
     void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const override {
         for_each_tile(columns, [&](Index c, Index n) {
-            gemm(Transpose::no, Transpose::no, a.rows, n, layer().n_in, x.dense.data, x.dense.ld,
-                 layer().w.data + c, layer().w.ld, a.data + c, a.ld);
-            this->kernels_.activate(a.rows, n, layer().b + c, layer().activation, a.data + c, a.ld);
+            gemm(Transpose::no, Transpose::no, a.rows, n, layer.n_in, x.dense.data, x.dense.ld,
+                 layer.w.data + c, layer.w.ld, a.data + c, a.ld);
+            k.activate(a.rows, n, layer.b + c, layer.activation, a.data + c, a.ld);
         });
     }
 
     void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
                   Range columns) const override {
         for_each_tile(columns, [&](Index c, Index n) {
-            gemm(Transpose::no, Transpose::yes, delta.rows, n, layer().n_out, delta.data, delta.ld,
-                 layer().w.row(c), layer().w.ld, delta_in.data + c, delta_in.ld);
-            this->kernels_.derive(delta.rows, n, g, a_in.data + c, a_in.ld, delta_in.data + c,
-                                  delta_in.ld);
+            gemm(Transpose::no, Transpose::yes, delta.rows, n, layer.n_out, delta.data, delta.ld,
+                 layer.w.row(c), layer.w.ld, delta_in.data + c, delta_in.ld);
+            k.derive(delta.rows, n, g, a_in.data + c, a_in.ld, delta_in.data + c, delta_in.ld);
         });
     }
 
     void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                 const List<Range>& stretches, Workspace<T>& workspace) override {
         T* const dw = workspace.dw.data();
-        const Index n = layer().n_out, ld = layer().w.ld;
+        const Index n = layer.n_out, ld = layer.w.ld;
         for (const Range rows : stretches) {
             const Index count = rows.end - rows.begin;
             gemm(Transpose::yes, Transpose::no, count, n, delta.rows, x.dense.data + rows.begin,
                  x.dense.ld, delta.data, delta.ld, dw, ld);
             // BLAS leaves the padding as another layer of other width left it
             for (Index r = 0; r < count; ++r) std::fill(dw + r * ld + n, dw + (r + 1) * ld, T(0));
-            this->kernels_.update(count, n, dw, ld, update.step, update.from(rows.begin));
+            k.update(count, n, dw, ld, update.step, update.from(rows.begin));
         }
     }
 
    private:
-    const Dense<T>& layer() const { return this->layer_; }
-
     // f(first column, number of columns)
     template <class F>
     static void for_each_tile(Range columns, const F& f) {
@@ -74,15 +73,5 @@ class Blas : public Strategy<T> {
         }
     }
 };
-
-}  // namespace
-
-template <class T>
-std::unique_ptr<Strategy<T>> make_blas(const Dense<T>& layer) {
-    return std::make_unique<Blas<T>>(layer);
-}
-
-template std::unique_ptr<Strategy<float>> make_blas(const Dense<float>&);
-template std::unique_ptr<Strategy<double>> make_blas(const Dense<double>&);
 
 }  // namespace sae

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // -log softmax(z)[label], by log-sum-exp: finite for any finite z. The clipped form is the
 // article's, -log clip(softmax(z)[label], 1e-10, 1): below the clip there is no gradient.
+#pragma once
+
 #include <algorithm>
 #include <cmath>
 
@@ -9,12 +11,10 @@
 
 namespace sae {
 
-namespace {
-
-constexpr double kClip = 1e-10;
-
 template <class T, bool clipped>
 class CrossEntropy : public Loss<T> {
+    static constexpr double kClip = 1e-10;
+
    public:
     Target target() const override { return Target::label; }
 
@@ -38,15 +38,5 @@ class CrossEntropy : public Loss<T> {
         }
     }
 };
-
-template <class T>
-using Stable = CrossEntropy<T, false>;
-template <class T>
-using Clipped = CrossEntropy<T, true>;
-
-}  // namespace
-
-SAE_LOSS(cross_entropy, Stable)
-SAE_LOSS(clipped_cross_entropy, Clipped)
 
 }  // namespace sae

@@ -4,14 +4,14 @@
 //   m += (1 - beta1) (dw - m),  v += (1 - beta2) (dw^2 - v),  c1 = 1 - beta1^t,  c2 = 1 - beta2^t
 //   w -= rate / c1 * m / (sqrt(v / c2) + epsilon),  or  w -= rate sqrt(c2) / c1 * m / (sqrt(v) +
 //   epsilon)
+#pragma once
+
 #include <algorithm>
 #include <cmath>
 
 #include "sae/optimizers/optimizer.hpp"
 
 namespace sae {
-
-namespace {
 
 class AdamOptimizer : public Optimizer {
    public:
@@ -42,12 +42,5 @@ class AdamOptimizer : public Optimizer {
     double beta1_, beta2_, epsilon_;
     bool corrected_;
 };
-
-}  // namespace
-
-template <>
-std::unique_ptr<Optimizer> make<Rule::adam>(const OptimizerOptions& options) {
-    return std::make_unique<AdamOptimizer>(options);
-}
 
 }  // namespace sae

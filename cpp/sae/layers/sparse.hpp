@@ -2,6 +2,8 @@
 // The non-zeros of the input alone: by sample for the product, by column for the gradient. The rows
 // of w that a product gathers do not fit the nearest cache, so it is cut into blocks of columns
 // that do, and all samples go through one block before the next. Every sum stays in its order.
+#pragma once
+
 #include <algorithm>
 #include <stdexcept>
 
@@ -9,13 +11,14 @@
 
 namespace sae {
 
-namespace {
-
 // Bytes of a block: what the smallest first-level cache in use holds.
-constexpr Index kBlockBytes = 32 * 1024;
+inline constexpr Index kBlockBytes = 32 * 1024;
 
 template <class T>
 class Sparse : public Strategy<T> {
+    using Strategy<T>::layer;
+    using Strategy<T>::k;
+
    public:
     using Strategy<T>::Strategy;
 
@@ -24,12 +27,12 @@ class Sparse : public Strategy<T> {
 
     void reserve(Workspace<T>& workspace, const Rows<T>& x, Index n) const override {
         workspace.next = Buffer<Index>(n);
-        workspace.columns = {n, layer().n_in, x.density};
+        workspace.columns = {n, layer.n_in, x.density};
     }
 
     void forward(const Rows<T>& x, View<T> a, Range, Workspace<T>& workspace) const override {
-        const Index n_in = layer().n_in;
-        const Index row_bytes = layer().w.ld * static_cast<Index>(sizeof(T));
+        const Index n_in = layer.n_in;
+        const Index row_bytes = layer.w.ld * static_cast<Index>(sizeof(T));
         const Index fit = std::max<Index>(kBlockBytes / row_bytes, 1);
         const bool pays = fit >= columns_of(kBlockEntries, x.density, n_in);
         const Index n_blocks = pays ? (n_in + fit - 1) / fit : 1;
@@ -37,10 +40,9 @@ class Sparse : public Strategy<T> {
         std::copy_n(x.start, a.rows, next);
         for (Index block = 0; block < n_blocks; ++block) {
             const auto limit = static_cast<std::uint32_t>(n_in * (block + 1) / n_blocks);
-            const T* b = block + 1 == n_blocks ? layer().b : nullptr;
-            this->kernels_.sparse_forward(a.rows, layer().n_out, {x.packed, next, limit},
-                                          layer().w.data, layer().w.ld, block > 0, b,
-                                          layer().activation, a.data, a.ld);
+            const T* b = block + 1 == n_blocks ? layer.b : nullptr;
+            k.sparse_forward(a.rows, layer.n_out, {x.packed, next, limit}, layer.w.data, layer.w.ld,
+                             block > 0, b, layer.activation, a.data, a.ld);
         }
     }
 
@@ -61,25 +63,11 @@ class Sparse : public Strategy<T> {
             columns.sort({begin, stretches[last - 1].end});
             for (Index i = first; i < last; ++i) {
                 const Range rows = stretches[i];
-                this->kernels_.sparse_update(rows.end - rows.begin, layer().n_out,
-                                             columns.from(rows.begin), delta.data, delta.ld,
-                                             update.step, update.from(rows.begin));
+                k.sparse_update(rows.end - rows.begin, layer.n_out, columns.from(rows.begin),
+                                delta.data, delta.ld, update.step, update.from(rows.begin));
             }
         }
     }
-
-   private:
-    const Dense<T>& layer() const { return this->layer_; }
 };
-
-}  // namespace
-
-template <class T>
-std::unique_ptr<Strategy<T>> make_sparse(const Dense<T>& layer) {
-    return std::make_unique<Sparse<T>>(layer);
-}
-
-template std::unique_ptr<Strategy<float>> make_sparse(const Dense<float>&);
-template std::unique_ptr<Strategy<double>> make_sparse(const Dense<double>&);
 
 }  // namespace sae

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Our own kernels, which fuse bias, activation and update rule into the products and may be given
+// any rows. The way back reads a transposed copy of w.
+#pragma once
+
+#include "sae/layers/strategy.hpp"
+
+namespace sae {
+
+template <class T>
+class Narrow : public Strategy<T> {
+    using Strategy<T>::layer;
+    using Strategy<T>::k;
+
+   public:
+    // A layer that passes nothing back (the first) needs no copy of w.
+    Narrow(const Dense<T>& dense, bool passes_back) : Strategy<T>(dense) {
+        if (!passes_back) return;
+        memory_ = Buffer<T>(layer.n_out * padded<T>(layer.n_in));
+        T* next = memory_.data();
+        w_t_ = take(next, layer.n_out, layer.n_in);
+    }
+
+    Cut cut() const override { return Cut::rows; }
+    Index task_rows() const override { return kFewestColumns; }
+
+    void forward(const Rows<T>& x, View<T> a, Range, Workspace<T>&) const override {
+        k.dense_forward(a.rows, layer.n_out, layer.n_in, x.dense.data, x.dense.ld, layer.w.data,
+                        layer.w.ld, layer.b, layer.activation, a.data, a.ld);
+    }
+
+    void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
+                  Range) const override {
+        k.dense_backward(delta.rows, layer.n_in, layer.n_out, delta.data, delta.ld, w_t_.data,
+                         w_t_.ld, g, a_in.data, a_in.ld, delta_in.data, delta_in.ld);
+    }
+
+    void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
+                const List<Range>& stretches, Workspace<T>&) override {
+        for (const Range rows : stretches) {
+            k.dense_update(rows.end - rows.begin, layer.n_out, delta.rows,
+                           x.dense.data + rows.begin, x.dense.ld, 1, delta.data, delta.ld,
+                           update.step, update.from(rows.begin));
+            refresh(rows);
+        }
+    }
+
+    void refresh(Range rows) override {
+        if (!w_t_.data) return;
+        k.transpose(rows.end - rows.begin, layer.n_out, layer.w.row(rows.begin), layer.w.ld,
+                    w_t_.data + rows.begin, w_t_.ld);
+    }
+    View<const T> transposed() const override { return w_t_; }
+
+   private:
+    Buffer<T> memory_;
+    View<T> w_t_;  // (n_out, n_in)
+};
+
+}  // namespace sae
