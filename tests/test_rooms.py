@@ -39,34 +39,22 @@ def test_there_are_sources():
 
 # C++
 
-# From the bottom up; a file includes only what is below it, and its own header.
+# From the bottom up; a file includes only what is below it, or in its own room.
 FLOORS = (
-    ("sae/view", "sae/float_mode"),
-    ("sae/buffer", "sae/isa"),
-    ("sae/kernels", "sae/blas", "sae/parallel"),
-    ("sae/dense", "sae/loss"),
-    ("sae/input",),
-    ("sae/sparse_batch",),
-    ("sae/network",),
-    ("sae/trainer", "sae/evaluation"),
-    ("bindings", "fuzz"),
-)
-KERNELS_MAY_INCLUDE = {
-    "cmath", "type_traits", "cstddef", "cstdint", "immintrin.h",
-    "sae/view.hpp", "sae/isa.hpp", "sae/kernels/kernels.hpp", "sae/kernels/body.inl",
-}  # fmt: skip
+    "sae/base", "sae/kernels", "sae/data", "sae/layers", "sae/losses", "sae/optimizers",
+    "sae/training", "sae/evaluation", "bindings", "fuzz",
+)  # fmt: skip
+KERNELS_MAY_INCLUDE = {"cmath", "type_traits", "cstddef", "cstdint", "immintrin.h"}
 
 
 def room(name: str) -> str:
-    """Give the room of a file: its folder, or in cpp/sae its stem."""
-    folder, _, file = name.rpartition("/")
-    return f"sae/{file.partition('.')[0]}" if folder == "sae" else folder
+    """Give the room of a file: its folder."""
+    return name.rpartition("/")[0]
 
 
 def floor(name: str) -> int:
-    found = [at for at, rooms in enumerate(FLOORS) if room(name) in rooms]
-    assert found, f"{name} has no room: give it one in FLOORS, and in CONTRIBUTING.md"
-    return found[0]
+    assert room(name) in FLOORS, f"{name} has no room: give it one here and in CONTRIBUTING.md"
+    return FLOORS.index(room(name))
 
 
 def includes(name: str) -> list[str]:
@@ -93,22 +81,24 @@ def test_includes_go_down(name):
 
 @pytest.mark.parametrize("name", CPP_FILES)
 def test_only_one_room_touches_each_library(name):
-    own = {"omp.h": "sae/parallel.cpp", "immintrin.h": "sae/kernels/body.inl"}
+    own = {"omp.h": "sae/base/parallel.cpp", "immintrin.h": "sae/kernels/body.inl"}
     for include in includes(name):
         assert own.get(include, name) == name, f"{name} includes {include}"
         if re.match(r"pybind11/|Python\.h|numpy/", include):
             assert room(name) == "bindings", f"{name} includes {include}"
         assert include not in ("iostream", "fstream", "cstdio", "stdio.h"), "no input or output"
-    if name != "sae/parallel.cpp":
+    if name != "sae/base/parallel.cpp":
         assert "#pragma omp" not in code(name)
         assert "omp_" not in code(name)
-    if name != "sae/blas.cpp":
+    if name != "sae/base/blas.cpp":
         assert "cblas" not in code(name)
 
 
 @pytest.mark.parametrize("name", [name for name in CPP_FILES if room(name) == "sae/kernels"])
 def test_kernels_only_compute(name):
-    assert set(includes(name)) <= KERNELS_MAY_INCLUDE
+    own = {include for include in includes(name) if include.startswith("sae/")}
+    assert {room(include) for include in own} <= {"sae/base", "sae/kernels"}
+    assert set(includes(name)) - own <= KERNELS_MAY_INCLUDE
     found = re.search(r"\b(new|malloc|throw|std::vector|std::thread|gemm)\b", code(name))
     assert not found, f"{name} has {found[0]!r}"
 
@@ -116,6 +106,12 @@ def test_kernels_only_compute(name):
 def test_the_core_does_not_know_the_data_set():
     for name in CPP_FILES:
         assert "mnist" not in code(name).lower(), name
+
+
+def test_includes_have_no_circle():
+    assert_no_circle(
+        {name: {i for i in includes(name) if (CPP / i).exists()} for name in CPP_FILES}
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in CPP_FILES if name.endswith(".hpp")])
@@ -132,21 +128,30 @@ def test_the_build_lists_every_file():
 
 # Python
 
+# From the bottom up; a module imports only what is below it, or another of its own room: at the
+# top, inside functions or for types alone.
+ROOMS = (
+    ("errors",), ("base",), ("datasets",), ("core",), ("training",), ("exchange",), ("models",),
+    ("plot",), ("experiment",), ("callbacks", "optimizers", "sklearn", "cli"), ("__main__",),
+    ("__init__",),
+)  # fmt: skip
 
-def imports(name: str) -> Iterator[tuple[str, str]]:
+
+def imports(name: str, package: Path = PACKAGE) -> Iterator[tuple[str, str]]:
     """Yield each module that a file imports, absolute, and when: "import", "call" or "typing"."""
-    package = ["sae_fast", *Path(name).parent.parts]
+    folders = [package.name, *Path(name).parent.parts]
 
     def walk(node: ast.AST, when: str) -> Iterator[tuple[str, str]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 yield from ((alias.name, when) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                base = package[: len(package) - child.level + 1] if child.level else []
+                base = folders[: len(folders) - child.level + 1] if child.level else []
                 source = ".".join([*base, *(child.module or "").split(".")]).strip(".")
                 for alias in child.names:
                     inner = f"{source}.{alias.name}"
-                    yield (inner if is_module(inner) else source), when
+                    extension = inner == "sae_fast._core"
+                    yield (inner if extension or file_of(inner, package) else source), when
             elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from walk(child, "call" if when == "import" else when)
             elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
@@ -154,22 +159,96 @@ def imports(name: str) -> Iterator[tuple[str, str]]:
             else:
                 yield from walk(child, when)
 
-    yield from walk(ast.parse((PACKAGE / name).read_text("utf-8")), "import")
+    yield from walk(ast.parse((package / name).read_text("utf-8")), "import")
 
 
-def is_module(name: str) -> bool:
-    path = PACKAGE.parent.joinpath(*name.split("."))
-    return name == "sae_fast._core" or path.with_suffix(".py").exists() or path.is_dir()
+def file_of(module: str, package: Path = PACKAGE) -> str | None:
+    """Give the file of one of our modules, relative to the package; None for anothers'."""
+    top, *parts = module.split(".")
+    path = Path(*parts)
+    for file in (
+        (path.with_suffix(".py"), path / "__init__.py") if parts else (Path("__init__.py"),)
+    ):
+        if top == package.name and (package / file).exists():
+            return file.as_posix()
+    return None
 
 
-def file_of(module: str) -> str | None:
-    """Give the file of one of our modules; None for the package itself and for anothers'."""
-    parts = module.split(".")
-    if parts[0] != "sae_fast" or len(parts) == 1 or module == "sae_fast._core":
-        return None
-    path = Path(*parts[1:])
-    return path.with_suffix(".py").as_posix() if (PACKAGE / path.with_suffix(".py")).exists() \
-        else (path / "__init__.py").as_posix()  # fmt: skip
+def room_of(name: str) -> int:
+    """Give the floor of a module's room."""
+    own = Path(name).parts[0].removesuffix(".py")
+    found = [at for at, rooms in enumerate(ROOMS) if own in rooms]
+    assert found, f"{name} has no room: give it one in ROOMS, and in CONTRIBUTING.md"
+    return found[0]
+
+
+def own_imports(name: str, package: Path = PACKAGE) -> set[str]:
+    """Give the files of ours that a file imports, whenever that is."""
+    found = {file_of(module, package) for module, _ in imports(name, package)}
+    return {file for file in found if file} - {name}
+
+
+def upward_imports(package: Path = PACKAGE) -> list[str]:
+    """Give each import that does not go down, except to the import's own room."""
+    return [
+        f"{name} imports {file}"
+        for name in names(package, ".py")
+        for file in sorted(own_imports(name, package))
+        if room_of(file) > room_of(name)
+        or (room_of(file) == room_of(name) and Path(file).parts[0] != Path(name).parts[0])
+    ]
+
+
+def assert_no_circle(graph: dict[str, set[str]]) -> None:
+    graph = dict(graph)
+    while graph:
+        free = [name for name, needs in graph.items() if not needs & graph.keys()]
+        assert free, f"a circle among {sorted(graph)}"
+        for name in free:
+            del graph[name]
+
+
+def test_imports_go_down():
+    assert upward_imports() == []
+
+
+def test_imports_have_no_circle():
+    """Among modules; a package's own __init__ is not counted for what its modules import."""
+    assert_no_circle({name: own_imports(name) for name in PYTHON_FILES})
+
+
+@pytest.mark.parametrize(
+    ("importing", "statement"),
+    [
+        ("base/checks.py", "from ..models import model"),
+        ("base/checks.py", "def f():\n    from ..models.model import Model"),
+        ("base/checks.py", "if TYPE_CHECKING:\n    from ..models.model import Model"),
+        ("base/checks.py", "def f():\n    import PACKAGE.models.model"),
+        ("cli.py", "from . import sklearn"),
+    ],
+)
+def test_an_import_that_goes_up_is_seen(importing, statement, tmp_path):
+    package = tmp_path / "house"
+    for name in ("__init__", "cli", "sklearn", "base/checks", "base/text", "models/model"):
+        file = package / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("import os\n")
+    (package / "models/model.py").write_text("from ..base import checks\n")
+    assert upward_imports(package) == []
+    (package / importing).write_text(statement.replace("PACKAGE", "house") + "\n")
+    [found] = upward_imports(package)
+    assert found.startswith(f"{importing} imports ")
+
+
+def test_a_circle_inside_functions_is_seen(tmp_path):
+    package = tmp_path / "house"
+    (package / "base").mkdir(parents=True)
+    for name, other in (("checks", "text"), ("text", "checks")):
+        statement = f"def f():\n    from .{other} import g\n"
+        (package / f"base/{name}.py").write_text(statement)
+    graph = {name: own_imports(name, package) for name in names(package, ".py")}
+    with pytest.raises(AssertionError, match="a circle among"):
+        assert_no_circle(graph)
 
 
 def reachable(name: str) -> set[str]:
@@ -185,50 +264,34 @@ def reachable(name: str) -> set[str]:
     return seen
 
 
-WITHOUT_CORE = [
-    name
-    for name in PYTHON_FILES
-    if name.startswith("datasets/")
-    or name in {
-        "errors.py", "validation.py", "results.py", "streams.py", "threads.py", "callbacks.py",
-        "pca.py", "plot.py", "pictures.py", "report.py",
-    }
-]  # fmt: skip
-
-
-def test_the_walk_sees_imports():
-    assert ("sae_fast._core", "import") in set(imports("autoencoder.py"))
-    assert ("sae_fast.model_file", "call") in set(imports("model.py"))
-    assert ("sae_fast.errors", "import") in set(imports("datasets/idx.py"))
-    assert ("matplotlib.axes", "typing") in set(imports("plot.py"))
-    assert "sae_fast._core" in reachable("experiment.py")
-
-
-@pytest.mark.parametrize("name", WITHOUT_CORE)
-def test_configuration_and_data_stay_clear_of_the_extension(name):
-    assert "sae_fast._core" not in reachable(name)
+@pytest.mark.parametrize("name", [n for n in PYTHON_FILES if room_of(n) < room_of("core")])
+def test_what_is_below_the_core_stays_clear_of_the_extension(name):
+    assert not {"sae_fast._core", "sae_fast"} & reachable(name)
 
 
 @pytest.mark.parametrize("name", PYTHON_FILES)
 def test_who_imports_what(name):
     strangers = {"tests", "benchmarks", "pytest", "conftest"}
     strangers |= {path.stem for path in (ROOT / "tests").glob("*.py")}
+    own = Path(name).parts[0]
     for module, when in imports(name):
         top = module.partition(".")[0]
         assert top not in strangers, f"{name} imports {module}"
+        if module == "sae_fast._core":
+            assert own in ("core", "__init__.py"), f"{name} imports the extension"
         if top == "argparse":
             assert name == "cli.py"
         if top == "matplotlib":
-            assert when == "typing" or (when == "call" and name == "plot.py")
+            assert when == "typing" or (when == "call" and own == "plot")
             assert module != "matplotlib.pyplot"
         if top in ("onnx", "torch"):
-            assert when == "typing" or (when == "call" and name == "exchange.py")
+            assert when == "typing" or (when == "call" and name == f"exchange/{top}.py")
         if top in ("socket", "urllib", "http", "ssl"):
             assert name == "datasets/download.py"
         if module == "sae_fast.cli":
             assert name == "__main__.py"
         if top == "sklearn":
-            assert name == "sklearn.py" or (name == "plot.py" and when == "call")
+            assert name == "sklearn.py" or (own == "plot" and when == "call")
         assert top not in ("scipy", "pandas"), "not among the dependencies"
 
 
@@ -238,20 +301,6 @@ def test_only_the_command_line_prints(name):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in ("print", "sys.stdout.write", "sys.stderr.write", "sys.exit")
-
-
-def test_imports_have_no_cycle():
-    graph = {
-        name: {
-            file for module, when in imports(name) if when == "import" and (file := file_of(module))
-        }
-        for name in PYTHON_FILES
-    }
-    while graph:
-        free = [name for name, needs in graph.items() if not needs & graph.keys()]
-        assert free, f"a cycle among {sorted(graph)}"
-        for name in free:
-            del graph[name]
 
 
 # The project
