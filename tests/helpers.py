@@ -93,6 +93,7 @@ def core_trainer(
     batch_size: int,
     weight_decay: float = 0.0,
     optimizer: Any = None,
+    corruption: Any = None,
 ) -> Any:
     """Give the core's trainer of a network with a fresh state."""
     optimizer = optimizer or core_optimizer()
@@ -103,6 +104,7 @@ def core_trainer(
         data,
         labels,
         None,
+        corruption=corruption,
         loss=loss,
         weight_decay=weight_decay,
         batch_size=batch_size,

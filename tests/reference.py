@@ -60,14 +60,19 @@ def autoencoder_loss(
 
 
 def autoencoder_gradients(
-    parameters: Mapping[str, ArrayLike], x: ArrayLike, weight_decay: float = 0.0
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    weight_decay: float = 0.0,
+    target: ArrayLike | None = None,
 ) -> LossAndGradients:
-    """Loss on `x` and its gradient with respect to every parameter."""
+    """Loss on `x` and its gradient with respect to every parameter; `target`: the clean x."""
     p = as_float64(parameters)
     x = np.asarray(x, np.float64)
+    target = x if target is None else np.asarray(target, np.float64)
     z = x @ p["W_enc"] + p["b_enc"]
     code = relu(z)
-    delta_out = 2.0 * (code @ p["W_dec"] + p["b_dec"] - x)
+    error = code @ p["W_dec"] + p["b_dec"] - target
+    delta_out = 2.0 * error
     delta = (delta_out @ p["W_dec"].T) * (z > 0.0)
     gradients = {
         "W_enc": x.T @ delta + weight_decay * p["W_enc"],
@@ -75,7 +80,8 @@ def autoencoder_gradients(
         "W_dec": code.T @ delta_out + weight_decay * p["W_dec"],
         "b_dec": delta_out.sum(axis=0),
     }
-    return autoencoder_loss(p, x, weight_decay), gradients
+    decay = 0.5 * np.sum(p["W_enc"] ** 2) + 0.5 * np.sum(p["W_dec"] ** 2)
+    return float(np.sum(error**2) + weight_decay * decay), gradients
 
 
 # Network: ReLU hidden layers, softmax on top.

@@ -65,6 +65,7 @@ def test_state_of_another_network():
             core_input(np.ones((4, 5), np.float32), "float32", "dense"),
             np.zeros(4, np.int64),
             None,
+            corruption=None,
             loss=_core.Loss.cross_entropy,
             weight_decay=0.0,
             batch_size=2,

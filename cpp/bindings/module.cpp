@@ -7,6 +7,7 @@
 #include "sae/base/blas.hpp"
 #include "sae/base/isa.hpp"
 #include "sae/base/parallel.hpp"
+#include "sae/data/corruption.hpp"
 #include "sae/losses/loss.hpp"
 
 namespace sae::bindings {
@@ -60,6 +61,12 @@ PYBIND11_MODULE(_core, m) {
     SAE_LOSSES(SAE_VALUE)
 #undef SAE_VALUE
     losses.finalize();
+
+    py::native_enum<CorruptionName> corruptions(m, "CorruptionName", "enum.Enum");
+#define SAE_VALUE(name, Class) corruptions.value(#name, CorruptionName::name);
+    SAE_CORRUPTIONS(SAE_VALUE)
+#undef SAE_VALUE
+    corruptions.finalize();
 
     register_input<float>(m);
     register_input<double>(m);

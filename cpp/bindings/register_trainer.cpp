@@ -13,23 +13,26 @@ namespace {
 template <class T>
 struct BoundTrainer {
     BoundTrainer(py::object network_object, py::object optimizer_object, py::object state_object,
-                 py::object input_object, const std::optional<Indices>& labels_array,
+                 py::object input_object, py::object corruption_object,
+                 const std::optional<Indices>& labels_array,
                  const std::optional<Array<T>>& weights_array, Objective objective, Index size)
         : network(std::move(network_object)),
           optimizer(std::move(optimizer_object)),
           state(std::move(state_object)),
           input(std::move(input_object)),
+          corruption(std::move(corruption_object)),
           labels(labels_array),
           weights(weights_array),
           source(samples(), per_sample(labels, samples().n_samples()),
                  per_sample(weights, samples().n_samples())),
           trainer(network.cast<Network<T>&>(), optimizer.cast<const Optimizer&>(),
-                  state.cast<OptimizerState<T>&>(), source, objective, size),
+                  state.cast<OptimizerState<T>&>(), source, corruption.cast<const Corruption<T>*>(),
+                  objective, size),
           batch_size(size) {}
 
     const Input<T>& samples() const { return input.cast<const BoundInput<T>&>().input; }
 
-    py::object network, optimizer, state, input;
+    py::object network, optimizer, state, input, corruption;
     std::optional<Indices> labels;
     std::optional<Array<T>> weights;
     Source<T> source;
@@ -47,19 +50,23 @@ Source<T> labelled(const BoundInput<T>& x, const std::optional<Indices>& labels)
 
 template <class T>
 void register_trainer(py::module_& m) {
+    py::class_<Corruption<T>>(m, ("Corruption" + std::string(kSuffix<T>)).c_str())
+        .def(py::init(&make_corruption<T>), py::arg("name"), py::arg("options"), py::arg("key"));
+
     using Bound = BoundTrainer<T>;
     py::class_<Bound>(m, ("Trainer" + std::string(kSuffix<T>)).c_str())
         .def(py::init([](py::object network, py::object optimizer, py::object state,
                          py::object input, const std::optional<Indices>& labels,
-                         const std::optional<Array<T>>& weights, LossName loss, double weight_decay,
-                         Index batch_size) {
+                         const std::optional<Array<T>>& weights, py::object corruption,
+                         LossName loss, double weight_decay, Index batch_size) {
                  return std::make_unique<Bound>(std::move(network), std::move(optimizer),
-                                                std::move(state), std::move(input), labels, weights,
+                                                std::move(state), std::move(input),
+                                                std::move(corruption), labels, weights,
                                                 Objective{loss, weight_decay}, batch_size);
              }),
              py::arg("network"), py::arg("optimizer"), py::arg("state"), py::arg("input"),
              py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
-             py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
+             py::arg("corruption"), py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,

@@ -198,7 +198,7 @@ void try_csr(Data& data, Shape shape, bool large) {
 
 #define SAE_COUNT(...) +1
 constexpr int kLosses = SAE_LOSSES(SAE_COUNT), kActivations = SAE_ACTIVATIONS(SAE_COUNT),
-              kRules = SAE_RULES(SAE_COUNT);
+              kRules = SAE_RULES(SAE_COUNT), kCorruptions = SAE_CORRUPTIONS(SAE_COUNT);
 #undef SAE_COUNT
 
 // One of an enumeration of so many.
@@ -264,7 +264,14 @@ void compute(Data& data, const Input<T>& input, bool large) {
     const int n_threads = static_cast<int>(pick(data, 1, 4));
     const std::int64_t* given_labels = labelled ? labels.get() : nullptr;
     const Source<T> source(input, given_labels, data.ConsumeBool() ? weights.get() : nullptr);
-    Trainer<T> trainer(network, *optimizer, state, source, {loss, weight_decay}, batch_size);
+    std::unique_ptr<Corruption<T>> corruption;
+    if (data.ConsumeBool()) {
+        const PhiloxKey key{data.ConsumeIntegral<std::uint64_t>(), 0};
+        corruption = make_corruption<T>(any_of<CorruptionName>(data, kCorruptions),
+                                        {{"share", data.ConsumeProbability<double>()}}, key);
+    }
+    Trainer<T> trainer(network, *optimizer, state, source, corruption.get(), {loss, weight_decay},
+                       batch_size);
     for (Index left = pick(data, 0, 2); left > 0; --left) {
         const Index n_steps = pick(data, 0, 2);
         auto batches =

@@ -9,20 +9,19 @@ Source<T>::Source(const Input<T>& input, const std::int64_t* labels, const T* we
 
 template <class T>
 Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
-    const auto matrix = [&](Buffer<T>& memory) {
+    Batch<T> batch;
+    const auto make_rows = [&](bool dense, Buffer<T>& memory) -> Rows<T> {
+        if (input_.sparse() && !dense) {
+            batch.start_memory = Buffer<Index>(n);
+            return {input_.packed(), batch.start_memory.data(), input_.density()};
+        }
         memory = Buffer<T>(n * padded<T>(input_.n_features()));
         T* next = memory.data();
         return take(next, n, input_.n_features());
     };
-    Batch<T> batch;
-    if (input_.sparse() && !form.dense_x) {
-        batch.start_memory = Buffer<Index>(n);
-        batch.x = {input_.packed(), batch.start_memory.data(), input_.density()};
-    } else {
-        batch.x = matrix(batch.x_memory);
-    }
-    batch.target = batch.x;
-    if (batch.x.sparse() && form.dense_target) batch.target = matrix(batch.target_memory);
+    batch.x = make_rows(form.dense_x, batch.x_memory);
+    batch.apart = form.apart || (batch.x.sparse() && form.dense_target);
+    batch.target = batch.apart ? make_rows(form.dense_target, batch.target_memory) : batch.x;
     if (labels_) {
         batch.labels_memory = Buffer<std::int64_t>(n);
         batch.labels = batch.labels_memory.data();
@@ -37,18 +36,18 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
 template <class T>
 void Source<T>::read(const std::int64_t* index, Index first, Range rows, Batch<T>& batch) const {
     const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
-    const auto gather = [&](const Rows<T>& to) {
-        input_.gather(index ? index + rows.begin : nullptr, first + rows.begin,
-                      to.part(rows).dense);
-    };
-    if (batch.x.sparse()) {
-        for (Index i = rows.begin; i < rows.end; ++i) {
-            batch.x.start[i] = input_.row_start(sample(i));
+    const auto read_rows = [&](const Rows<T>& to) {
+        if (to.sparse()) {
+            for (Index i = rows.begin; i < rows.end; ++i) {
+                to.start[i] = input_.row_start(sample(i));
+            }
+        } else {
+            input_.gather(index ? index + rows.begin : nullptr, first + rows.begin,
+                          to.part(rows).dense);
         }
-        if (!batch.target.sparse()) gather(batch.target);
-    } else {
-        gather(batch.x);
-    }
+    };
+    read_rows(batch.x);
+    if (batch.apart) read_rows(batch.target);
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (batch.labels) batch.labels[i] = labels_[sample(i)];
         if (batch.weights) batch.weights[i] = weights_[sample(i)];

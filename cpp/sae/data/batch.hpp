@@ -18,6 +18,7 @@ struct Batch {
     Rows<T> target;                  // the samples as they are, which an autoencoder restores
     std::int64_t* labels = nullptr;  // (n), or null
     T* weights = nullptr;            // (n): factors of the losses; null for ones
+    bool apart = false;              // whether target is something else than x
 
     // The memory of all that does not stay where the source has it.
     Buffer<T> x_memory, target_memory, weights_memory;
@@ -25,9 +26,10 @@ struct Batch {
     Buffer<std::int64_t> labels_memory;
 };
 
-// What of a batch has to be a matrix, also where the input is sparse.
+// What of a batch has to be a matrix, also where the input is sparse; `apart`: a target of its own,
+// so that x may be changed.
 struct BatchForm {
-    bool dense_x = false, dense_target = false;
+    bool dense_x = false, dense_target = false, apart = false;
 };
 
 // A data set in memory with what belongs to each sample. Keeps references.

@@ -24,20 +24,28 @@ void copy(const Buffer<T>& from, Buffer<T>& to) {
     std::copy_n(from.data(), from.size(), to.data());
 }
 
+// Of a sparse input a corrupted x is a matrix; a loss reads values as they are where it can.
+template <class T>
+BatchForm form_of(const Corruption<T>* corruption, const Loss<T>& loss) {
+    const bool corrupted = corruption != nullptr;
+    return {corrupted, loss.target() == Target::values && !loss.reads_sparse(), corrupted};
+}
+
 }  // namespace
 
 template <class T>
 Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
-                    const Source<T>& source, Objective objective, Index batch_size)
+                    const Source<T>& source, const Corruption<T>* corruption, Objective objective,
+                    Index batch_size)
     : network_(network),
       optimizer_(optimizer),
       state_(state),
       source_(source),
+      corruption_(corruption),
       loss_(find_loss<T>(objective.loss)),
       objective_(objective),
       batch_size_(batch_size),
-      batch_(source.make_batch(batch_size,
-                               {false, loss_.target() == Target::values && !loss_.reads_sparse()})),
+      batch_(source.make_batch(batch_size, form_of(corruption, loss_))),
       a_(network.layers(), 0, network.n_layers(), batch_size),
       deltas_(network.layers(), 0, network.n_layers(), batch_size) {
     bool fits = state.slots.count() == optimizer.n_slots();
@@ -104,10 +112,12 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
         Index step = 0;
         while (step < n_steps && !stop) {
             const std::int64_t* index = batches + step * batch_size_;
-            const UpdateStep<T> update_step = optimizer_.update_step<T>(
-                state_.steps_done + step + 1, learning_rates[step], objective_.weight_decay);
-            ++step;
+            const double learning_rate = learning_rates[step];
+            const Index number = state_.steps_done + ++step;
+            const UpdateStep<T> update_step =
+                optimizer_.update_step<T>(number, learning_rate, objective_.weight_decay);
             source_.read(index, 0, rows, batch_);
+            if (corruption_) corruption_->apply(batch_, rows, number);
             forward(member, rows, scratch);
             if (by_columns(network_.n_layers() - 1)) member.barrier();
             loss_delta(rows);

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "sae/data/batch.hpp"
+#include "sae/data/corruption.hpp"
 #include "sae/layers/network.hpp"
 #include "sae/losses/loss.hpp"
 #include "sae/optimizers/optimizer.hpp"
@@ -28,10 +29,11 @@ struct Objective {
 template <class T>
 class Trainer {
    public:
-    // Keeps references: all of them must outlive the trainer. std::invalid_argument if the state is
-    // of another network or optimizer.
+    // Keeps references: all of them must outlive the trainer; corruption: null for none.
+    // std::invalid_argument if the state is of another network or optimizer.
     Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
-            const Source<T>& source, Objective objective, Index batch_size);
+            const Source<T>& source, const Corruption<T>* corruption, Objective objective,
+            Index batch_size);
 
     // Steps on the batches (n_steps, batch_size) of sample numbers at the learning rates (n_steps),
     // until all are done or max_seconds have passed; returns how many were done, at least one if
@@ -67,6 +69,7 @@ class Trainer {
     const Optimizer& optimizer_;
     OptimizerState<T>& state_;
     const Source<T>& source_;
+    const Corruption<T>* corruption_;
     const Loss<T>& loss_;
     Objective objective_;
     Index batch_size_;

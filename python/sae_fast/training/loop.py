@@ -129,6 +129,7 @@ class Objective:
             x,
             y,
             weights,
+            corruption=None,
             loss=core_loss(self.loss),
             batch_size=batch_size,
             weight_decay=self.weight_decay,
