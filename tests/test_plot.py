@@ -17,6 +17,7 @@ from fake_results import fake_codes, fake_reconstructions, fake_run
 from sae_fast import plot
 from sae_fast.errors import DataError
 from sae_fast.experiment.results import ArmResult
+from sae_fast.experiment.settings import ARMS
 from sae_fast.training.history import History
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
@@ -136,6 +137,10 @@ def test_styles_differ_by_more_than_colour() -> None:
     assert len({plot._style(index)[0] for index in range(10)}) == 10
     assert len({plot._style(index)[1] for index in range(10)}) == 10
     assert len({marker for _, marker in plot.ARM_STYLES.values()}) == 3
+
+
+def test_every_arm_has_its_style() -> None:
+    assert set(plot.ARM_STYLES) == set(ARMS)
 
 
 def test_importing_loads_neither_matplotlib_nor_scikit_learn() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from .base.checks import check_array, check_choice, check_float
 from .base.pca import PCA
 from .base.text import number, percent
 from .errors import DataError
-from .experiment.results import ArmResult, ExperimentResult
 from .training.history import History
 
 if TYPE_CHECKING:
@@ -64,7 +63,34 @@ GAP = "#b0b0b0"
 FROM_90 = 90  # percent: where the article looks at how soon a network learned
 
 
-def plot_accuracy(result: ExperimentResult, ax: Axes | None = None) -> Axes:
+class _Arm(Protocol):
+    """What `plot_accuracy` reads of an `ArmResult`."""
+
+    steps: list[int]
+    test_accuracy: list[float]
+    dead_units: list[int]
+
+    @property
+    def final_accuracy(self) -> float: ...
+
+    @property
+    def first_step_at_90(self) -> int | None: ...
+
+    @property
+    def collapsed(self) -> bool: ...
+
+
+class _Result(Protocol):
+    """What `plot_accuracy` reads of an `ExperimentResult`."""
+
+    @property
+    def arms(self) -> Mapping[str, _Arm]: ...
+
+    @property
+    def hidden(self) -> Sequence[int]: ...
+
+
+def plot_accuracy(result: _Result, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every arm against the steps of fine-tuning.
 
     The axis is logarithmic in the error (100 % minus accuracy), so that one picture shows both a
@@ -715,7 +741,7 @@ def _error_scale_inverse(decades: NDArray[np.float64]) -> NDArray[np.float64]:
     return 100 * (1 - 10.0 ** -np.asarray(decades))
 
 
-def _draw_arm(ax: Axes, name: str, arm: ArmResult, hidden: list[int]) -> None:
+def _draw_arm(ax: Axes, name: str, arm: _Arm, hidden: Sequence[int]) -> None:
     """Draw the curve of an arm, and say in the legend how it ended."""
     color, marker = ARM_STYLES.get(name, _style(4))
     label = f"{name}: {percent(arm.final_accuracy)}"
