@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_results import fake_layers, fake_reconstruct, fake_reconstructions, fake_run
-from sae_fast import plot
 from sae_fast.experiment import pictures
 from sae_fast.experiment.save import ExperimentResult
+from sae_fast.plot.axes import ARM_STYLES, DPI
 
 image = pytest.importorskip("matplotlib.image")
 
@@ -37,8 +37,8 @@ class TestSavePictures:
         assert list(files) == list(pictures.PICTURES)
         shapes = {name: decode(file).shape for name, file in files.items()}
         height, width = shapes["accuracy"][:2]
-        assert width == pytest.approx(8 * plot.DPI, rel=0.05)
-        assert height == pytest.approx(5 * plot.DPI, rel=0.05)
+        assert width == pytest.approx(8 * DPI, rel=0.05)
+        assert height == pytest.approx(5 * DPI, rel=0.05)
         assert sum(file.stat().st_size for file in files.values()) < 1_500_000
 
     def test_only_what_there_is(self, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ class TestSavePictures:
 
 
 class TestConfusion:
-    @pytest.mark.parametrize("arms", [("he",), ("pretrained", "normal"), tuple(plot.ARM_STYLES)])
+    @pytest.mark.parametrize("arms", [("he",), ("pretrained", "normal"), tuple(ARM_STYLES)])
     def test_panel_per_arm(self, arms: tuple[str, ...]) -> None:
         result = fake_run(arms)
         panels = [ax for ax in pictures.draw_confusion(result).axes if ax.axison]

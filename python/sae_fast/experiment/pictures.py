@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from .. import plot
+from ..plot.axes import ARM_STYLES, loss_axis, new_figure, step_axis
+from ..plot.images import weight_limit
 from .results import Findings, Reconstructions
 
 if TYPE_CHECKING:
@@ -92,13 +94,13 @@ def draw_pretraining(result: Findings) -> Figure:
     n_layers = len(result.pretraining)
     more_width = 2 if n_layers == 1 else 0
     figure, panels = _panels(n_layers, 3, 3.2, 2.6, more_width=more_width, more_height=0.4)
-    color, marker = plot.ARM_STYLES["pretrained"]
+    color, marker = ARM_STYLES["pretrained"]
     for ax, layer in zip(panels, result.pretraining, strict=True):
         ax.plot(layer.steps, layer.loss, color=color, marker=marker, markevery=[-1], linewidth=1.5)
         ax.set_title(f"{layer.layer}: {layer.n_in} → {layer.n_hidden}", loc="left", fontsize=10)
         ax.set_title(f"{layer.dead_units} of {layer.n_hidden} dead", loc="right", fontsize=9)
-        plot.loss_axis(ax, log=False)
-        plot.step_axis(ax)
+        loss_axis(ax, log=False)
+        step_axis(ax)
         ax.set_xlabel("")
         ax.locator_params(axis="x", nbins=4, integer=True, steps=[1, 2, 5, 10])
     figure.supxlabel("step", fontsize=10)
@@ -111,7 +113,7 @@ def draw_weights(result: Findings) -> Figure:
     weights = result.first_weights
     n_arms = len(weights)
     figure, panels = _panels(n_arms, n_arms, 4.2, 4.7, more_width=1, images=True)
-    limit = plot.weight_limit(list(weights.values()))
+    limit = weight_limit(list(weights.values()))
     for ax, (name, w) in zip(panels, weights.items(), strict=True):
         plot.plot_weights(w, _image_shape(result, w.shape[0]), ax, limit=limit)
         ax.set_title(" ".join([name, ax.get_title()]).strip(), fontsize=13)
@@ -214,7 +216,7 @@ def _panels(
     """Make a figure of `n` panels, sizes in inches each, and what is left of its last row empty."""
     n_columns = min(most_columns, n)
     n_rows = math.ceil(n / n_columns)
-    figure = plot.new_figure(width * n_columns + more_width, height * n_rows + more_height, images)
+    figure = new_figure(width * n_columns + more_width, height * n_rows + more_height, images)
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for ax in panels[n:]:
         ax.set_axis_off()

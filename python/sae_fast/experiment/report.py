@@ -17,7 +17,7 @@ from string import Template
 from typing import Any
 
 from ..base.text import Table
-from ..plot import DPI
+from ..plot.axes import DPI
 from .pictures import PICTURES
 from .results import Findings
 from .settings import ARMS, COMMANDS, DATASETS, flag, options, written
