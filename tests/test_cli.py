@@ -23,6 +23,7 @@ from helpers import TIME_LIMIT
 from sae_fast import cli
 from sae_fast.experiment import arms, run
 from sae_fast.experiment.save import OUTPUT_NAMES, ExperimentResult
+from sae_fast.experiment.settings import COMMANDS, flag, options, written
 
 ARMS = ("pretrained", "normal", "he")
 N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4
@@ -333,6 +334,27 @@ def test_help(command, words, capsys):
     for word in ("usage: sae-fast", *words):
         assert word in out
     assert err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_the_settings(command, capsys, monkeypatch):
+    """Each with its words and its default, within 80 columns; values are those of the record."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    shown = " ".join(out.split())
+    given = vars(cli._parser().parse_args([command]))
+    assert given.pop("output") == "sae-fast-out"
+    for option in options(COMMANDS[command]):
+        assert flag(option.name) in shown
+        assert option.metadata["words"] in shown
+        if option.name != "output":
+            assert given[option.name] == option.default
+            if option.default not in (None, False):
+                assert f"(default: {written(option.default)})" in shown
+    read = {name: given[name] for name in given if name not in ("command", "experiment")}
+    assert COMMANDS[command](**read) == COMMANDS[command]()
 
 
 @pytest.mark.parametrize(

@@ -119,13 +119,14 @@ class Share(Callback):
 
     def on_start(self, training: Training) -> None:
         """Hand the threads over."""
-        training.model.n_threads = self.threads
+        if training.model.n_threads != self.threads:
+            training.model.n_threads = self.threads
 
     def on_step(self, training: Training) -> None:
         """Hand the threads over, or raise."""
         if self.cancelled:
             raise CancelledError
-        training.model.n_threads = self.threads
+        self.on_start(training)
 
 
 def train_side_by_side(

@@ -21,40 +21,24 @@ if TYPE_CHECKING:
 
 
 def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
-    """Write every picture that a result has something to show in.
-
-    Parameters
-    ----------
-    result : Findings
-    folder : Path
-        An existing folder.
-
-    Returns
-    -------
-    dict of str to Path
-        The PNG files by the names in `PICTURES`, and in their order.
+    """Write every picture that a result has something to show in; return the PNG files by name.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     """
-    shown = {name: picture for name, picture in PICTURES.items() if getattr(result, picture.shows)}
-    figures = {name: picture.draw(result) for name, picture in shown.items()}
-    files = {name: folder / f"{name}.png" for name in figures}
-    for name, figure in figures.items():
-        figure.savefig(files[name], bbox_inches="tight")
+    files: dict[str, Path] = {}
+    for name, picture in PICTURES.items():
+        if getattr(result, picture.shows):
+            files[name] = folder / f"{name}.png"
+            picture.draw(result).savefig(files[name], bbox_inches="tight")
     return files
-
-
-def draw_accuracy(result: Findings) -> Figure:
-    """Draw the test accuracy of every arm against its steps."""
-    return _figure_of(plot.plot_accuracy(result))
 
 
 def draw_confusion(result: Findings) -> Figure:
     """Draw the confusion matrix of every arm on the test set."""
-    figure, panels = _panels(len(result.predictions), 2, 5.2, 4.9)
+    figure, panels = _panels(len(result.predictions), 2, (5.2, 4.9))
     classes = np.unique([result.y_test, *result.predictions.values()])
     for ax, (arm, y_pred) in zip(panels, result.predictions.items(), strict=True):
         plot.plot_confusion_matrix(result.y_test, y_pred, labels=classes.tolist(), ax=ax)
@@ -62,19 +46,12 @@ def draw_confusion(result: Findings) -> Figure:
     return figure
 
 
-def draw_dead_units(result: Findings) -> Figure:
-    """Draw the share of dead units in every hidden layer of each arm."""
-    dead_units = {name: arm.dead_units for name, arm in result.arms.items()}
-    return _figure_of(plot.plot_dead_units(dead_units, result.hidden))
-
-
 def draw_codes(result: Findings) -> Figure:
     """Draw the codes of test samples, a panel for each network that made them."""
-    figure, panels = _panels(len(result.codes), len(result.codes), 4.8, 4.6, more_width=0.8)
+    figure, panels = _panels(len(result.codes), len(result.codes), (4.8, 4.6), (0.8, 0))
     for ax, (title, codes) in zip(panels, result.codes.items(), strict=True):
-        plot.plot_codes(
-            codes, None if result.y_test is None else result.y_test[: len(codes)], ax=ax
-        )
+        y = None if result.y_test is None else result.y_test[: len(codes)]
+        plot.plot_codes(codes, y, ax=ax)
         ax.set_title(title, fontsize=11)
     for ax in panels[:-1]:
         if legend := ax.get_legend():
@@ -92,8 +69,7 @@ def draw_reconstructions(result: Findings) -> Figure:
 def draw_pretraining(result: Findings) -> Figure:
     """Draw the loss of each autoencoder against its steps, a panel per layer."""
     n_layers = len(result.pretraining)
-    more_width = 2 if n_layers == 1 else 0
-    figure, panels = _panels(n_layers, 3, 3.2, 2.6, more_width=more_width, more_height=0.4)
+    figure, panels = _panels(n_layers, 3, (3.2, 2.6), (2 if n_layers == 1 else 0, 0.4))
     color, marker = ARM_STYLES["pretrained"]
     for ax, layer in zip(panels, result.pretraining, strict=True):
         ax.plot(layer.steps, layer.loss, color=color, marker=marker, markevery=[-1], linewidth=1.5)
@@ -111,8 +87,7 @@ def draw_pretraining(result: Findings) -> Figure:
 def draw_weights(result: Findings) -> Figure:
     """Draw the first-layer weights of every arm side by side, on one common scale."""
     weights = result.first_weights
-    n_arms = len(weights)
-    figure, panels = _panels(n_arms, n_arms, 4.2, 4.7, more_width=1, images=True)
+    figure, panels = _panels(len(weights), len(weights), (4.2, 4.7), (1, 0), images=True)
     limit = weight_limit(list(weights.values()))
     for ax, (name, w) in zip(panels, weights.items(), strict=True):
         plot.plot_weights(w, _image_shape(result, w.shape[0]), ax, limit=limit)
@@ -136,7 +111,7 @@ class Picture(NamedTuple):
 
 PICTURES = {
     "accuracy": Picture(
-        draw_accuracy,
+        lambda result: _figure_of(plot.plot_accuracy(result)),
         "arms",
         "Accuracy of each arm",
         "Test accuracy of every arm against the steps of fine-tuning.",
@@ -156,7 +131,7 @@ PICTURES = {
         "that stay empty.",
     ),
     "dead_units": Picture(
-        draw_dead_units,
+        lambda result: _figure_of(plot.plot_dead_units(_dead_units(result), result.hidden)),
         "arms",
         "Dead units of each arm",
         "Share of dead units in every hidden layer of each arm after fine-tuning.",
@@ -205,17 +180,15 @@ PICTURES = {
 
 def _panels(
     n: int,
-    most_columns: int,
-    width: float,
-    height: float,
-    *,
-    more_width: float = 0,
-    more_height: float = 0,
+    n_columns: int,
+    size: tuple[float, float],
+    more: tuple[float, float] = (0, 0),
     images: bool = False,
 ) -> tuple[Figure, Any]:
-    """Make a figure of `n` panels, sizes in inches each, and what is left of its last row empty."""
-    n_columns = min(most_columns, n)
+    """Make a figure of `n` panels of this size in inches, and `more` of it for what they share."""
+    n_columns = min(n_columns, n)
     n_rows = math.ceil(n / n_columns)
+    (width, height), (more_width, more_height) = size, more
     figure = new_figure(width * n_columns + more_width, height * n_rows + more_height, images)
     panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for ax in panels[n:]:
@@ -225,6 +198,10 @@ def _panels(
 
 def _figure_of(ax: Axes) -> Figure:
     return cast("Figure", ax.figure)
+
+
+def _dead_units(result: Findings) -> dict[str, list[int]]:
+    return {name: arm.dead_units for name, arm in result.arms.items()}
 
 
 def _image_shape(result: Findings, n_features: int) -> tuple[int, int] | None:

@@ -37,6 +37,11 @@ WORDS = {
     ),
 }
 
+NO_PICTURES = (
+    "<p>matplotlib is not installed, so there are none: "
+    "<code>pip install 'sae-fast[plot]'</code> adds them.</p>"
+)
+
 PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -71,24 +76,16 @@ th:first-child { padding-left: 0; text-align: left; }
 tbody tr, thead tr { border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 400; }
 figure { margin: 1.5rem 0 0; }
-.card {
-  overflow-x: auto; padding: 0.75rem;
-  background: #fff; border: 1px solid var(--line); border-radius: 6px;
-}
+.card { overflow-x: auto; padding: 0.75rem; background: #fff; border: 1px solid var(--line); }
 .card img { display: block; margin: 0 auto; max-width: 100%; min-width: 30rem; height: auto; }
 figcaption { color: var(--soft); margin-top: 0.6rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.3rem 1.25rem; }
 dt { color: var(--soft); }
 dd { margin: 0; }
-.facts th {
-  width: 1%; padding-right: 1.25rem;
-  color: var(--soft); font-weight: 400; vertical-align: top;
-}
-.facts td { padding-left: 0; text-align: left; white-space: normal; overflow-wrap: anywhere; }
-pre {
-  padding: 0.8rem 1rem; background: var(--shade); border-radius: 6px;
-  white-space: pre-wrap; overflow-wrap: anywhere;
-}
+.facts th { width: 1%; padding-right: 1.25rem; color: var(--soft); font-weight: 400; }
+.facts td { padding-left: 0; text-align: left; white-space: normal; }
+pre { padding: 0.8rem 1rem; background: var(--shade); white-space: pre-wrap; }
+pre, .facts td { overflow-wrap: anywhere; }
 code, pre { font: 0.9rem/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 @media (max-width: 40rem) {
   table { font-size: 0.85rem; }
@@ -99,29 +96,9 @@ code, pre { font: 0.9rem/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", 
 </head>
 <body>
 <main>
-<header>
 <h1>$title</h1>
 <p class="subtitle">$subtitle</p>
-</header>
-<section>
-<h2>Results</h2>
-$tables
-$collapses
-$glossary
-</section>
-$pictures
-<section>
-<h2>Settings</h2>
-$settings
-</section>
-<section>
-<h2>Environment</h2>
-$environment
-</section>
-<section>
-<h2>To repeat it</h2>
-$command
-</section>
+$sections
 </main>
 </body>
 </html>
@@ -129,31 +106,22 @@ $command
 
 
 def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> None:
-    """Write the report of a run.
-
-    Parameters
-    ----------
-    result : Findings
-    path : Path
-        File to write.
-    pictures : mapping of str to Path
-        PNG files by name, as `save_pictures` gives them; empty without matplotlib.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read or written.
-    """
+    """Write the report of a run, with the PNG files that `save_pictures` gave, by their names."""
+    sections = [
+        ("Results", _results(result)),
+        *((PICTURES[name].title, _figure(name, file)) for name, file in pictures.items()),
+        ("Settings", _facts(result.config)),
+        ("Environment", _facts(result.environment)),
+        ("To repeat it", _command(result)),
+    ]
+    if not pictures:
+        sections.insert(1, ("Pictures", NO_PICTURES))
     page = PAGE.substitute(
         title="Stacked autoencoder" if result.arms else "Autoencoder",
         subtitle=_prose(f"{result.heading}; {result.seconds:.1f} seconds in all"),
-        tables="\n".join(_table(table) for table in result.tables()),
-        collapses="\n".join(f"<p>{_prose(line)}.</p>" for line in result.collapses),
-        glossary=_glossary(result),
-        pictures=_pictures(pictures),
-        settings=_facts(result.config),
-        environment=_facts(result.environment),
-        command=_command(result),
+        sections="\n".join(
+            f"<section>\n<h2>{title}</h2>\n{body}\n</section>" for title, body in sections
+        ),
     )
     path.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
 
@@ -178,6 +146,21 @@ def _prose(text: str) -> str:
     return escape(text).replace(" %", "&nbsp;%")
 
 
+def _results(result: Findings) -> str:
+    """Write the tables, which arms collapsed, and what the words of the tables mean."""
+    words = {arm: f"{ARMS[arm].words}." for arm in result.arms if arm in ARMS}
+    words |= WORDS if result.arms else {"dead": WORDS["dead"]}
+    return "\n".join(
+        [
+            *(_table(table) for table in result.tables()),
+            *(f"<p>{_prose(line)}.</p>" for line in result.collapses),
+            "<dl>",
+            *(f"<dt>{word}</dt><dd>{_prose(text)}</dd>" for word, text in words.items()),
+            "</dl>",
+        ]
+    )
+
+
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.rows[0])
     rows = "\n".join(_row(*row.values()) for row in table.rows)
@@ -193,32 +176,14 @@ def _row(name: str, *cells: str) -> str:
     return f'<tr><th scope="row">{escape(name)}</th>{described}</tr>'
 
 
-def _glossary(result: Findings) -> str:
-    """Explain the words that the tables use."""
-    words = {arm: f"{ARMS[arm].words}." for arm in result.arms if arm in ARMS}
-    words |= WORDS if result.arms else {"dead": WORDS["dead"]}
-    items = "\n".join(f"<dt>{word}</dt><dd>{_prose(text)}</dd>" for word, text in words.items())
-    return f"<dl>\n{items}\n</dl>"
-
-
-def _pictures(pictures: Mapping[str, Path]) -> str:
-    if not pictures:
-        return (
-            "<section>\n<h2>Pictures</h2>\n<p>matplotlib is not installed, so there are none: "
-            "<code>pip install 'sae-fast[plot]'</code> adds them.</p>\n</section>"
-        )
-    return "\n".join(_picture(name, file.read_bytes()) for name, file in pictures.items())
-
-
-def _picture(name: str, png: bytes) -> str:
-    picture = PICTURES[name]
+def _figure(name: str, file: Path) -> str:
+    png = file.read_bytes()
     data = base64.b64encode(png).decode("ascii")
     width, height = (pixels * 96 // DPI for pixels in struct.unpack_from(">II", png, 16))
     return (
-        f"<section>\n<h2>{escape(picture.title)}</h2>\n<figure>\n"
-        f'<div class="card"><img width="{width}" height="{height}" '
-        f'alt="{escape(picture.alternative)}" src="data:image/png;base64,{data}"></div>\n'
-        f"<figcaption>{_prose(picture.caption)}</figcaption>\n</figure>\n</section>"
+        f'<figure>\n<div class="card"><img width="{width}" height="{height}" '
+        f'alt="{escape(PICTURES[name].alternative)}" src="data:image/png;base64,{data}"></div>\n'
+        f"<figcaption>{_prose(PICTURES[name].caption)}</figcaption>\n</figure>"
     )
 
 

@@ -95,12 +95,12 @@ class ExperimentResult(Findings):
         folder = check_output(output)
         try:
             with tempfile.TemporaryDirectory(prefix=".sae-fast-", dir=folder) as stage:
-                files = _write_numbers(self, Path(stage))
+                files = self._write_numbers(Path(stage))
                 if (folder / "result.json").exists():
                     for stale in set(OUTPUT_NAMES).difference(file.name for file in files):
                         (folder / stale).unlink(missing_ok=True)
                 saved = [file.replace(folder / file.name) for file in files]
-                files = _write_pictures(self, Path(stage))
+                files = self._write_pictures(Path(stage))
                 saved += [file.replace(folder / file.name) for file in files]
         except SaeFastError:
             raise
@@ -108,24 +108,34 @@ class ExperimentResult(Findings):
             raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
         return saved
 
+    def _write_numbers(self, folder: Path) -> list[Path]:
+        """Write ``result.json`` and the models."""
+        files = [folder / "result.json"]
+        files[0].write_text(json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n", "utf-8")
+        for arm, model in self.models.items():
+            name = f"model-{arm}.safetensors" if len(self.models) > 1 else "model.safetensors"
+            files.append(folder / name)
+            model.save(folder / name)
+        return files
+
+    def _write_pictures(self, folder: Path) -> list[Path]:
+        """Write the pictures, if matplotlib is there, and the report."""
+        try:
+            drawn = save_pictures(self, folder)
+        except ImportError:
+            drawn = {}
+        page = folder / "report.html"
+        write_report(self, page, drawn)
+        return [*drawn.values(), page]
+
 
 def check_output(output: str | os.PathLike[str]) -> Path:
-    """Make sure, before any training, that a folder can be written.
-
-    Parameters
-    ----------
-    output : path-like
-        Folder, created with its parents if need be.
-
-    Returns
-    -------
-    Path
-        The folder.
+    """Make sure, before any training, that a folder is there and can be written, and return it.
 
     Raises
     ------
     OutputError
-        With the path and the reason, if it cannot be created or written.
+        With the path and the reason.
     """
     folder = check_path("output", output)
     try:
@@ -138,25 +148,3 @@ def check_output(output: str | os.PathLike[str]) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
     return folder
-
-
-def _write_numbers(result: Findings, folder: Path) -> list[Path]:
-    """Write ``result.json`` and the models."""
-    files = [folder / "result.json"]
-    files[0].write_text(json.dumps(result.to_dict(), allow_nan=False, indent=1) + "\n", "utf-8")
-    for arm, model in result.models.items():
-        name = f"model-{arm}.safetensors" if len(result.models) > 1 else "model.safetensors"
-        files.append(folder / name)
-        model.save(folder / name)
-    return files
-
-
-def _write_pictures(result: Findings, folder: Path) -> list[Path]:
-    """Write the pictures, if matplotlib is there, and the report."""
-    try:
-        drawn = save_pictures(result, folder)
-    except ImportError:
-        drawn = {}
-    page = folder / "report.html"
-    write_report(result, page, drawn)
-    return [*drawn.values(), page]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, get_args
 
+import numpy as np
+
 from ..base.checks import check_choice, check_float, check_int, check_path, check_sizes, check_width
 from ..base.threads import resolve_threads
 from ..datasets import Dataset
@@ -47,12 +49,8 @@ def _check_folder(name: str, value: object) -> str | None:
     return None if value is None else str(check_path(name, value))
 
 
-def _check_threads(name: str, value: int | None) -> int:
-    return resolve_threads(value, name)
-
-
 def _check_flag(name: str, value: object) -> bool:
-    if not isinstance(value, int) or value not in (0, 1):
+    if not isinstance(value, int | np.bool_) or value not in (0, 1):
         raise DataError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
@@ -63,43 +61,35 @@ def _check_arms(name: str, value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_choice(name, arm, tuple(ARMS)) for arm in value))
 
 
-def _read_widths(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
 def _setting(
     default: Any,
     check: Callable[[str, Any], Any],
-    group: str,
-    *,
-    read: Callable[[str], Any] = str,
-    metavar: str = "N",
     words: str = "",
+    *,
+    group: str,
+    read: Callable[[str], Any] = int,
+    metavar: str = "N",
     free: bool = False,
 ) -> Any:
     """Describe a setting.
 
-    Parameters
-    ----------
-    default
-    check : callable
-        Takes name and value; returns the value as the record holds it, or raises DataError.
-    group : str
-        Heading of the option in the command's help.
-    read : callable
-        Gives a value to check from a text; ValueError if it cannot.
-    metavar, words : str
-        What stands for the value in the command's help, and what explains it.
-    free : bool
-        It may differ where a run is resumed: it changes nothing, or is the data, which are compared
-        themselves.
+    `check` takes name and value, and returns the value as the record holds it. For the command line
+    there are `words` under the heading `group`, and `read` for a text (ValueError if it cannot).
+    What is `free` may differ where a run is resumed: it changes nothing, or is the data, which are
+    compared themselves.
     """
-    about = {"check": check, "group": group, "read": read, "metavar": metavar}
-    return dataclasses.field(default=default, metadata={**about, "words": words, "free": free})
+    about = {"check": check, "words": words, "group": group, "read": read, "metavar": metavar}
+    return dataclasses.field(default=default, metadata={**about, "free": free})
 
 
 _count = partial(check_int, minimum=1)
 _count_or_none = partial(check_int, minimum=0)
+
+_data = partial(_setting, group="data", read=str, metavar="DIR", free=True)
+_training = partial(_setting, group="training")
+_output = partial(_setting, group="output")
+_network = partial(_setting, group="network and arms")
+_autoencoder = partial(_setting, group="autoencoder")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,72 +98,45 @@ class Settings:
 
     command: ClassVar[str]
 
-    dataset: str = _setting(
+    dataset: str = _data(
         "auto",
         _check_dataset,
-        "data",
-        metavar=f"{{{','.join(DATASETS)}}}",
-        words="auto: MNIST from --data-dir, $SAE_FAST_DATA_DIR, the cache or a download, else the "
+        "auto: MNIST from --data-dir, $SAE_FAST_DATA_DIR, the cache or a download, else the "
         "embedded strokes; idx: any data set in MNIST's format from --data-dir",
+        metavar=f"{{{','.join(DATASETS)}}}",
+    )
+    data_dir: str | None = _data(None, _check_folder, "folder with IDX files, plain or .gz")
+    offline: bool = _data(False, _check_flag, "open no socket")
+    batch_size: int = _training(100, _count)
+    learning_rate: float = _training(
+        1e-3, partial(check_float, positive=True), "of Adam", read=float, metavar="RATE"
+    )
+    eval_every: int = _training(
+        100, _count_or_none, "steps between evaluations; 0: only at the end of each phase"
+    )
+    seed: int = _training(0, _count_or_none)
+    threads: int = _training(
+        None,
+        lambda name, value: resolve_threads(value, name),
+        "no influence on the result (default: what the process may use)",
         free=True,
     )
-    data_dir: str | None = _setting(
+    output: str | None = _output(
         None,
         _check_folder,
-        "data",
+        "for result.json, pictures, models and report.html, in the place of an earlier run's",
+        read=str,
         metavar="DIR",
-        words="folder with IDX files, plain or .gz",
-        free=True,
     )
-    offline: bool = _setting(False, _check_flag, "data", words="open no socket", free=True)
-    batch_size: int = _setting(100, _count, "training", read=int)
-    learning_rate: float = _setting(
-        1e-3,
-        partial(check_float, positive=True),
-        "training",
-        read=float,
-        metavar="RATE",
-        words="of Adam",
-    )
-    eval_every: int = _setting(
-        100,
-        _count_or_none,
-        "training",
-        read=int,
-        words="steps between evaluations; 0: only at the end of each phase",
-    )
-    seed: int = _setting(0, _count_or_none, "training", read=int)
-    threads: int = _setting(
-        None,
-        _check_threads,
-        "training",
-        read=int,
-        words="no influence on the result (default: what the process may use)",
-        free=True,
-    )
-    output: str | None = _setting(
-        None,
-        _check_folder,
-        "output",
-        metavar="DIR",
-        words="for result.json, pictures, models and report.html, in the place of an earlier run's",
-    )
-    checkpoint_every: int = _setting(
+    checkpoint_every: int = _output(
         0,
         _count_or_none,
-        "output",
-        read=int,
-        words="steps between two checkpoints in DIR, the last two of which are kept; 0: none",
+        "steps between two checkpoints in DIR, the last two of which are kept; 0: none",
     )
-    resume: bool = _setting(
-        False,
-        _check_flag,
-        "output",
-        words="go on from the checkpoint in DIR, with the same settings and data",
+    resume: bool = _output(
+        False, _check_flag, "go on from the checkpoint in DIR, with the same settings and data"
     )
-    quiet: bool = _setting(
-        False, _check_flag, "output", words="no progress bars and no summary, only errors"
-    )
+    quiet: bool = _output(False, _check_flag, "no progress bars and no summary, only errors")
 
     def __post_init__(self) -> None:
         """Check every setting, by the name that its user knows."""
@@ -203,28 +166,22 @@ class RunSettings(Settings):
 
     command: ClassVar[str] = "run"
 
-    hidden: tuple[int, ...] = _setting(
+    hidden: tuple[int, ...] = _network(
         (100, 50, 25, 12, 5, 5),
         check_sizes,
-        "network and arms",
-        read=_read_widths,
+        "units of each hidden layer",
+        read=lambda text: [int(part) for part in text.split(",")],
         metavar="N,N,...",
-        words="units of each hidden layer",
     )
-    arms: tuple[str, ...] = _setting(
+    arms: tuple[str, ...] = _network(
         ("pretrained", "normal"),
         _check_arms,
-        "network and arms",
+        "; ".join(f"{name}: {arm.words}" for name, arm in ARMS.items()),
         read=lambda text: text.split(","),
         metavar="ARM,ARM,...",
-        words="; ".join(f"{name}: {arm.words}" for name, arm in ARMS.items()),
     )
-    pretrain_steps: int = _setting(
-        3000, _count, "network and arms", read=int, words="for each layer"
-    )
-    finetune_steps: int = _setting(
-        30000, _count, "network and arms", read=int, words="for each arm"
-    )
+    pretrain_steps: int = _network(3000, _count, "for each layer")
+    finetune_steps: int = _network(30000, _count, "for each arm")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,15 +190,14 @@ class ReconstructSettings(Settings):
 
     command: ClassVar[str] = "reconstruct"
 
-    units: int = _setting(100, check_width, "autoencoder", read=int, words="width of the code")
-    steps: int = _setting(1000, _count, "autoencoder", read=int)
-    weight_decay: float = _setting(
+    units: int = _autoencoder(100, check_width, "width of the code")
+    steps: int = _autoencoder(1000, _count)
+    weight_decay: float = _autoencoder(
         0.1,
         partial(check_float, positive=False),
-        "autoencoder",
+        "L2 penalty on the weights",
         read=float,
         metavar="LAMBDA",
-        words="L2 penalty on the weights",
     )
 
 

@@ -53,9 +53,9 @@ def axes(ax: Axes | None, width: float, height: float, images: bool = False) -> 
     return new_figure(width, height, images).subplots() if ax is None else ax
 
 
-def style(index: int) -> tuple[str, str]:
-    """Give the colour and marker of one of several curves or groups."""
-    return PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]
+def style(index: int, name: str = "") -> tuple[str, str]:
+    """Give the colour and marker of one of several curves or groups, or of an arm by name."""
+    return ARM_STYLES.get(name, (PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
 
 
 def quiet(ax: Axes) -> None:

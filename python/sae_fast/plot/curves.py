@@ -12,44 +12,17 @@ from ..base.checks import check_array, check_choice
 from ..base.text import number, percent
 from ..errors import DataError
 from ..training.history import History
-from .axes import (
-    ARM_STYLES,
-    HATCHES,
-    accuracy_axis,
-    axes,
-    legend_above,
-    loss_axis,
-    quiet,
-    step_axis,
-    style,
-)
+from .axes import HATCHES, accuracy_axis, axes, legend_above, loss_axis, quiet, step_axis, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-class _Arm(Protocol):
-    """What `plot_accuracy` reads of an `ArmResult`."""
-
-    steps: list[int]
-    test_accuracy: list[float]
-    dead_units: list[int]
-
-    @property
-    def final_accuracy(self) -> float: ...
-
-    @property
-    def first_step_at_90(self) -> int | None: ...
-
-    @property
-    def collapsed(self) -> bool: ...
 
 
 class _Result(Protocol):
     """What `plot_accuracy` reads of an `ExperimentResult`."""
 
     @property
-    def arms(self) -> Mapping[str, _Arm]: ...
+    def arms(self) -> Mapping[str, Any]: ...
 
     @property
     def hidden(self) -> Sequence[int]: ...
@@ -241,7 +214,7 @@ def plot_dead_units(
     width = 0.8 / len(counts)
     for index, (name, dead) in enumerate(counts.items()):
         middles = places + (index - (len(counts) - 1) / 2) * width
-        color, _ = ARM_STYLES.get(name, style(index))
+        color, _ = style(index, name)
         look: dict[str, Any] = {
             "color": color,
             "hatch": HATCHES[index % len(HATCHES)],
@@ -264,7 +237,7 @@ def _draw_curve(
     ax: Axes, steps: Sequence[int], values: Any, name: str, index: int, label: str, **look: Any
 ) -> None:
     """Draw a curve with the colour and the marker of an arm, if it is one."""
-    color, marker = ARM_STYLES.get(name, style(index))
+    color, marker = style(index, name)
     edge = ax.get_facecolor()
     ax.plot(steps, values, color=color, marker=marker, markeredgecolor=edge, label=label, **look)
 
