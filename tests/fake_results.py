@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sae_fast.experiment.results import ArmResult, ExperimentResult, LayerResult, Reconstructions
+from sae_fast.experiment.results import ArmResult, LayerResult, Reconstructions
+from sae_fast.experiment.save import ExperimentResult
 
 HIDDEN = [100, 50, 25, 12, 5, 5]
 #: Final accuracy and the step at which the curve crosses 90 %, per arm that learns.

@@ -21,8 +21,9 @@ import sae_fast
 from data_helpers import write_set
 from helpers import TIME_LIMIT
 from sae_fast import cli
-from sae_fast.experiment import run as experiment
-from sae_fast.experiment.results import OUTPUT_NAMES, ExperimentResult
+from sae_fast.experiment import arms, run
+from sae_fast.experiment.save import OUTPUT_NAMES, ExperimentResult
+from sae_fast.experiment.settings import COMMANDS, flag, options, written
 
 ARMS = ("pretrained", "normal", "he")
 N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4
@@ -335,6 +336,27 @@ def test_help(command, words, capsys):
     assert err == ""
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_are_the_settings(command, capsys, monkeypatch):
+    """Each with its words and its default, within 80 columns; values are those of the record."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    shown = " ".join(out.split())
+    given = vars(cli._parser().parse_args([command]))
+    assert given.pop("output") == "sae-fast-out"
+    for option in options(COMMANDS[command]):
+        assert flag(option.name) in shown
+        assert option.metadata["words"] in shown
+        if option.name != "output":
+            assert given[option.name] == option.default
+            if option.default not in (None, False):
+                assert f"(default: {written(option.default)})" in shown
+    read = {name: given[name] for name in given if name not in ("command", "experiment")}
+    assert COMMANDS[command](**read) == COMMANDS[command]()
+
+
 @pytest.mark.parametrize(
     ("command", "word"),
     [
@@ -344,9 +366,9 @@ def test_help(command, words, capsys):
         ("run --dataset cifar", "cifar"),
         ("run --arms pretrained,best", "'best'"),
         ("run --hidden 100,0", "--hidden"),
-        ("run --hidden=", "--hidden: expected integers"),
-        ("run --hidden 100,x", "--hidden: expected integers"),
-        ("run --hidden 9999999999999999999999", "--hidden: expected integers"),
+        ("run --hidden=", "--hidden: expected a sequence of positive integers, got ''"),
+        ("run --hidden 100,x", "--hidden: expected a sequence of positive integers, got '100,x'"),
+        ("run --hidden 9999999999999999999999", "--hidden: [0]: expected at most 16777216"),
         ("run --pretrain-steps 0", "--pretrain-steps"),
         ("run --finetune-steps 1.5", "--finetune-steps"),
         ("run --batch-size 0", "--batch-size"),
@@ -381,8 +403,8 @@ def no_training(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("training must not begin")
 
-    monkeypatch.setattr(experiment, "StackedAutoencoder", refuse)
-    monkeypatch.setattr(experiment, "Autoencoder", refuse)
+    monkeypatch.setattr(arms, "StackedAutoencoder", refuse)
+    monkeypatch.setattr(run, "Autoencoder", refuse)
 
 
 @pytest.mark.usefixtures("no_training")
@@ -433,7 +455,7 @@ class TestBeforeTraining:
         assert_failed(capsys, "output", str(file), status=status)
 
 
-@pytest.mark.parametrize("command", ["run", "reconstruct"])
+@pytest.mark.parametrize("command", ["run --arms pretrained", "reconstruct"])
 def test_divergence(command, data_dir, tmp_path, capsys):
     status = main(
         command, "--quiet --batch-size 30 --learning-rate 1e30", *on(data_dir), "--output", tmp_path

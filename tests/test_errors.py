@@ -647,8 +647,7 @@ def test_settings_of_an_experiment(run, name, value, words):
     settings = {"dataset": DATA, "batch_size": 10, "quiet": True, name: value}
     with pytest.raises(DataError) as caught:
         run(**settings)
-    # an experiment's own name for it
-    assert_mentions(caught.value, words.replace("threads:", "n_threads:"))
+    assert str(caught.value).startswith(words)
 
 
 @pytest.mark.parametrize("run", [run_experiment, run_reconstruction])

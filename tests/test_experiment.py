@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import json
+import multiprocessing
+import pickle
 import subprocess
 import sys
-import threading
 import time
-import types
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ import sae_fast
 from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
 from sae_fast import (
     Autoencoder,
+    DataError,
     DivergenceError,
     StackedAutoencoder,
     run_experiment,
@@ -25,7 +29,12 @@ from sae_fast import (
 from sae_fast.base.pca import PCA
 from sae_fast.datasets import Dataset
 from sae_fast.experiment import run as experiment
-from sae_fast.experiment.run import _Cancellation, _train_together
+from sae_fast.experiment.arms import Share, train_arm, train_side_by_side
+from sae_fast.experiment.settings import (
+    ReconstructSettings,
+    RunSettings,
+    options,
+)
 
 N_TRAIN, N_TEST, N_FEATURES = 300, 80, 30
 HIDDEN = [16, 8, 5]
@@ -283,45 +292,80 @@ class TestArmsSideBySide:
             assert shared.arms[arm].test_loss == result.arms[arm].test_loss
 
     def test_who_remains_gets_the_threads(self):
-        models = {arm: types.SimpleNamespace(n_threads=3) for arm in ("pretrained", "normal")}
-        seen = {}
-
-        def train(arm):
-            own = models[arm]
-            wait_until(lambda: own.n_threads == 1)
-            seen[arm] = own.n_threads
+        def train(arm, share):
+            first = share.threads
             if arm == "pretrained":
-                wait_until(lambda: own.n_threads == 3)
-            return arm.upper()
+                wait_until(lambda: share.threads == 3)
+            return arm.upper(), first, share.threads
 
-        done = _train_together(train, models, 3, threading.Event())
-        assert done == {"pretrained": "PRETRAINED", "normal": "NORMAL"}
-        assert seen == {"pretrained": 1, "normal": 1}
-        assert [model.n_threads for model in models.values()] == [3, 3]
+        done = train_side_by_side(train, ("pretrained", "normal"), 3)
+        assert list(done) == ["pretrained", "normal"]
+        assert done["pretrained"] == ("PRETRAINED", 1, 3)
+        assert done["normal"][:2] == ("NORMAL", 1)
+
+    @pytest.mark.parametrize("phase", ["pretrain", "finetune"])
+    def test_a_training_takes_its_share(self, data, phase):
+        net = StackedAutoencoder([N_FEATURES, *HIDDEN], 5, n_threads=1)
+        share = Share(3)
+        seen = []
+
+        def look(training):
+            seen.append(training.model.n_threads)
+            share.threads = 2
+
+        how = {"steps": 4, "batch_size": 20, "eval_every": 1, "callbacks": [share, look]}
+        if phase == "pretrain":
+            net.pretrain(data.x_train, **how)
+        else:
+            test = data.x_test, data.y_test
+            net.finetune(data.x_train, data.y_train, eval_set=test, **how)
+        assert seen[0] == 3
+        assert set(seen[1:]) == {2}
 
     @pytest.mark.parametrize("threads", [1, 2, 5])
     def test_an_error_ends_the_others(self, threads):
-        models = {arm: types.SimpleNamespace(n_threads=1) for arm in ARMS}
-        cancelled = threading.Event()
-
-        def train(arm):
+        def train(arm, share):
             if arm == "pretrained":
                 raise DivergenceError("too fast")
-            if not cancelled.wait(TIME_LIMIT):
-                raise AssertionError("not told")
+            wait_until(lambda: share.cancelled)
             raise CancelledError
 
         with pytest.raises(DivergenceError, match="too fast"):
-            _train_together(train, models, threads, cancelled)
+            train_side_by_side(train, ARMS, threads)
 
-    def test_a_cancelled_training_stops(self, data):
-        cancelled = threading.Event()
-        cancelled.set()
+    def test_an_arm_that_diverges_ends_the_run(self, data):
+        settings = {**SETTINGS, "threads": 3, "finetune_steps": 10**8, "learning_rate": 1e30}
+        with pytest.raises(DivergenceError):
+            run_experiment(dataset=data, **settings)
+
+    @pytest.mark.parametrize("phase", ["pretrain", "finetune"])
+    def test_a_cancelled_training_stops(self, data, phase):
+        share = Share(1)
+        share.cancelled = True
         net = StackedAutoencoder([N_FEATURES, *HIDDEN], 5)
-        callbacks = [_Cancellation(cancelled)]
+        labels = () if phase == "pretrain" else (data.y_train,)
         with pytest.raises(CancelledError):
-            net.finetune(data.x_train, data.y_train, steps=10**9, callbacks=callbacks)
+            getattr(net, phase)(data.x_train, *labels, steps=10**9, callbacks=[share])
         assert all(np.isfinite(value).all() for value in net.parameters.values())
+
+
+def test_arms_in_other_processes(result, data):
+    """From settings and data alone, each beside another: the same bits."""
+    settings = RunSettings(**SETTINGS)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        jobs = {arm: pool.submit(train_arm, arm, settings, data, threads=1) for arm in ARMS}
+        outcomes = {arm: job.result(TIME_LIMIT) for arm, job in jobs.items()}
+    for arm, outcome in outcomes.items():
+        assert_identical(outcome.model.parameters, result.models[arm].parameters)
+        expected = dataclasses.replace(result.arms[arm], seconds=outcome.arm.seconds)
+        assert outcome.arm == expected
+        assert outcome.model.pretrained == (arm == "pretrained")
+        assert bool(outcome.pretraining) == (arm == "pretrained")
+    for got, layer in zip(outcomes["pretrained"].pretraining, result.pretraining, strict=True):
+        assert got == dataclasses.replace(layer, seconds=got.seconds)
+    net, expected = outcomes["pretrained"].model, result.models["pretrained"]
+    np.testing.assert_array_equal(net.reconstruct(data.x_train), expected.reconstruct(data.x_train))
 
 
 def wait_until(condition):
@@ -329,6 +373,48 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+#: A value of each setting that no run can be made with.
+BAD = {
+    "dataset": "cifar", "data_dir": 3, "offline": "yes", "batch_size": 0, "learning_rate": "fast",
+    "eval_every": -1, "seed": 0.5, "threads": 0, "output": 3, "checkpoint_every": -1,
+    "resume": None, "quiet": 2, "hidden": 5, "arms": 5, "pretrain_steps": "many",
+    "finetune_steps": 0, "units": 2**25, "steps": True, "weight_decay": -0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run", "kind"), [(run_experiment, RunSettings), (run_reconstruction, ReconstructSettings)]
+)
+class TestSettings:
+    def test_defaults_of_the_signature(self, run, kind):
+        parameters = inspect.signature(run).parameters
+        assert set(parameters) == {option.name for option in options(kind)}
+        for option in options(kind):
+            assert parameters[option.name].default is option.default, option.name
+            assert parameters[option.name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameters[option.name].annotation is not inspect.Parameter.empty
+
+    def test_every_setting_is_named_by_its_error(self, run, kind, data):
+        for option in options(kind):
+            settings = {"dataset": data, "quiet": True, option.name: BAD[option.name]}
+            with pytest.raises(DataError, match=rf"^{option.name}: expected .*, got "):
+                run(**settings)
+
+    def test_a_record_is_frozen_and_travels(self, run, kind):
+        settings = kind(threads=2)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            settings.seed = 1
+        assert pickle.loads(pickle.dumps(settings)) == settings
+        assert dataclasses.replace(settings) == settings  # checking again changes nothing
+
+    def test_config(self, run, kind):
+        config = kind(threads=2).config()
+        shown = {"output", "checkpoint_every", "resume", "quiet"}
+        assert config.keys() == {option.name for option in options(kind)} - shown | {"dtype"}
+        assert json.loads(json.dumps(config)) == config
+        assert config["dtype"] == "float32"
 
 
 class TestRunReconstruction:

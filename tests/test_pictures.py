@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_results import fake_layers, fake_reconstruct, fake_reconstructions, fake_run
-from sae_fast import plot
-from sae_fast.experiment import pictures, report
-from sae_fast.experiment.results import ExperimentResult
+from sae_fast.experiment import pictures
+from sae_fast.experiment.save import ExperimentResult
+from sae_fast.plot.axes import ARM_STYLES, DPI
 
 image = pytest.importorskip("matplotlib.image")
 
@@ -34,11 +34,11 @@ class TestSavePictures:
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # its import would fail
         files = pictures.save_pictures(fake_run(), tmp_path)
         assert list(files) == RUN
-        assert set(files) == set(report.CAPTIONS)
+        assert list(files) == list(pictures.PICTURES)
         shapes = {name: decode(file).shape for name, file in files.items()}
         height, width = shapes["accuracy"][:2]
-        assert width == pytest.approx(8 * plot.DPI, rel=0.05)
-        assert height == pytest.approx(5 * plot.DPI, rel=0.05)
+        assert width == pytest.approx(8 * DPI, rel=0.05)
+        assert height == pytest.approx(5 * DPI, rel=0.05)
         assert sum(file.stat().st_size for file in files.values()) < 1_500_000
 
     def test_only_what_there_is(self, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ class TestSavePictures:
 
 
 class TestConfusion:
-    @pytest.mark.parametrize("arms", [("he",), ("pretrained", "normal"), tuple(plot.ARM_STYLES)])
+    @pytest.mark.parametrize("arms", [("he",), ("pretrained", "normal"), tuple(ARM_STYLES)])
     def test_panel_per_arm(self, arms: tuple[str, ...]) -> None:
         result = fake_run(arms)
         panels = [ax for ax in pictures.draw_confusion(result).axes if ax.axison]
@@ -108,14 +108,14 @@ class TestPretraining:
 
 
 def test_reconstructions_say_method_and_error() -> None:
-    (ax,) = pictures.draw_reconstructions(fake_reconstructions()).axes
+    (ax,) = pictures.draw_reconstructions(fake_run()).axes
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels == ["original", "autoencoder\nMSE 0.00912", "PCA\nMSE 0.00431"]
 
 
 class TestFirstWeights:
     def test_block_per_arm_on_one_scale(self) -> None:
-        figure = pictures.draw_first_weights(fake_run())
+        figure = pictures.draw_weights(fake_run())
         blocks = [ax for ax in figure.axes if ax.images]
         assert [ax.get_title() for ax in blocks] == ["pretrained", "normal", "he"]
         assert len({ax.images[0].get_clim() for ax in blocks}) == 1
@@ -123,7 +123,7 @@ class TestFirstWeights:
     def test_features_that_are_no_image(self, tmp_path: Path) -> None:
         result = fake_run()
         result.reconstructions = fake_reconstructions(None)
-        pictures.draw_first_weights(result).savefig(tmp_path / "picture.png")
+        pictures.draw_weights(result).savefig(tmp_path / "picture.png")
         decode(tmp_path / "picture.png")
 
 

@@ -17,6 +17,10 @@ from fake_results import fake_codes, fake_reconstructions, fake_run
 from sae_fast import plot
 from sae_fast.errors import DataError
 from sae_fast.experiment.results import ArmResult
+from sae_fast.experiment.settings import ARMS
+from sae_fast.plot.axes import ARM_STYLES
+from sae_fast.plot.axes import style as style_of
+from sae_fast.plot.groups import N_BINS
 from sae_fast.training.history import History
 
 Figure = pytest.importorskip("matplotlib.figure").Figure
@@ -133,9 +137,13 @@ class TestEach:
 
 
 def test_styles_differ_by_more_than_colour() -> None:
-    assert len({plot._style(index)[0] for index in range(10)}) == 10
-    assert len({plot._style(index)[1] for index in range(10)}) == 10
-    assert len({marker for _, marker in plot.ARM_STYLES.values()}) == 3
+    assert len({style_of(index)[0] for index in range(10)}) == 10
+    assert len({style_of(index)[1] for index in range(10)}) == 10
+    assert len({marker for _, marker in ARM_STYLES.values()}) == 3
+
+
+def test_every_arm_has_its_style() -> None:
+    assert set(ARM_STYLES) == set(ARMS)
 
 
 def test_importing_loads_neither_matplotlib_nor_scikit_learn() -> None:
@@ -214,7 +222,7 @@ class TestHistory:
         runs = {"he": fake_history(), "mine": fake_history(20)}
         ax = plot.plot_history(runs, "accuracy", dead_units={"mine": 4})
         assert legend(ax) == ["he: 99.80 %", "mine: 98.53 %, 4 dead units"]
-        assert ax.lines[0].get_color() == plot.ARM_STYLES["he"][0]
+        assert ax.lines[0].get_color() == ARM_STYLES["he"][0]
         assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
 
     @pytest.mark.parametrize("loss", [[5.0], [0.0, 0.0], [3.0, 0.0], [1e-12, 1e12]])
@@ -252,10 +260,26 @@ class TestHistory:
             ([1.0], "loss", None, "history: expected History, got float"),
             (History(), "loss", None, "history: expected a curve of the loss, got none;"),
             ([fake_history(accuracy=False)], "accuracy", None, "none in 'layer 1'; finetune"),
-            ([fake_history()], "loss", [1, 2], "dead_units: expected one item for each of 1"),
-            ([fake_history()], "loss", 1, "dead_units: expected one item for each of 1 layers"),
-            ({"a": fake_history()}, "loss", [1], r"dead_units: expected a mapping .*'a'"),
-            ({"a": fake_history()}, "loss", {"b": 1}, r"dead_units: expected a mapping .*'b'"),
+            (
+                [fake_history()],
+                "loss",
+                [1, 2],
+                r"dead_units: expected those of \['layer 1'\], got \[1, 2\]",
+            ),
+            ([fake_history()], "loss", 1, r"dead_units: expected those of \['layer 1'\], got 1"),
+            ([fake_history()] * 2, "loss", [1], "expected those of .*'layer 2'"),
+            (
+                {"a": fake_history()},
+                "loss",
+                [1],
+                r"dead_units: expected those of \['a'\], got \[1\]",
+            ),
+            (
+                {"a": fake_history()},
+                "loss",
+                {"b": 1},
+                r"dead_units: expected those of \['a'\], got {'b': 1}",
+            ),
         ],
     )
     def test_what_does_not_fit(
@@ -456,7 +480,7 @@ class TestScores:
             "anomalous: 30, above 1.5: 100.0 %",
         ]
         normal, anomalous = ax.patches
-        edges = np.histogram_bin_edges(scores, plot.N_BINS)
+        edges = np.histogram_bin_edges(scores, N_BINS)
         for patch, group in ((normal, scores[:900]), (anomalous, scores[900:])):
             expected = 100 * np.histogram(group, edges)[0] / len(group)
             assert patch.get_xy()[:, 1].max() == pytest.approx(expected.max())

@@ -6,13 +6,17 @@ from __future__ import annotations
 import base64
 import re
 import shlex
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from fake_results import fake_reconstruct, fake_run
+from sae_fast import cli
 from sae_fast.experiment import report
-from sae_fast.experiment.results import ExperimentResult
+from sae_fast.experiment.pictures import PICTURES
+from sae_fast.experiment.save import ExperimentResult
+from sae_fast.experiment.settings import ARMS, COMMANDS, Settings, options
 
 VOID = {"meta", "img", "br", "link"}
 #: The start of a PNG file of 150 by 300 pixels, all that the report reads of it.
@@ -27,6 +31,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.cells: dict[str, list[str]] = {}  # texts by tag
         self.feed(text)
         self.close()
         assert self.open == []
@@ -42,10 +47,12 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open[-1:] != ["style"]:
             self.words.append(data)
+            if self.open and data.strip():
+                self.cells.setdefault(self.open[-1], []).append(data.replace("\xa0", " "))
 
     @property
     def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
+        return re.sub(r"\s+", " ", "".join(self.words))  # no-break spaces too
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -60,7 +67,7 @@ def page_of(result: ExperimentResult, folder: Path, *pictures: str) -> Page:
 
 
 def test_stands_alone(tmp_path: Path) -> None:
-    page = page_of(fake_run(), tmp_path, *report.CAPTIONS)
+    page = page_of(fake_run(), tmp_path, *PICTURES)
     source = (tmp_path / "report.html").read_text("utf-8")
     assert not re.search(r"https?:|url\(|@import|<script|<link", source)
     for picture in page.all("img"):
@@ -84,45 +91,46 @@ def test_contains_the_numbers(tmp_path: Path) -> None:
     assert "OpenBLAS" in text
 
 
-def test_states_lead_speed_collapse_and_seed() -> None:
-    text = " ".join(report.statement(fake_run()))
-    assert (
-        "“he” has 97.21 % of 10,000 test samples right, 0.79 points ahead of “pretrained”" in text
-    )
-    assert "by “he” at step 800 and by “pretrained” at step 2,400, never by “normal”" in text
-    assert "“normal” collapsed: 11.35 %, all 5 units of hidden layer 6 are dead" in text
-    assert "one seed" in text
-    assert "may be chance" not in text
+@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
+def test_has_the_tables_of_the_summary(
+    make: Callable[[], ExperimentResult], tmp_path: Path
+) -> None:
+    result = make()
+    page = page_of(result, tmp_path)
+    for table in result.tables():
+        assert table.title in page.cells["caption"]
+        for row in table.rows:
+            assert {*row} <= {*page.cells["th"]}
+            name, *values = row.values()
+            assert name in page.cells["th"]
+            assert {*values} <= {*page.cells["td"]}
 
 
-def test_owns_up_to_a_lead_within_chance() -> None:
-    result = fake_run(("pretrained", "normal"), ())
-    result.arms["normal"].test_accuracy[-1] = 0.9627
-    text = " ".join(report.statement(result))
-    assert "0.15 points ahead" in text
-    assert "a lead this small over “normal” may be chance" in text
+def test_names_each_collapse_once(tmp_path: Path) -> None:
+    text = page_of(fake_run(), tmp_path).text
+    assert text.count("normal collapsed: 11.35 %, all 5 units of hidden layer 6 are dead.") == 1
+    assert text.count(" collapsed: ") == 1
+    assert " collapsed: " not in page_of(fake_run(collapsed=()), tmp_path).text
 
 
-def test_equal_arms_are_level() -> None:
-    result = fake_run(("normal", "he"), ("normal", "he"))
-    text = " ".join(report.statement(result))
-    assert "level with" in text
-    assert "0.00 points" not in text
-    assert "reached by none" in text
+def test_owns_up_to_one_seed_where_arms_compare(tmp_path: Path) -> None:
+    assert page_of(fake_run(), tmp_path).text.count("may be chance") == 1
+    assert "may be chance" not in page_of(fake_reconstruct(), tmp_path).text
 
 
-def test_one_arm_one_point_says_nothing_of_speed() -> None:
-    text = " ".join(report.statement(fake_run(("normal",), (), n_points=1)))
-    assert text.startswith("One network")
-    assert "reached" not in text
-    assert "change places" not in text
+def test_explains_the_arms_it_has_and_no_others(tmp_path: Path) -> None:
+    page = page_of(fake_run(("he",), ()), tmp_path)
+    assert page.cells["dt"] == ["he", *report.WORDS]
+    assert f"{ARMS['he'].words}." in page.cells["dd"]
+    assert page_of(fake_reconstruct(), tmp_path).cells["dt"] == ["dead"]
 
 
-def test_reconstruct_compares_with_pca(tmp_path: Path) -> None:
-    text = page_of(fake_reconstruct(), tmp_path).text
-    assert "compresses 784 numbers into 100" in text
-    assert "autoencoder 0.00912 and PCA 0.00431. Closest to the originals is PCA." in text
-    assert "collapsed" not in text
+@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
+def test_says_nothing_twice(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
+    page = page_of(make(), tmp_path, *PICTURES)
+    sentences = re.findall(r"[A-Z][^.;:]{25,}[.;:]", page.text)
+    assert len(sentences) > 10
+    assert len(set(sentences)) == len(sentences)
 
 
 def test_escapes_everything(tmp_path: Path) -> None:
@@ -149,7 +157,7 @@ def test_without_pictures_says_what_adds_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
-def test_is_structured(make: type[ExperimentResult], tmp_path: Path) -> None:
+def test_is_structured(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
     page = page_of(make(), tmp_path)
     assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
     assert page.all("html")[0]["lang"] == "en"
@@ -177,7 +185,20 @@ class TestCommandLine:
         result = fake_run()
         result.config |= {"dataset": "idx", "data_dir": Path("my data; rm")}
         words = shlex.split(report.command_line(result))
-        assert words[2:6] == ["--dataset", "idx", "--data-dir", "my data; rm"]
+        assert words[words.index("--dataset") + 1] == "idx"
+        assert words[words.index("--data-dir") + 1] == "my data; rm"
+
+    @pytest.mark.parametrize("kind", COMMANDS.values())
+    def test_gives_the_settings_back(self, kind: type[Settings]) -> None:
+        """The command line reads what the report has written of settings."""
+        result = fake_run()
+        result.command = kind.command
+        settings = kind(dataset="strokes", data_dir="my data", offline=True, threads=3, seed=5)
+        result.config = settings.config()
+        words = shlex.split(report.command_line(result))
+        read = vars(cli._parser().parse_args(words[1:]))
+        again = kind(**{option.name: read[option.name] for option in options(kind)})
+        assert again.config() == result.config
 
     def test_none_for_data_from_python(self, tmp_path: Path) -> None:
         result = fake_run()

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from fake_results import FakeModel, fake_reconstruct, fake_run
 from sae_fast.errors import DataError, OutputError, SaeFastError
-from sae_fast.experiment.results import OUTPUT_NAMES, ArmResult, check_output
+from sae_fast.experiment.results import ArmResult
+from sae_fast.experiment.save import OUTPUT_NAMES, check_output
 
 
 def strict_json(text: str) -> dict:
@@ -28,9 +29,9 @@ def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
 
-@pytest.mark.parametrize("module", ["results", "plot", "pictures", "report"])
+@pytest.mark.parametrize("module", ["plot", "experiment.save"])
 def test_import_leaves_matplotlib_alone(module: str) -> None:
-    code = f"import sys, sae_fast.experiment.{module}; sys.exit('matplotlib' in sys.modules)"
+    code = f"import sys, sae_fast.{module}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -199,7 +200,7 @@ class TestSave:
             raise RuntimeError("no ink")
 
         fake_reconstruct().save(tmp_path)
-        monkeypatch.setattr("sae_fast.experiment.pictures.save_pictures", fail)
+        monkeypatch.setattr("sae_fast.experiment.save.save_pictures", fail)
         with pytest.raises(RuntimeError, match="no ink"):
             fake_run().save(tmp_path)
         models = {f"model-{arm}.safetensors" for arm in fake_run().arms}

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
         SaeFastError,
     )
     from .exchange.model_file import load
-    from .experiment.results import ArmResult, ExperimentResult, LayerResult, Reconstructions
+    from .experiment.results import ArmResult, LayerResult, Reconstructions
     from .experiment.run import run_experiment, run_reconstruction
+    from .experiment.save import ExperimentResult
     from .models.autoencoder import Autoencoder
     from .models.stacked import StackedAutoencoder
     from .training.checkpoint import RunCheckpoint
@@ -61,6 +62,7 @@ __all__ = [
 #: Where each public name lives; modules stand for themselves.
 _HOMES = {
     "Autoencoder": "models.autoencoder",
+    "ExperimentResult": "experiment.save",
     "History": "training.history",
     "RunCheckpoint": "training.checkpoint",
     "StackedAutoencoder": "models.stacked",
@@ -68,9 +70,7 @@ _HOMES = {
     "load": "exchange.model_file",
     "run_experiment": "experiment.run",
     "run_reconstruction": "experiment.run",
-    **dict.fromkeys(
-        ("ArmResult", "ExperimentResult", "LayerResult", "Reconstructions"), "experiment.results"
-    ),
+    **dict.fromkeys(("ArmResult", "LayerResult", "Reconstructions"), "experiment.results"),
     **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
 }
 

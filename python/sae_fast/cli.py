@@ -8,6 +8,7 @@ status: 0 done, 1 the run failed, 2 usage. What signals do is in `__main__`.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import warnings
@@ -15,106 +16,66 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import __version__
-from .base.checks import MOST_UNITS, check_float, check_int, check_width
-from .base.threads import MOST_THREADS
 from .core.environment import info
 from .errors import DataError, SaeFastError
-from .experiment.results import ExperimentResult
-from .experiment.run import ARMS, DATASETS, HIDDEN, run_experiment, run_reconstruction
+from .experiment.run import run_experiment, run_reconstruction
+from .experiment.save import ExperimentResult
+from .experiment.settings import COMMANDS, Settings, flag, options, written
+
+#: What each command calls, a line about it, and what its help says.
+_EXPERIMENTS: dict[str, tuple[Callable[..., ExperimentResult], str, str]] = {
+    "run": (
+        run_experiment,
+        "compare a pretrained network with the same network without pretraining",
+        "Pretrains a network layer by layer with autoencoders, fine-tunes it, and trains the same "
+        "network from random weights beside it.",
+    ),
+    "reconstruct": (
+        run_reconstruction,
+        "train one autoencoder and show its reconstructions beside a PCA's",
+        "Trains one autoencoder with weight decay and shows what is left of ten images after "
+        "compression, beside a PCA with as many components.",
+    ),
+}
 
 
-def _checked(check: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[[str], Any]:
-    """Turn a check of an argument into an argparse type, so that a bad value is a usage error."""
-    number = int if check is check_int else float
+def _type(option: dataclasses.Field[Any]) -> Callable[[str], Any]:
+    """Return what turns an option's text into its value, checked: a bad one is a usage error."""
 
     def convert(text: str) -> Any:
         try:
-            return check("value", number(text), *args, **kwargs)
+            value = option.metadata["read"](text)
+        except ValueError:
+            value = text  # its check says what was expected
+        try:
+            return option.metadata["check"](option.name, value)
         except DataError as error:
-            raise argparse.ArgumentTypeError(str(error).removeprefix("value: ")) from None
+            message = str(error).removeprefix(option.name).removeprefix(": ")
+            raise argparse.ArgumentTypeError(message) from None
 
-    convert.__name__ = "integer" if number is int else "number"
     return convert
 
 
-_positive = _checked(check_int, 1)
-_natural = _checked(check_int, 0)
-
-
-def _widths(text: str) -> list[int]:
-    try:
-        return [check_width("value", int(part)) for part in text.split(",")]
-    except (ValueError, DataError):
-        raise argparse.ArgumentTypeError(
-            f"expected integers from 1 to {MOST_UNITS} with commas between, got {text!r}"
-        ) from None
-
-
-def _arms(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in ARMS:
-            raise argparse.ArgumentTypeError(f"expected any of {', '.join(ARMS)}, got {name!r}")
-    return names
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--dataset",
-        choices=DATASETS,
-        default="auto",
-        help="auto: MNIST from --data-dir, $SAE_FAST_DATA_DIR, the cache or a download, else the "
-        "embedded strokes; idx: any data set in MNIST's format from --data-dir (default: auto)",
-    )
-    data.add_argument("--data-dir", metavar="DIR", help="folder with IDX files, plain or .gz")
-    data.add_argument("--offline", action="store_true", help="open no socket")
-    training = parser.add_argument_group("training")
-    training.add_argument("--batch-size", type=_positive, default=100, metavar="N")
-    training.add_argument(
-        "--learning-rate",
-        type=_checked(check_float, positive=True),
-        default=1e-3,
-        metavar="RATE",
-        help="of Adam (default: 0.001)",
-    )
-    training.add_argument(
-        "--eval-every",
-        type=_natural,
-        default=100,
-        metavar="N",
-        help="steps between evaluations; 0: only at the end of each phase (default: 100)",
-    )
-    training.add_argument("--seed", type=_natural, default=0, metavar="N", help="default: 0")
-    training.add_argument(
-        "--threads",
-        type=_checked(check_int, 1, MOST_THREADS),
-        metavar="N",
-        help="no influence on the result (default: what the process may use)",
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--output",
-        default="sae-fast-out",
-        metavar="DIR",
-        help="for result.json, pictures, models and report.html, in the place of an earlier run's "
-        "(default: sae-fast-out)",
-    )
-    output.add_argument(
-        "--checkpoint-every",
-        type=_natural,
-        default=0,
-        metavar="N",
-        help="steps between two checkpoints in DIR, the last two of which are kept (default: none)",
-    )
-    output.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from the checkpoint in DIR, with the same settings and data",
-    )
-    output.add_argument(
-        "--quiet", action="store_true", help="no progress bars and no summary, only errors"
-    )
+def _add_options(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
+    """Add an option for each setting of an experiment, in groups."""
+    groups: dict[str, Any] = {}
+    defaults = {"output": "sae-fast-out"}  # a command without a trace would be of little use
+    for option in options(kind):
+        title, words = option.metadata["group"], option.metadata["words"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        default = defaults.get(option.name, option.default)
+        if default is False:
+            groups[title].add_argument(flag(option.name), action="store_true", help=words)
+            continue
+        shown = "" if default is None else f"(default: {written(default)})"
+        groups[title].add_argument(
+            flag(option.name),
+            type=_type(option),
+            default=default,
+            metavar=option.metadata["metavar"],
+            help=f"{words} {shown}".strip(),
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,61 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sae-fast {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser(
-        "run",
-        help="compare a pretrained network with the same network without pretraining",
-        description="Pretrains a network layer by layer with autoencoders, fine-tunes it, and "
-        "trains the same network from random weights beside it.",
-    )
-    network = run.add_argument_group("network and arms")
-    network.add_argument(
-        "--hidden",
-        type=_widths,
-        default=list(HIDDEN),
-        metavar="N,N,...",
-        help=f"units of each hidden layer (default: {','.join(map(str, HIDDEN))})",
-    )
-    network.add_argument(
-        "--arms",
-        type=_arms,
-        default=["pretrained", "normal"],
-        metavar="ARM,ARM,...",
-        help="any of pretrained; normal: from N(0, 0.01^2); he: from N(0, 2/n_in) "
-        "(default: pretrained,normal)",
-    )
-    network.add_argument(
-        "--pretrain-steps", type=_positive, default=3000, metavar="N", help="per layer (3000)"
-    )
-    network.add_argument(
-        "--finetune-steps", type=_positive, default=30000, metavar="N", help="per arm (30000)"
-    )
-    _add_common(run)
-    run.set_defaults(experiment=run_experiment)
-
-    reconstruct = commands.add_parser(
-        "reconstruct",
-        help="train one autoencoder and show its reconstructions beside a PCA's",
-        description="Trains one autoencoder with weight decay and shows what is left of ten "
-        "images after compression, beside a PCA with as many components.",
-    )
-    network = reconstruct.add_argument_group("autoencoder")
-    network.add_argument(
-        "--units",
-        type=_checked(check_int, 1, MOST_UNITS),
-        default=100,
-        metavar="N",
-        help="width of the code (100)",
-    )
-    network.add_argument("--steps", type=_positive, default=1000, metavar="N", help="(1000)")
-    network.add_argument(
-        "--weight-decay",
-        type=_checked(check_float, positive=False),
-        default=0.1,
-        metavar="LAMBDA",
-        help="L2 penalty on the weights (0.1)",
-    )
-    _add_common(reconstruct)
-    reconstruct.set_defaults(experiment=run_reconstruction)
+    for name, (experiment, line, description) in _EXPERIMENTS.items():
+        command = commands.add_parser(name, help=line, description=description)
+        _add_options(command, COMMANDS[name])
+        command.set_defaults(experiment=experiment)
 
     about = commands.add_parser(
         "info",

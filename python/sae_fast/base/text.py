@@ -18,25 +18,24 @@ def number(value: float) -> str:
 
 
 class Table(NamedTuple):
-    """A table of a summary, its cells ready to print; the first column names the rows."""
+    """A table of a summary: rows by column, ready to print; the first column names the rows."""
 
     title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
+    rows: Sequence[dict[str, str]]
 
     def text(self) -> str:
         """Lay the table out in plain text, numbers flush right.
 
         Examples
         --------
-        >>> table = Table("Fine-tuning", ("arm", "seconds"), [("he", "9.5"), ("normal", "12.1")])
-        >>> print(table.text())
+        >>> rows = [{"arm": "he", "seconds": "9.5"}, {"arm": "normal", "seconds": "12.1"}]
+        >>> print(Table("Fine-tuning", rows).text())
         Fine-tuning
           arm     seconds
           he          9.5
           normal     12.1
         """
-        lines = [self.header, *self.rows]
+        lines = [list(self.rows[0]), *(list(row.values()) for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         layout = [
             "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()

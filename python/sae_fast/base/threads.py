@@ -90,8 +90,8 @@ def available_threads() -> int:
     return max(1, min(allowed, math.ceil(quota) if math.isfinite(quota) else allowed))
 
 
-def resolve_threads(n_threads: int | None) -> int:
+def resolve_threads(n_threads: int | None, name: str = "n_threads") -> int:
     """Return `n_threads`, checked, or what the process may use if it is None."""
     if n_threads is None:
         return available_threads()
-    return check_int("n_threads", n_threads, 1, MOST_THREADS)
+    return check_int(name, n_threads, 1, MOST_THREADS)

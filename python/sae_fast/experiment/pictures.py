@@ -1,87 +1,57 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The pictures of a run, as files: `sae_fast.plot` applied to whatever a result has to show."""
+"""The pictures of a run: what each is called and says, and how `sae_fast.plot` draws it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from .. import plot
-from .results import ExperimentResult, LayerResult, Reconstructions
+from ..plot.axes import ARM_STYLES, loss_axis, new_figure, step_axis
+from ..plot.images import weight_limit
+from .results import Findings, Reconstructions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def save_pictures(result: ExperimentResult, folder: Path) -> dict[str, Path]:
-    """Write every picture that a result has something to show in.
-
-    Parameters
-    ----------
-    result : ExperimentResult
-    folder : Path
-        An existing folder.
-
-    Returns
-    -------
-    dict of str to Path
-        The PNG files by name, in the order of the report: "accuracy", "confusion", "dead_units",
-        "codes", "reconstructions", "pretraining", "weights".
+def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
+    """Write every picture that a result has something to show in; return the PNG files by name.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     """
-    figures: dict[str, Figure] = {}
-    if result.arms:
-        figures["accuracy"] = _figure_of(plot.plot_accuracy(result))
-    if result.predictions:
-        figures["confusion"] = draw_confusion(result)
-    if result.arms:
-        dead_units = {name: arm.dead_units for name, arm in result.arms.items()}
-        figures["dead_units"] = _figure_of(plot.plot_dead_units(dead_units, result.hidden))
-    if result.codes:
-        figures["codes"] = draw_codes(result)
-    if result.reconstructions:
-        figures["reconstructions"] = draw_reconstructions(result.reconstructions)
-    if result.pretraining:
-        figures["pretraining"] = draw_pretraining(result)
-    if result.first_weights:
-        figures["weights"] = draw_first_weights(result)
-    files = {name: folder / f"{name}.png" for name in figures}
-    for name, figure in figures.items():
-        figure.savefig(files[name], bbox_inches="tight")
+    files: dict[str, Path] = {}
+    for name, picture in PICTURES.items():
+        if getattr(result, picture.shows):
+            files[name] = folder / f"{name}.png"
+            picture.draw(result).savefig(files[name], bbox_inches="tight")
     return files
 
 
-def draw_confusion(result: ExperimentResult) -> Figure:
+def draw_confusion(result: Findings) -> Figure:
     """Draw the confusion matrix of every arm on the test set."""
-    n_columns = min(2, len(result.predictions))
-    n_rows = math.ceil(len(result.predictions) / n_columns)
-    figure = plot.new_figure(5.2 * n_columns, 4.9 * n_rows)
-    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    figure, panels = _panels(len(result.predictions), 2, (5.2, 4.9))
     classes = np.unique([result.y_test, *result.predictions.values()])
-    for ax, (arm, y_pred) in zip(panels, result.predictions.items(), strict=False):
+    for ax, (arm, y_pred) in zip(panels, result.predictions.items(), strict=True):
         plot.plot_confusion_matrix(result.y_test, y_pred, labels=classes.tolist(), ax=ax)
         ax.set_title(f"{arm}: {ax.get_title()}", fontsize=11)
-    for ax in panels[len(result.predictions) :]:
-        ax.set_axis_off()
     return figure
 
 
-def draw_codes(result: ExperimentResult) -> Figure:
+def draw_codes(result: Findings) -> Figure:
     """Draw the codes of test samples, a panel for each network that made them."""
-    figure = plot.new_figure(4.8 * len(result.codes) + 0.8, 4.6)
-    panels = figure.subplots(1, len(result.codes), squeeze=False)[0]
+    figure, panels = _panels(len(result.codes), len(result.codes), (4.8, 4.6), (0.8, 0))
     for ax, (title, codes) in zip(panels, result.codes.items(), strict=True):
-        plot.plot_codes(
-            codes, None if result.y_test is None else result.y_test[: len(codes)], ax=ax
-        )
+        y = None if result.y_test is None else result.y_test[: len(codes)]
+        plot.plot_codes(codes, y, ax=ax)
         ax.set_title(title, fontsize=11)
     for ax in panels[:-1]:
         if legend := ax.get_legend():
@@ -89,35 +59,36 @@ def draw_codes(result: ExperimentResult) -> Figure:
     return figure
 
 
-def draw_pretraining(result: ExperimentResult) -> Figure:
+def draw_reconstructions(result: Findings) -> Figure:
+    """Draw a few samples above what each method makes of them, with its error."""
+    shown = cast(Reconstructions, result.reconstructions)
+    images = {f"{name}\nMSE {mse:.4g}": x for name, x, mse in shown.rows}
+    return _figure_of(plot.plot_reconstructions(shown.originals, images, shown.image_shape))
+
+
+def draw_pretraining(result: Findings) -> Figure:
     """Draw the loss of each autoencoder against its steps, a panel per layer."""
-    layers = result.pretraining
-    n_columns = min(3, max(1, len(layers)))
-    n_rows = max(1, math.ceil(len(layers) / n_columns))
-    figure = plot.new_figure(3.2 * n_columns + (2 if len(layers) == 1 else 0), 2.6 * n_rows + 0.4)
-    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    for ax, layer in zip(panels, layers, strict=False):
-        _draw_layer(ax, layer)
-    for ax in panels[len(layers) :]:
-        ax.set_axis_off()
+    n_layers = len(result.pretraining)
+    figure, panels = _panels(n_layers, 3, (3.2, 2.6), (2 if n_layers == 1 else 0, 0.4))
+    color, marker = ARM_STYLES["pretrained"]
+    for ax, layer in zip(panels, result.pretraining, strict=True):
+        ax.plot(layer.steps, layer.loss, color=color, marker=marker, markevery=[-1], linewidth=1.5)
+        ax.set_title(f"{layer.layer}: {layer.n_in} → {layer.n_hidden}", loc="left", fontsize=10)
+        ax.set_title(f"{layer.dead_units} of {layer.n_hidden} dead", loc="right", fontsize=9)
+        loss_axis(ax, log=False)
+        step_axis(ax)
+        ax.set_xlabel("")
+        ax.locator_params(axis="x", nbins=4, integer=True, steps=[1, 2, 5, 10])
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("loss, summed over the training set", fontsize=10)
     return figure
 
 
-def draw_reconstructions(reconstructions: Reconstructions) -> Figure:
-    """Draw a few samples above what each method makes of them, with its error."""
-    images = {f"{name}\nMSE {mse:.4g}": x for name, x, mse in reconstructions.rows}
-    originals, shape = reconstructions.originals, reconstructions.image_shape
-    return _figure_of(plot.plot_reconstructions(originals, images, shape))
-
-
-def draw_first_weights(result: ExperimentResult) -> Figure:
+def draw_weights(result: Findings) -> Figure:
     """Draw the first-layer weights of every arm side by side, on one common scale."""
     weights = result.first_weights
-    figure = plot.new_figure(4.2 * len(weights) + 1, 4.7, images=True)
-    panels = figure.subplots(1, len(weights), squeeze=False)[0]
-    limit = plot.weight_limit(list(weights.values()))
+    figure, panels = _panels(len(weights), len(weights), (4.2, 4.7), (1, 0), images=True)
+    limit = weight_limit(list(weights.values()))
     for ax, (name, w) in zip(panels, weights.items(), strict=True):
         plot.plot_weights(w, _image_shape(result, w.shape[0]), ax, limit=limit)
         ax.set_title(" ".join([name, ax.get_title()]).strip(), fontsize=13)
@@ -128,23 +99,112 @@ def draw_first_weights(result: ExperimentResult) -> Figure:
     return figure
 
 
+class Picture(NamedTuple):
+    """A picture: how it is drawn, what of a result it shows, and its words in the report."""
+
+    draw: Callable[[Findings], Figure]
+    shows: str
+    title: str
+    alternative: str  # to the picture
+    caption: str
+
+
+PICTURES = {
+    "accuracy": Picture(
+        lambda result: _figure_of(plot.plot_accuracy(result)),
+        "arms",
+        "Accuracy of each arm",
+        "Test accuracy of every arm against the steps of fine-tuning.",
+        "The height of a curve's right end is how well an arm ended, its steepness at the left how "
+        "soon it learned; the marker on the dashed line is where it first reached 90 %. The "
+        "axis is logarithmic in the error: each halving of the error is the same step upward. A "
+        "collapsed arm ends below the dashed line.",
+    ),
+    "confusion": Picture(
+        draw_confusion,
+        "predictions",
+        "Confusion of classes",
+        "Confusion matrix of every arm on the test set.",
+        "A row holds the test samples of one class, a column those that were taken for one. Blue, "
+        "on the diagonal, are those taken right; red, all others, are mistakes; the darker, the "
+        "larger their share of the row. A collapsed arm takes whole classes for others: columns "
+        "that stay empty.",
+    ),
+    "dead_units": Picture(
+        lambda result: _figure_of(plot.plot_dead_units(_dead_units(result), result.hidden)),
+        "arms",
+        "Dead units of each arm",
+        "Share of dead units in every hidden layer of each arm after fine-tuning.",
+        "The bars are in per cent of the layer, the numbers above them count units. A layer at "
+        "100 % lets nothing through.",
+    ),
+    "codes": Picture(
+        draw_codes,
+        "codes",
+        "Codes in two dimensions",
+        "Codes of test samples, projected on their two principal components.",
+        "Each point is a test sample, its place the code that the last hidden layer gives it, seen "
+        "from the side on which codes differ most (two principal components, each on a scale of "
+        "its own). The name of a class stands at its median. An autoencoder sees no classes: "
+        "where they come apart before fine-tuning, the data alone have parted them.",
+    ),
+    "reconstructions": Picture(
+        draw_reconstructions,
+        "reconstructions",
+        "Reconstructions",
+        "A few samples and, below them, what each method makes of them.",
+        "On top, training samples; below, what is left of them after compression by each method. "
+        "MSE is the mean squared error per feature over the whole training set: "
+        "smaller is closer.",
+    ),
+    "pretraining": Picture(
+        draw_pretraining,
+        "pretraining",
+        "Loss of each autoencoder",
+        "Loss of each autoencoder against its steps, one panel per layer.",
+        "Each autoencoder restores what the layers below it hand up; its loss should fall and "
+        "level off. Losses of different layers measure different things and do not compare. Dead "
+        "units are zero on every training sample and carry nothing upward.",
+    ),
+    "weights": Picture(
+        draw_weights,
+        "first_weights",
+        "First-layer weights",
+        "Weights of the first layer's units on a colour scale around zero.",
+        "Each tile is a unit: red pixels excite it, blue ones inhibit it. A unit that has learned "
+        "shows strokes or blobs, one that has not shows noise, and a blank tile has weights close "
+        "to zero, as dead units often do.",
+    ),
+}
+
+
+def _panels(
+    n: int,
+    n_columns: int,
+    size: tuple[float, float],
+    more: tuple[float, float] = (0, 0),
+    images: bool = False,
+) -> tuple[Figure, Any]:
+    """Make a figure of `n` panels of this size in inches, and `more` of it for what they share."""
+    n_columns = min(n_columns, n)
+    n_rows = math.ceil(n / n_columns)
+    (width, height), (more_width, more_height) = size, more
+    figure = new_figure(width * n_columns + more_width, height * n_rows + more_height, images)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for ax in panels[n:]:
+        ax.set_axis_off()
+    return figure, panels[:n]
+
+
 def _figure_of(ax: Axes) -> Figure:
     return cast("Figure", ax.figure)
 
 
-def _draw_layer(ax: Axes, layer: LayerResult) -> None:
-    """Draw the loss of one autoencoder."""
-    color, marker = plot.ARM_STYLES["pretrained"]
-    ax.plot(layer.steps, layer.loss, color=color, marker=marker, markevery=[-1], linewidth=1.5)
-    ax.set_title(f"{layer.layer}: {layer.n_in} → {layer.n_hidden}", loc="left", fontsize=10)
-    ax.set_title(f"{layer.dead_units} of {layer.n_hidden} dead", loc="right", fontsize=9)
-    plot.loss_axis(ax, log=False)
-    plot.step_axis(ax)
-    ax.set_xlabel("")
-    ax.locator_params(axis="x", nbins=4, integer=True, steps=[1, 2, 5, 10])
+def _dead_units(result: Findings) -> dict[str, list[int]]:
+    return {name: arm.dead_units for name, arm in result.arms.items()}
 
 
-def _image_shape(result: ExperimentResult, n_features: int) -> tuple[int, int] | None:
+def _image_shape(result: Findings, n_features: int) -> tuple[int, int] | None:
     """Say how features make up an image: as the reconstructions do, else a square if they can."""
     if result.reconstructions:
         return result.reconstructions.image_shape

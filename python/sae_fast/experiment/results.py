@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a run produced: plain records, their JSON form, their tables, and the files they go into.
+"""What a run found out: plain records, their JSON form and their tables.
 
 Nothing here trains or touches the extension, so results can be built, tested and read back on
 their own.
@@ -8,41 +8,18 @@ their own.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_path
 from ..base.text import Table, number, percent
-from ..errors import OutputError, SaeFastError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SCHEMA = 1
 #: Below this final accuracy a run counts as collapsed: all digits, or most, fall into one class.
 COLLAPSE_ACCURACY = 0.90
-#: Every name that `ExperimentResult.save` may write; what a run leaves out, it removes.
-OUTPUT_NAMES = (
-    "result.json",
-    "accuracy.png",
-    "confusion.png",
-    "dead_units.png",
-    "codes.png",
-    "reconstructions.png",
-    "pretraining.png",
-    "weights.png",
-    "report.html",
-    "model.safetensors",
-    *(f"model-{arm}.safetensors" for arm in ("pretrained", "normal", "he")),
-)
 
 
 @dataclasses.dataclass
@@ -138,44 +115,9 @@ class Reconstructions:
     image_shape: tuple[int, int] | None
 
 
-LAYER_COLUMNS = ("layer", "inputs", "units", "first loss", "last loss", "dead units", "seconds")
-ARM_COLUMNS = ("arm", "accuracy", "step at 90 %", "top units dead", "all units dead", "seconds")
-RECONSTRUCTION_COLUMNS = ("method", "mean squared error")
-
-
 @dataclasses.dataclass
-class ExperimentResult:
-    """Everything that `sae-fast run` or `sae-fast reconstruct` found out.
-
-    The first group of fields goes into ``result.json``; the second is what the pictures and the
-    model files are made from. `sae-fast reconstruct` trains one autoencoder and no arm.
-
-    Attributes
-    ----------
-    command : {"run", "reconstruct"}
-    dataset : dict
-        ``name``, ``n_train``, ``n_test`` and ``sha256``.
-    config : dict
-        Every setting.
-    pretraining : list of LayerResult
-        One per autoencoder, from the input up.
-    arms : dict of str to ArmResult
-        In the order asked for.
-    seconds : float
-        Wall time, from data in memory to the last result.
-    environment : dict
-        As :func:`sae_fast.info` gives it.
-    reconstructions : Reconstructions or None
-    first_weights : dict of str to ndarray, shape (n_features, n_hidden)
-        Of each arm's first layer, or of the autoencoder.
-    models : dict of str to Autoencoder or StackedAutoencoder
-    y_test : ndarray of shape (n_test,), or None
-        Classes of the test samples.
-    predictions : dict of str to ndarray, shape (n_test,)
-        Classes that each arm takes them for.
-    codes : dict of str to ndarray, shape (n_shown, n_hidden)
-        Of the first test samples, by what made them.
-    """
+class Findings:
+    """All that `ExperimentResult` holds and says; it saves and draws as well."""
 
     command: str
     dataset: dict[str, Any]
@@ -233,19 +175,46 @@ class ExperimentResult:
         how_many = f"all {units}" if dead == units else f"{dead} of {units}"
         return f"{percent(run.final_accuracy)}, {how_many} units of hidden layer {layer} are dead"
 
+    @property
+    def collapses(self) -> list[str]:
+        """A line for each collapsed arm."""
+        found = ((arm, self.collapse(arm)) for arm in self.arms)
+        return [f"{arm} collapsed: {how}" for arm, how in found if how is not None]
+
     def tables(self) -> list[Table]:
         """Tables of a summary: autoencoders, arms, reconstructions, as far as there are any."""
-        tables = []
-        if self.pretraining:
-            title = "Pretraining" if self.arms else "Autoencoder"
-            tables.append(Table(title, LAYER_COLUMNS, [_layer_row(la) for la in self.pretraining]))
-        if self.arms:
-            rows = [_arm_row(name, arm, self.hidden) for name, arm in self.arms.items()]
-            tables.append(Table("Fine-tuning", ARM_COLUMNS, rows))
-        if self.reconstructions:
-            errors = [(label, f"{mse:.4g}") for label, _, mse in self.reconstructions.rows]
-            tables.append(Table("Reconstruction", RECONSTRUCTION_COLUMNS, errors))
-        return tables
+        hidden = self.hidden
+        layers = [
+            {
+                "layer": str(layer.layer),
+                "inputs": str(layer.n_in),
+                "units": str(layer.n_hidden),
+                "first loss": number(layer.loss[0]) if layer.loss else "-",
+                "last loss": number(layer.loss[-1]) if layer.loss else "-",
+                "dead units": str(layer.dead_units),
+                "seconds": f"{layer.seconds:.1f}",
+            }
+            for layer in self.pretraining
+        ]
+        arms = [
+            {
+                "arm": name,
+                "accuracy": percent(arm.final_accuracy),
+                "step at 90 %": "never" if (at := arm.first_step_at_90) is None else f"{at:,}",
+                "top units dead": f"{arm.dead_units[-1]} of {hidden[-1]}",
+                "all units dead": f"{sum(arm.dead_units)} of {sum(hidden)}",
+                "seconds": f"{arm.seconds:.1f}",
+            }
+            for name, arm in self.arms.items()
+        ]
+        shown = self.reconstructions.rows if self.reconstructions else []
+        errors = [{"method": name, "mean squared error": f"{mse:.4g}"} for name, _, mse in shown]
+        tables = [
+            Table("Pretraining" if self.arms else "Autoencoder", layers),
+            Table("Fine-tuning", arms),
+            Table("Reconstruction", errors),
+        ]
+        return [table for table in tables if table.rows]
 
     def summary(self) -> str:
         """Sum the run up in plain text, at most 100 columns wide.
@@ -255,15 +224,13 @@ class ExperimentResult:
         str
             The tables, every collapsed arm by name, and the wall time.
         """
-        collapsed = [
-            f"{arm} collapsed: {how}"
-            for arm in self.arms
-            if (how := self.collapse(arm)) is not None
+        blocks = [
+            self.heading,
+            *(table.text() for table in self.tables()),
+            "\n".join(self.collapses),
+            f"{self.seconds:.1f} seconds in all",
         ]
-        blocks = [self.heading, *(table.text() for table in self.tables())]
-        if collapsed:
-            blocks.append("\n".join(collapsed))
-        return "\n\n".join([*blocks, f"{self.seconds:.1f} seconds in all"])
+        return "\n\n".join(filter(None, blocks))
 
     def to_dict(self) -> dict[str, Any]:
         """Give what goes into ``result.json``, in plain Python types.
@@ -276,153 +243,20 @@ class ExperimentResult:
         """
         arms = {
             name: {
-                "steps": arm.steps,
-                "test_loss": arm.test_loss,
-                "test_accuracy": arm.test_accuracy,
+                **dataclasses.asdict(arm),
                 "final_accuracy": arm.final_accuracy,
                 "first_step_at_90": arm.first_step_at_90,
-                "seconds": arm.seconds,
-                "dead_units": arm.dead_units,
                 "collapsed": arm.collapsed,
             }
             for name, arm in self.arms.items()
         }
+        fields = ("command", "dataset", "config", "pretraining", "arms", "seconds", "environment")
+        values = {name: getattr(self, name) for name in fields}
+        layers = [dataclasses.asdict(layer) for layer in self.pretraining]
         document: dict[str, Any] = _plain(
-            {
-                "schema": SCHEMA,
-                "command": self.command,
-                "dataset": self.dataset,
-                "config": self.config,
-                "pretraining": [dataclasses.asdict(layer) for layer in self.pretraining],
-                "arms": arms,
-                "seconds": self.seconds,
-                "environment": self.environment,
-            }
+            {"schema": SCHEMA, **values, "pretraining": layers, "arms": arms}
         )
         return document
-
-    def plot_accuracy(self, ax: Axes | None = None) -> Axes:
-        """Draw the test accuracy of every arm; see :func:`sae_fast.plot.plot_accuracy`."""
-        from .. import plot
-
-        return plot.plot_accuracy(self, ax)
-
-    def save(self, output: str | os.PathLike[str]) -> list[Path]:
-        """Write everything into a folder: numbers, models, pictures, report.
-
-        Each file appears whole, by an atomic rename. Numbers and models come first, so that
-        nothing that befalls the pictures can lose them. Where a ``result.json`` is, files of that
-        earlier run which this one does not replace (`OUTPUT_NAMES`) are removed; all others stay.
-        Without matplotlib there are no pictures, and the report says so.
-
-        Parameters
-        ----------
-        output : path-like
-            Folder, created if need be.
-
-        Returns
-        -------
-        list of Path
-            The files written.
-
-        Raises
-        ------
-        OutputError
-            If the folder or a file in it cannot be written.
-        """
-        folder = check_output(output)
-        try:
-            with tempfile.TemporaryDirectory(prefix=".sae-fast-", dir=folder) as stage:
-                files = self._write_numbers(Path(stage))
-                if (folder / "result.json").exists():
-                    for stale in set(OUTPUT_NAMES).difference(file.name for file in files):
-                        (folder / stale).unlink(missing_ok=True)
-                saved = [file.replace(folder / file.name) for file in files]
-                files = self._write_pictures(Path(stage))
-                saved += [file.replace(folder / file.name) for file in files]
-        except SaeFastError:
-            raise
-        except OSError as error:
-            raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
-        return saved
-
-    def _write_numbers(self, folder: Path) -> list[Path]:
-        """Write ``result.json`` and the models."""
-        files = [folder / "result.json"]
-        files[0].write_text(json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n", "utf-8")
-        for arm, model in self.models.items():
-            name = f"model-{arm}.safetensors" if len(self.models) > 1 else "model.safetensors"
-            files.append(folder / name)
-            model.save(folder / name)
-        return files
-
-    def _write_pictures(self, folder: Path) -> list[Path]:
-        """Write the pictures, if matplotlib is there, and the report."""
-        from . import pictures, report
-
-        try:
-            drawn = pictures.save_pictures(self, folder)
-        except ImportError:
-            drawn = {}
-        page = folder / "report.html"
-        report.write_report(self, page, drawn)
-        return [*drawn.values(), page]
-
-
-def check_output(output: str | os.PathLike[str]) -> Path:
-    """Make sure, before any training, that a folder can be written.
-
-    Parameters
-    ----------
-    output : path-like
-        Folder, created with its parents if need be.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    OutputError
-        With the path and the reason, if it cannot be created or written.
-    """
-    folder = check_path("output", output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=".sae-fast-", dir=folder):
-            pass
-    except FileExistsError as error:
-        raise OutputError(f"output: {str(folder)!r} is a file, expected a folder") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
-    return folder
-
-
-def _layer_row(layer: LayerResult) -> tuple[str, ...]:
-    first, last = (number(layer.loss[0]), number(layer.loss[-1])) if layer.loss else ("-", "-")
-    return (
-        str(layer.layer),
-        str(layer.n_in),
-        str(layer.n_hidden),
-        first,
-        last,
-        str(layer.dead_units),
-        f"{layer.seconds:.1f}",
-    )
-
-
-def _arm_row(name: str, arm: ArmResult, hidden: list[int]) -> tuple[str, ...]:
-    first = arm.first_step_at_90
-    return (
-        name,
-        percent(arm.final_accuracy),
-        "never" if first is None else f"{first:,}",
-        f"{arm.dead_units[-1]} of {hidden[-1]}",
-        f"{sum(arm.dead_units)} of {sum(hidden)}",
-        f"{arm.seconds:.1f}",
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,47 +9,26 @@ the data is in memory.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import datasets
-from ..base.checks import (
-    check_choice,
-    check_float,
-    check_int,
-    check_path,
-    check_seed,
-    check_sizes,
-    check_width,
-)
 from ..base.pca import PCA
-from ..base.threads import resolve_threads
 from ..core.environment import info
-from ..core.inputs import as_input
 from ..datasets import Dataset
 from ..errors import DataError
 from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
-from ..training.callbacks import Callback, Training
+from ..training.callbacks import Callback
 from ..training.checkpoint import RunCheckpoint
-from ..training.history import History
-from .results import (
-    ArmResult,
-    ExperimentResult,
-    LayerResult,
-    Reconstructions,
-    check_output,
-)
-
-ARMS = ("pretrained", "normal", "he")
-DATASETS = ("auto", "mnist", "strokes", "idx")
-HIDDEN = (100, 50, 25, 12, 5, 5)
+from .arms import ArmOutcome, Share, layer_results, prepare_inputs, train_arm, train_side_by_side
+from .results import LayerResult, Reconstructions
+from .save import ExperimentResult, check_output
+from .settings import ReconstructSettings, RunSettings, Settings
 
 #: Samples shown in the picture of reconstructions: the first of the training set.
 N_SHOWN = 10
@@ -59,22 +38,22 @@ N_CODES = 2000
 
 def run_experiment(
     *,
-    dataset: str | Dataset = "auto",
-    data_dir: str | os.PathLike[str] | None = None,
-    hidden: Sequence[int] = HIDDEN,
-    arms: Sequence[str] = ("pretrained", "normal"),
-    pretrain_steps: int = 3000,
-    finetune_steps: int = 30000,
-    batch_size: int = 100,
-    learning_rate: float = 1e-3,
-    eval_every: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-    output: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 0,
-    resume: bool = False,
-    quiet: bool = False,
-    offline: bool = False,
+    dataset: str | Dataset = RunSettings.dataset,
+    data_dir: str | os.PathLike[str] | None = RunSettings.data_dir,
+    hidden: Sequence[int] = RunSettings.hidden,
+    arms: Sequence[str] = RunSettings.arms,
+    pretrain_steps: int = RunSettings.pretrain_steps,
+    finetune_steps: int = RunSettings.finetune_steps,
+    batch_size: int = RunSettings.batch_size,
+    learning_rate: float = RunSettings.learning_rate,
+    eval_every: int = RunSettings.eval_every,
+    seed: int = RunSettings.seed,
+    threads: int | None = RunSettings.threads,
+    output: str | os.PathLike[str] | None = RunSettings.output,
+    checkpoint_every: int = RunSettings.checkpoint_every,
+    resume: bool = RunSettings.resume,
+    quiet: bool = RunSettings.quiet,
+    offline: bool = RunSettings.offline,
 ) -> ExperimentResult:
     """Compare a pretrained network with the same network trained from random weights.
 
@@ -141,109 +120,65 @@ def run_experiment(
     >>> list(result.arms)
     ['pretrained', 'normal']
     """
-    hidden = check_sizes("hidden", hidden)
-    if isinstance(arms, str) or not arms:
-        raise DataError(f"arms: expected a sequence of {', '.join(ARMS)}, got {arms!r}")
-    arms = tuple(dict.fromkeys(check_choice("arms", arm, ARMS) for arm in arms))
-    config = {
-        "dataset": _dataset_name(dataset),
-        "data_dir": None if data_dir is None else str(check_path("data_dir", data_dir)),
-        "hidden": list(hidden),
-        "arms": list(arms),
-        "pretrain_steps": check_int("pretrain_steps", pretrain_steps, 1),
-        "finetune_steps": check_int("finetune_steps", finetune_steps, 1),
-        **_common_config(batch_size, learning_rate, eval_every, seed, threads, offline),
-    }
-    data = _load(dataset, data_dir, offline=offline, quiet=quiet)
-    _check_batch_size(batch_size, data)
-    if output is not None:
-        check_output(output)
-    every = check_int("checkpoint_every", checkpoint_every, 0)
-    checkpoint = _checkpoint(output, config, data, every, resume)
+    settings = RunSettings(**locals())
+    run = _Run(settings, dataset)
 
-    started = time.perf_counter()
-    n_threads = config["threads"]
-    x, x_test = _inputs(data, n_threads)
-    cancelled = threading.Event()
-    training: dict[str, Any] = {
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "eval_every": eval_every,
-        "callbacks": [*checkpoint, _Cancellation(cancelled)],
-        "progress": not quiet,
-        "scale": data.scale,
-    }
-    models = {
-        arm: StackedAutoencoder(
-            [data.x_train.shape[1], *hidden],
-            data.n_classes,
-            seed=seed,
-            init="he" if arm == "he" else "normal",
-            n_threads=n_threads,
+    def train(arm: str, share: Share) -> ArmOutcome:
+        return train_arm(
+            arm,
+            settings,
+            run.data,
+            threads=share.threads,
+            callbacks=[*run.callbacks, share],
+            progress=not settings.quiet,
+            inputs=run.inputs,
         )
-        for arm in arms
-    }
 
-    def finetune(arm: str) -> ArmResult:
-        history = models[arm].finetune(
-            x,
-            data.y_train,
-            steps=finetune_steps,
-            eval_set=(x_test, data.y_test),
-            title=f"fine-tuning, {arm}",
-            **training,
-        )
-        dead_units = models[arm].count_dead_units(x_test)
-        return ArmResult(history.steps, history.loss, history.accuracy, dead_units, history.seconds)
-
-    pretraining: list[LayerResult] = []
-    if "pretrained" in models:
-        net = models["pretrained"]
-        histories = net.pretrain(x, steps=pretrain_steps, **training)
-        pretraining = _layer_results(net.sizes, histories, net.count_dead_units(x))
-    results = _train_together(finetune, models, n_threads, cancelled)
-    seconds = time.perf_counter() - started
-
-    result = ExperimentResult(
-        "run", _describe(data), config, pretraining, results, seconds, info(), models=models
-    )
-    result.first_weights = {arm: net.parameters["W1"] for arm, net in models.items()}
-    result.y_test = data.y_test
-    result.predictions = {arm: net.predict(x_test) for arm, net in models.items()}
-    if "pretrained" in models:
-        net = models["pretrained"]
-        codes = x_test
+    outcomes = train_side_by_side(train, settings.arms, settings.threads)
+    seconds = run.clock()
+    models = {arm: outcome.model for arm, outcome in outcomes.items()}
+    for net in models.values():
+        net.n_threads = settings.threads
+    x, x_test = run.inputs
+    pretrained = outcomes.get("pretrained")
+    codes: dict[str, NDArray[np.float32]] = {}
+    shown: list[tuple[str, Autoencoder | StackedAutoencoder]] = []
+    if pretrained is not None:
+        net = pretrained.model
+        before = x_test
         for autoencoder in net.autoencoders:
-            codes = autoencoder.encode(codes)
-        result.codes = {
-            "pretrained": codes[:N_CODES],
-            "pretrained, then fine-tuned": net.encode(x_test)[:N_CODES],
-        }
-        result.reconstructions = _reconstructions(
-            data, x, [("first autoencoder", net.autoencoders[0]), ("whole stack", net)]
-        )
-    if output is not None:
-        result.save(output)
-    return result
+            before = autoencoder.encode(before)
+        codes = {"pretrained": before, "pretrained, then fine-tuned": net.encode(x_test)}
+        shown = [("first autoencoder", net.autoencoders[0]), ("whole stack", net)]
+    return run.result(
+        seconds,
+        [] if pretrained is None else pretrained.pretraining,
+        shown,
+        codes,
+        arms={arm: outcome.arm for arm, outcome in outcomes.items()},
+        models=models,
+        first_weights={arm: net.parameters["W1"] for arm, net in models.items()},
+        predictions={arm: net.predict(x_test) for arm, net in models.items()},
+    )
 
 
 def run_reconstruction(
     *,
-    dataset: str | Dataset = "auto",
-    data_dir: str | os.PathLike[str] | None = None,
-    units: int = 100,
-    steps: int = 1000,
-    weight_decay: float = 0.1,
-    batch_size: int = 100,
-    learning_rate: float = 1e-3,
-    eval_every: int = 100,
-    seed: int = 0,
-    threads: int | None = None,
-    output: str | os.PathLike[str] | None = None,
-    checkpoint_every: int = 0,
-    resume: bool = False,
-    quiet: bool = False,
-    offline: bool = False,
+    dataset: str | Dataset = ReconstructSettings.dataset,
+    data_dir: str | os.PathLike[str] | None = ReconstructSettings.data_dir,
+    units: int = ReconstructSettings.units,
+    steps: int = ReconstructSettings.steps,
+    weight_decay: float = ReconstructSettings.weight_decay,
+    batch_size: int = ReconstructSettings.batch_size,
+    learning_rate: float = ReconstructSettings.learning_rate,
+    eval_every: int = ReconstructSettings.eval_every,
+    seed: int = ReconstructSettings.seed,
+    threads: int | None = ReconstructSettings.threads,
+    output: str | os.PathLike[str] | None = ReconstructSettings.output,
+    checkpoint_every: int = ReconstructSettings.checkpoint_every,
+    resume: bool = ReconstructSettings.resume,
+    quiet: bool = ReconstructSettings.quiet,
+    offline: bool = ReconstructSettings.offline,
 ) -> ExperimentResult:
     """Train one autoencoder and show what is left of a few samples, beside a PCA of its width.
 
@@ -278,199 +213,115 @@ def run_reconstruction(
     >>> [label for label, _, _ in result.reconstructions.rows]
     ['autoencoder (20 units)', 'PCA (20 components)']
     """
-    config = {
-        "dataset": _dataset_name(dataset),
-        "data_dir": None if data_dir is None else str(check_path("data_dir", data_dir)),
-        "units": check_width("units", units),
-        "steps": check_int("steps", steps, 1),
-        "weight_decay": check_float("weight_decay", weight_decay, positive=False),
-        **_common_config(batch_size, learning_rate, eval_every, seed, threads, offline),
-    }
-    data = _load(dataset, data_dir, offline=offline, quiet=quiet)
-    _check_batch_size(batch_size, data)
-    if output is not None:
-        check_output(output)
-    every = check_int("checkpoint_every", checkpoint_every, 0)
-    checkpoint = _checkpoint(output, config, data, every, resume)
-
-    started = time.perf_counter()
-    x, x_test = _inputs(data, config["threads"])
+    settings = ReconstructSettings(**locals())
+    run = _Run(settings, dataset)
+    x, x_test = run.inputs
     autoencoder = Autoencoder(
-        data.x_train.shape[1],
-        units,
-        weight_decay=weight_decay,
-        seed=seed,
-        n_threads=config["threads"],
+        x.n_features,
+        settings.units,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
+        n_threads=settings.threads,
     )
     history = autoencoder.fit(
         x,
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        eval_every=eval_every,
-        scale=data.scale,
-        callbacks=checkpoint,
-        progress=not quiet,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        eval_every=settings.eval_every,
+        scale=run.data.scale,
+        callbacks=run.callbacks,
+        progress=not settings.quiet,
     )
-    sizes = (autoencoder.n_features, units)
-    pretraining = _layer_results(sizes, [history], [autoencoder.count_dead_units(x)])
-    seconds = time.perf_counter() - started
-
-    result = ExperimentResult(
-        "reconstruct",
-        _describe(data),
-        config,
+    sizes = (x.n_features, settings.units)
+    pretraining = layer_results(sizes, [history], [autoencoder.count_dead_units(x)])
+    return run.result(
+        run.clock(),
         pretraining,
-        {},
-        seconds,
-        info(),
-        _reconstructions(data, x, [("autoencoder", autoencoder)]),
-        {"autoencoder": autoencoder.parameters["W_enc"]},
-        {"autoencoder": autoencoder},
-        y_test=data.y_test,
-        codes={f"autoencoder ({units} units)": autoencoder.encode(x_test)[:N_CODES]},
+        [("autoencoder", autoencoder)],
+        {f"autoencoder ({settings.units} units)": autoencoder.encode(x_test)},
+        arms={},
+        models={"autoencoder": autoencoder},
+        first_weights={"autoencoder": autoencoder.parameters["W_enc"]},
     )
-    if output is not None:
-        result.save(output)
-    return result
 
 
-def _checkpoint(
-    output: str | os.PathLike[str] | None,
-    config: Mapping[str, Any],
-    data: Dataset,
-    every: int,
-    resume: bool,
-) -> list[Callback]:
-    """Return the callback that keeps a run, if it is to be kept or taken up again."""
-    if not every and not resume:
-        return []
-    if output is None:
-        name = "checkpoint_every" if every else "resume"
-        raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
-    free = ("dataset", "data_dir", "threads", "offline")  # what has no influence, or is the data
-    run = {name: value for name, value in config.items() if name not in free}
-    run["data"] = data.sha256
-    checkpoint = RunCheckpoint(output, every, resume=False, run=run)
-    if resume:
-        checkpoint.load()
-    else:
-        checkpoint.refuse_to_replace()
-    return [checkpoint]
+class _Run:
+    """What both experiments do before their training, and after it."""
 
-
-class _Cancellation(Callback):
-    """Ends a training on a thread that Ctrl-C does not reach, once `cancelled` is set."""
-
-    def __init__(self, cancelled: threading.Event) -> None:
-        self._cancelled = cancelled
-
-    def on_step(self, training: Training) -> None:
-        """Raise."""
-        if self._cancelled.is_set():
-            raise CancelledError
-
-
-def _dataset_name(dataset: str | Dataset) -> str:
-    if isinstance(dataset, Dataset):
-        return "(a Dataset object)"  # no command line repeats it
-    return check_choice("dataset", dataset, DATASETS)
-
-
-def _common_config(
-    batch_size: int,
-    learning_rate: float,
-    eval_every: int,
-    seed: int,
-    threads: int | None,
-    offline: bool,
-) -> dict[str, Any]:
-    """Check the settings that both experiments have; `threads` as it will be used."""
-    return {
-        "batch_size": check_int("batch_size", batch_size, 1),
-        "learning_rate": check_float("learning_rate", learning_rate, positive=True),
-        "eval_every": check_int("eval_every", eval_every, 0),
-        "seed": check_seed(seed),
-        "threads": resolve_threads(threads),
-        "offline": offline,
-        "dtype": "float32",
-    }
-
-
-def _load(
-    dataset: str | Dataset,
-    data_dir: str | os.PathLike[str] | None,
-    *,
-    offline: bool,
-    quiet: bool,
-) -> Dataset:
-    if isinstance(dataset, Dataset):
-        return dataset
-    return datasets.load(cast(Any, dataset), data_dir, offline=offline, progress=not quiet)
-
-
-def _check_batch_size(batch_size: int, data: Dataset) -> None:
-    if batch_size > len(data.x_train):
-        raise DataError(
-            f"batch_size: expected at most the {len(data.x_train)} training samples, "
-            f"got {batch_size}"
+    def __init__(self, settings: Settings, dataset: str | Dataset) -> None:
+        self.settings = settings
+        self.data = data = (
+            dataset
+            if isinstance(dataset, Dataset)
+            else datasets.load(
+                cast(Any, dataset),
+                settings.data_dir,
+                offline=settings.offline,
+                progress=not settings.quiet,
+            )
         )
+        if settings.batch_size > len(data.x_train):
+            raise DataError(
+                f"batch_size: expected at most the {len(data.x_train)} training samples, "
+                f"got {settings.batch_size}"
+            )
+        if settings.output is not None:
+            check_output(settings.output)
+        self.callbacks = self._checkpoint()
+        self._started = time.perf_counter()
+        self.inputs = prepare_inputs(data, settings.threads)
 
+    def _checkpoint(self) -> list[Callback]:
+        """Return the callback that keeps the run, if it is to be kept or taken up again."""
+        settings, every = self.settings, self.settings.checkpoint_every
+        if not every and not settings.resume:
+            return []
+        if settings.output is None:
+            name = "checkpoint_every" if every else "resume"
+            raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
+        identity = {**settings.identity(), "data": self.data.sha256}
+        checkpoint = RunCheckpoint(settings.output, every, resume=False, run=identity)
+        if settings.resume:
+            checkpoint.load()
+        else:
+            checkpoint.refuse_to_replace()
+        return [checkpoint]
 
-def _inputs(data: Dataset, n_threads: int) -> tuple[Any, Any]:
-    """Prepare training and test samples once, for all trainings and evaluations."""
-    return tuple(
-        as_input(name, x, x.shape[1], dtype="float32", n_threads=n_threads, scale=data.scale)
-        for name, x in (("x_train", data.x_train), ("x_test", data.x_test))
-    )
+    def clock(self) -> float:
+        """Return the seconds since the data were there."""
+        return time.perf_counter() - self._started
 
-
-def _describe(data: Dataset) -> dict[str, Any]:
-    return {
-        "name": data.name,
-        "n_train": len(data.x_train),
-        "n_test": len(data.x_test),
-        "sha256": data.sha256,
-    }
-
-
-def _train_together(
-    train: Callable[[str], ArmResult],
-    models: Mapping[str, StackedAutoencoder],
-    n_threads: int,
-    cancelled: threading.Event,
-) -> dict[str, ArmResult]:
-    """Train the arms side by side, as many as there are threads; who remains gets what is free.
-
-    A small network makes better use of two cores by two trainings than by two threads of one.
-    """
-    n_workers = min(len(models), n_threads)
-    with ThreadPoolExecutor(n_workers) as pool:
-        try:
-            futures = {arm: pool.submit(train, arm) for arm in models}
-            waiting = set(futures.values())
-            while waiting:
-                for net in models.values():
-                    net.n_threads = n_threads // min(n_workers, len(waiting))
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-        except BaseException:  # an arm's error, or Ctrl-C
-            cancelled.set()
-            pool.shutdown(cancel_futures=True)  # each ends at its next step
-            raise
-    for net in models.values():
-        net.n_threads = n_threads
-    return {arm: future.result() for arm, future in futures.items()}
-
-
-def _layer_results(
-    sizes: Sequence[int], histories: Sequence[History], dead_units: Sequence[int]
-) -> list[LayerResult]:
-    return [
-        LayerResult(layer + 1, sizes[layer], sizes[layer + 1], h.steps, h.loss, dead, h.seconds)
-        for layer, (h, dead) in enumerate(zip(histories, dead_units, strict=True))
-    ]
+    def result(
+        self,
+        seconds: float,
+        pretraining: list[LayerResult],
+        shown: Sequence[tuple[str, Autoencoder | StackedAutoencoder]],
+        codes: dict[str, NDArray[np.float32]],
+        **found: Any,
+    ) -> ExperimentResult:
+        """Put the result together, with reconstructions of what is to be shown, and save it."""
+        data = self.data
+        result = ExperimentResult(
+            command=self.settings.command,
+            dataset={
+                "name": data.name,
+                "n_train": len(data.x_train),
+                "n_test": len(data.x_test),
+                "sha256": data.sha256,
+            },
+            config=self.settings.config(),
+            pretraining=pretraining,
+            seconds=seconds,
+            environment=info(),
+            reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
+            y_test=data.y_test,
+            codes={name: rows[:N_CODES] for name, rows in codes.items()},
+            **found,
+        )
+        if self.settings.output is not None:
+            result.save(self.settings.output)
+        return result
 
 
 def _reconstructions(

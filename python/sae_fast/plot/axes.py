@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all pictures share: figures, axes, colours and markers, and samples that can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.checks import check_array
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 150
+
+#: Colour and marker of each arm: the article's blue and red in tones of Okabe and Ito's palette,
+#: which colour-blind readers can tell apart.
+ARM_STYLES = {
+    "pretrained": ("#0072B2", "o"),
+    "normal": ("#D55E00", "s"),
+    "he": ("#009E73", "^"),
+}
+#: For all else ten colours found by M. Petroff, "Accessible color sequences for data
+#: visualization", 2021 (arXiv:2107.02270), each with a marker of its own.
+PALETTE = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+MARKERS = "os^DvPX*<>"
+HATCHES = ("", "////", "....", "xxxx")
+NEUTRAL = "#888888"  # in sight on white and on black
+
+
+def new_figure(width: float, height: float, images: bool = False) -> Figure:
+    """Make an empty figure, sizes in inches, laid out for curves or for images."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib: pip install 'sae-fast[plot]'") from error
+    figure = Figure((width, height), dpi=DPI)
+    figure.set_layout_engine("compressed" if images else "constrained", h_pad=0.08, w_pad=0.08)
+    return figure
+
+
+def axes(ax: Axes | None, width: float, height: float, images: bool = False) -> Axes:
+    """Return the Axes given, or those of a new figure."""
+    return new_figure(width, height, images).subplots() if ax is None else ax
+
+
+def style(index: int, name: str = "") -> tuple[str, str]:
+    """Give the colour and marker of one of several curves or groups, or of an arm by name."""
+    return ARM_STYLES.get(name, (PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
+
+
+def quiet(ax: Axes) -> None:
+    """Take away what carries no information."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_alpha(0.3)
+    ax.grid(visible=True, color=NEUTRAL, alpha=0.3, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(which="both", length=0, labelsize=9)
+
+
+def legend_above(ax: Axes, n_columns: int = 1) -> None:
+    """Name what is drawn, above the picture."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False, ncols=n_columns)
+
+
+def step_axis(ax: Axes) -> None:
+    """Scale the width for steps."""
+    ax.set_xlim(left=0)
+    ax.set_xlabel("step")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    quiet(ax)
+
+
+def loss_axis(ax: Axes, log: bool) -> None:
+    """Scale the height for losses, from zero or logarithmic, with few and plain numbers."""
+    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    ax.margins(y=0.1)
+    if log:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.yaxis.set_major_formatter(EngFormatter())
+
+
+def accuracy_axis(ax: Axes, accuracies: Sequence[Sequence[float]]) -> None:
+    """Scale the height in per cent by the decades that the error has fallen."""
+    best = 100 * max(chain.from_iterable(accuracies), default=0)
+    ticks = [0, 50, 80, 90, 95, 96, 97, 98, 99, 99.5, 99.9]
+    top = next((tick for tick in ticks[6:] if tick > best), 99.99)
+    ax.set_yscale("function", functions=(_decades, _accuracy))
+    ax.set_ylim(0, top)
+    ticks = [tick for tick in ticks if tick <= top]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.axhline(90, color=NEUTRAL, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+
+
+def _decades(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map an accuracy in percent to the decades that the error has fallen by."""
+    return -np.log10(1 - np.clip(accuracy, 0, 99.99) / 100)
+
+
+def _accuracy(decades: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 100 * (1 - 10.0 ** -np.asarray(decades))
+
+
+def check_samples(name: str, value: Any, n_dimensions: int = 2) -> NDArray[Any]:
+    """Return an array of finite numbers, none of its dimensions empty, or raise DataError."""
+    array = check_array(name, value)
+    if array.ndim != n_dimensions or 0 in array.shape:
+        raise DataError(
+            f"{name}: expected {n_dimensions} dimension{'s' if n_dimensions > 1 else ''} and at "
+            f"least one sample, got shape {array.shape}"
+        )
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{name}: expected numbers, got dtype {array.dtype}")
+    if not np.isfinite(array).all():
+        raise DataError(f"{name}: expected finite numbers, got NaN or infinite ones")
+    return array
