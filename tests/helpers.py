@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import doctest
 import os
 import signal
 import subprocess
@@ -71,6 +72,14 @@ def assert_identical(got: Mapping[str, Any], expected: Mapping[str, Any]) -> Non
         assert a.dtype == b.dtype, name
         assert a.shape == b.shape, name
         assert a.tobytes() == b.tobytes(), f"{name}: {np.sum(a != b)} of {a.size} values differ"
+
+
+def assert_examples_run(test: doctest.DocTest) -> None:
+    """Run the examples of a docstring or a page, which have to print what stands below them."""
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
 
 
 class Watch(Callback):
