@@ -4,7 +4,7 @@
 Ours beside PyTorch and JAX, each with the machine's roofline: no step takes less than its
 operations at the measured arithmetic rate, or its bytes at the measured memory bandwidth. One
 process per system and curve trains at all of the curve's points; systems take turns within a curve.
-Run: python benchmarks/curves.py --data-dir DIR --json curves.json --plot curves.png [--quick]
+Run: python benchmarks/curves.py --data-dir DIR --json curves.json --plot curves.png
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ COMPARED = (OURS.name, "jax", "torch")  # the compiled PyTorch takes 10 s for ea
 COLOURS = {OURS.name: "#0072B2", "jax": "#E69F00", "torch": "#009E73"}  # Okabe and Ito's
 MARKERS = {OURS.name: "o", "jax": "s", "torch": "^"}
 
-MNIST_DENSITY = 0.19
 ADAM_FLOPS = 10  # for a weight: two moments, root, quotient, difference
 ARTICLE = Point(SIZES, data="mnist")
 WIDE = Point((784, 1000, 1000, 1000, 10))
@@ -52,32 +51,31 @@ class Curve:
         return cls("threads", label, list(counts), [point] * n, list(counts))
 
 
-def list_curves(quick: bool, n_threads: int) -> list[Curve]:
-    step = 3 if quick else 1  # every third point, both ends included
+def list_curves(n_points: int | None, n_threads: int) -> list[Curve]:
+    """Return the curves, each with its first `n_points` (all by default)."""
 
-    def powers(base: int, first: int, last: int) -> list[int]:
-        return [base**e for e in range(first, last + 1)][::step]
+    def powers_of_2(first: int, last: int) -> list[int]:
+        return [2**e for e in range(first, last + 1)][:n_points]
 
-    densities = [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0]
     return [
         Curve.of(
             "width",
             "784-W-W-10, dense input, batch 100",
-            powers(2, 4, 10 if quick else 12),
+            powers_of_2(4, 12),
             lambda width: Point((784, width, width, 10)),
             n_threads,
         ),
         Curve.of(
             "batch",
             "the article's network, MNIST",
-            powers(2, 0, 12),
+            powers_of_2(0, 12),
             lambda batch: dataclasses.replace(ARTICLE, batch=batch),
             n_threads,
         ),
         Curve.of(
             "density of the input",
             f"the article's network, batch {BATCH}",
-            densities[::4] if quick else densities,
+            [0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0][:n_points],
             lambda density: Point(SIZES, density=density),
             n_threads,
         ),
@@ -140,7 +138,7 @@ def memory_bandwidth(threads: int) -> float:
 
 
 def last_cache_bytes() -> float:
-    """Size of the last-level cache as Linux tells it, else 32 MiB."""
+    """Size of the last-level cache as Linux gives it, else 32 MiB."""
     sizes = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
     kib = [int(path.read_text().strip().removesuffix("K")) for path in sizes]
     return 1024 * max(kib, default=32 * 1024)
@@ -149,13 +147,12 @@ def last_cache_bytes() -> float:
 # Measuring
 
 
-def measure_curve(runner: Runner, curve: Curve, stretches: int) -> dict[str, list[float]]:
+def measure_curve(runner: Runner, curve: Curve) -> dict[str, list[float]]:
     """Time of a step in µs by system, at each point of the curve."""
     times: dict[str, list[float]] = {}
     for threads in sorted(set(curve.threads)):
         points = [p for p, t in zip(curve.points, curve.threads, strict=True) if t == threads]
-        arguments = [f"--threads={threads}", f"--stretches={stretches}"]
-        arguments += [f"--point={point}" for point in points]
+        arguments = [f"--threads={threads}", *(f"--point={point}" for point in points)]
         results = runner.take_turns(
             "step",
             COMPARED,
@@ -168,16 +165,12 @@ def measure_curve(runner: Runner, curve: Curve, stretches: int) -> dict[str, lis
     return {name: own for name, own in times.items() if len(own) == len(curve.points)}
 
 
-def density_of(point: Point) -> float:
-    return MNIST_DENSITY if point.data == "mnist" else point.density
-
-
 def rooflines(curve: Curve, machines: dict[int, Machine]) -> dict[str, list[float]]:
     """Return the machine's limits along a curve, computed densely and from the non-zeros alone."""
     pairs = [(machines[t], p) for p, t in zip(curve.points, curve.threads, strict=True)]
     lines = {"roofline, dense": [machine.roofline(point) for machine, point in pairs]}
-    if any(density_of(point) < 1 for point in curve.points):
-        lines["roofline, non-zeros"] = [m.roofline(p, density_of(p)) for m, p in pairs]
+    if any(point.share_of_nonzeros < 1 for point in curve.points):
+        lines["roofline, non-zeros"] = [m.roofline(p, p.share_of_nonzeros) for m, p in pairs]
     return lines
 
 
@@ -248,7 +241,6 @@ def draw_curve(ax, curve: Curve, times: dict, roofs: dict, second: bool) -> None
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
-    parser.add_argument("--quick", action="store_true", help="every third point, in a minute or so")
     parser.add_argument("--threads", type=int, default=available_cpus(), help="most to use")
     return parser.parse_args()
 
@@ -256,10 +248,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     runner = Runner(options)
-    curves = list_curves(options.quick, options.threads)
+    curves = list_curves(2 if options.short else None, options.threads)
     counts = sorted({threads for curve in curves for threads in curve.threads})
     machines = {threads: measure_machine(threads) for threads in counts}
-    times = [measure_curve(runner, curve, 3 if options.quick else 5) for curve in curves]
+    times = [measure_curve(runner, curve) for curve in curves]
     roofs = [rooflines(curve, machines) for curve in curves]
     for threads, machine in machines.items():
         print(f"{threads} threads: {machine.gflops:.0f} GFLOP/s, {machine.gbytes:.0f} GB/s")
@@ -281,6 +273,7 @@ def main() -> None:
                 for curve, own_times, own_roofs in zip(curves, times, roofs, strict=True)
             ],
             "missing": runner.missing,
+            "left_out": runner.left_out,
             "failed": runner.failed,
         }
         options.json.write_text(json.dumps(report, indent=1) + "\n")

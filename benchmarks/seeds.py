@@ -49,16 +49,23 @@ def table(results: dict[int, sae_fast.ExperimentResult], arms: list[str]) -> str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--data-dir", help="folder of MNIST's files")
+    parser.add_argument("--dataset", choices=["mnist", "strokes"], default="mnist")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--arms", default="pretrained,normal,he")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--short", action="store_true", help="only try whether it runs")
     options = parser.parse_args()
+    steps = {}
+    if options.short:
+        options.seeds, steps = 2, {"pretrain_steps": 100, "finetune_steps": 100}
     arms = options.arms.split(",")
-    data = sae_fast.datasets.load("mnist", options.data_dir, offline=True)
+    data = sae_fast.datasets.load(options.dataset, options.data_dir, offline=True)
     results = {}
     for seed in range(options.seeds):
-        results[seed] = sae_fast.run_experiment(dataset=data, arms=arms, seed=seed, quiet=True)
+        results[seed] = sae_fast.run_experiment(
+            dataset=data, arms=arms, seed=seed, quiet=True, **steps
+        )
         accuracies = {arm: run.final_accuracy for arm, run in results[seed].arms.items()}
         print(f"seed {seed}: {results[seed].seconds:.1f} s, {accuracies}", flush=True)
     print(table(results, arms))

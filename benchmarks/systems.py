@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The systems that are compared, and how one of their programs is run: turn about, each on its own.
+"""The systems that are compared, and how one of their programs is run: in turn, each on its own.
 
 A new peer is an entry in `SYSTEMS` and a module in ``peers/``. Every run is a fresh process of
 ``peers/run.py``, in the environment that has the system.
@@ -32,6 +32,7 @@ class System:
     variant: str
     title: str
     arms: str = ""  # how it runs the experiment's arms, where it has a choice
+    slow: bool = False  # compiles for long: not in a short run
 
 
 OURS = System("sae_fast", "sae_fast", "default", "sae_fast")
@@ -42,7 +43,7 @@ SYSTEMS = [
     System("torch", "torch", "eager", "PyTorch, eager", "one by one"),
     System("torch-module", "torch", "module", "PyTorch, nn.Sequential"),
     System("torch-side-by-side", "torch", "eager-side-by-side", "PyTorch, eager", "at once"),
-    System("torch-compile", "torch", "compile-side-by-side", "PyTorch, compiled", "at once"),
+    System("torch-compile", "torch", "compile-side-by-side", "PyTorch, compiled", "at once", True),
     System("tensorflow-graph", "tensorflow", "graph", "TensorFlow, the article's program"),
     System("tensorflow-function", "tensorflow", "function", "TensorFlow, function and XLA"),
     System("sklearn", "sklearn", "default", "scikit-learn"),
@@ -54,13 +55,14 @@ class RunError(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what every side-by-side program can be told."""
+    """Add the options that both commands have."""
     parser.add_argument(
         "--data-dir",
         type=lambda text: Path(text).resolve(),
-        required=True,
-        help="folder of MNIST's IDX files, plain or gzipped",
+        default=os.environ.get("SAE_FAST_DATA_DIR") or None,
+        help="folder of MNIST's IDX files, plain or gzipped (default: $SAE_FAST_DATA_DIR)",
     )
+    parser.add_argument("--short", action="store_true", help="only try whether it runs")
     parser.add_argument("--only", type=names_of, help="systems to run, with commas between")
     parser.add_argument(
         "--python",
@@ -99,15 +101,20 @@ def module_and_path(text: str) -> tuple[str, str]:
 
 
 class Runner:
-    """Runs tasks of systems, and keeps book of who is missing and who failed."""
+    """Runs tasks of systems, and remembers which are missing, left out or failed."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.pythons = dict(options.python)
         self.data_dir = options.data_dir
+        self.short = options.short
         self.only = options.only
         self.patience = options.patience
         self.loads: list[float] = []  # the machine's load average before each run
         self.failed: dict[str, str] = {}  # "task of system" -> why
+        self.left_out: dict[str, str] = {}  # system or task -> why
+        if self.short:
+            slow = [system.name for system in SYSTEMS if system.slow]
+            self.left_out = dict.fromkeys(slow, "takes too long for --short")
         self.missing = [
             system.name for system in self.chosen(s.name for s in SYSTEMS) if not self.has(system)
         ]
@@ -121,7 +128,7 @@ class Runner:
 
     def chosen(self, names: Iterable[str]) -> list[System]:
         """Systems among `names` that are wanted, in the order of `SYSTEMS`."""
-        names = set(names)
+        names = set(names) - self.left_out.keys()
         if self.only is not None:
             names &= set(self.only)
         return [system for system in SYSTEMS if system.name in names]
@@ -132,7 +139,10 @@ class Runner:
             out, err = Path(folder) / "result.json", Path(folder) / "stderr"
             command = [self.python_of(system.module), str(RUN), system.module, task]
             command += [f"--variant={system.variant}", f"--json={out}"]
-            command += [f"--data-dir={self.data_dir}", *arguments]
+            command += [f"--data-dir={self.data_dir}"] if self.data_dir else []
+            if self.short:  # on a busy machine, threads that wait for each other take a minute
+                command += ["--short", "--threads=1"]
+            command += arguments
             with err.open("w") as stderr:
                 process = subprocess.Popen(
                     command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder
@@ -186,13 +196,19 @@ class Runner:
         )
 
     def print_absences(self) -> None:
-        """Say who is missing and what failed, and how busy the machine was before the first run."""
+        """Say what is not there and why, and how busy the machine was before the first run."""
         if self.loads:
             print(
                 f"load average before the first run: {self.loads[0]:.2f} (a quiet machine: about 0)"
             )
         for name in self.missing:
             print(f"missing: {name} (no such module where it is looked for)")
+        if self.short:
+            print("--short: that all of this runs is all that it says")
+        for what, why in self.left_out.items():
+            print(f"left out: {what} ({why})")
+        if not self.data_dir:
+            print("no --data-dir: random samples, as dense as MNIST's, stand in for its images")
         for what, why in self.failed.items():
             print(f"failed: {what}: {why}")
 

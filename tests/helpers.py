@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What several test files need: data like digits, comparisons, and the classes of the core."""
+"""What several test files need: data like digits, comparisons, processes, the core's classes."""
 
 from __future__ import annotations
 
+import contextlib
+import doctest
 import os
-from collections.abc import Mapping
+import signal
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 from sae_fast import _core
+from sae_fast.callbacks import Callback
 
 TIME_LIMIT = 60  # seconds that a child process may take before it counts as hanging
 
@@ -39,6 +46,13 @@ def draw_batches(n_steps: int, batch_size: int, n_samples: int, seed: int = 1) -
     return np.random.default_rng(seed).integers(0, n_samples, (n_steps, batch_size))
 
 
+def with_value(x: np.ndarray, value: float, row: int = 17, column: int = 5) -> np.ndarray:
+    """Copy `x` with another value at one place."""
+    x = x.copy()
+    x[row, column] = value
+    return x
+
+
 def assert_close(
     got: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float
 ) -> None:
@@ -58,6 +72,74 @@ def assert_identical(got: Mapping[str, Any], expected: Mapping[str, Any]) -> Non
         assert a.dtype == b.dtype, name
         assert a.shape == b.shape, name
         assert a.tobytes() == b.tobytes(), f"{name}: {np.sum(a != b)} of {a.size} values differ"
+
+
+def assert_examples_run(test: doctest.DocTest) -> None:
+    """Run the examples of a docstring or a page, which have to print what stands below them."""
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+class Watch(Callback):
+    """Calls a function after every so many steps, by default whenever native code returns."""
+
+    def __init__(self, function: Callable[[Any], object], every: int | None = None) -> None:
+        self.on_step, self.every = function, every
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+    )
+
+
+def output_of(code: str, **environment: str) -> str:
+    """Run code in a process of its own, which has to end well and without a warning."""
+    done = run_python(code, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def call_in_fork(function: Callable[[], object]) -> None:
+    """Call a function in a forked process, which has to return there, and in time."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(TIME_LIMIT)  # ends what waits for ever
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@contextlib.contextmanager
+def frequent_switches() -> Iterator[None]:
+    """Let Python's threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def peak_memory(function: Callable[[], object]) -> int:
+    """Return the most bytes that a function had allocated at a time, its result among them."""
+    tracemalloc.start()
+    try:
+        result = function()  # noqa: F841 - kept until all is measured
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 def core(name: str, dtype: str) -> Any:

@@ -7,29 +7,30 @@ And what must matter does: the seed, the stream's purpose, the forced instructio
 from __future__ import annotations
 
 import itertools
-import os
-import signal
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from helpers import (
-    TIME_LIMIT,
+    Watch,
     assert_identical,
+    call_in_fork,
     core,
     core_input,
     core_trainer,
     draw_batches,
     draw_x,
     draw_y,
+    frequent_switches,
+    ignore_fork_warning,
+    needs_fork,
+    output_of,
+    run_python,
     take_steps,
 )
 from sae_fast import Autoencoder, StackedAutoencoder, _core
 from sae_fast.base.streams import Purpose, SampleOrder, generator
-from sae_fast.callbacks import Callback
 from sae_fast.training import loop as training
 from scipy import sparse
 
@@ -84,16 +85,6 @@ def test_threads(kind, dtype):
         assert_identical(train(kind, dtype, n_threads), expected)
 
 
-class Countdown(Callback):
-    """Hands a model other threads whenever a native call returns."""
-
-    def __init__(self, model, threads):
-        self.model, self.threads = model, threads
-
-    def on_step(self, training):
-        self.model.n_threads = next(self.threads)
-
-
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_threads_that_come_and_go(kind, monkeypatch):
     """As when arms train side by side and one of them ends."""
@@ -104,7 +95,8 @@ def test_threads_that_come_and_go(kind, monkeypatch):
     parameters = []
     for threads in ((1,), (1, 3, 2, 1, 7)):
         net = StackedAutoencoder(sizes, 4, init="he", n_threads=1)
-        callbacks = [Countdown(net, itertools.cycle(threads))]
+        numbers = itertools.cycle(threads)
+        callbacks = [Watch(lambda _, net=net, n=numbers: setattr(net, "n_threads", next(n)))]
         net.pretrain(x, callbacks=callbacks, **options)
         net.finetune(x, y, callbacks=callbacks, **options)
         parameters.append(net.parameters)
@@ -544,16 +536,6 @@ class TestSampleOrder:
 # The process around us
 
 
-def run_python(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-    )
-
-
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 def test_callers_on_many_threads_share_arrays(kind):
     """Each call holds its array for a while: counts of references that race lose or free it."""
@@ -568,13 +550,8 @@ def test_callers_on_many_threads_share_arrays(kind):
     def call(_):
         return all(np.array_equal(model.encode(x), expected) for _ in range(2000))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            assert all(pool.map(call, range(4)))
-    finally:
-        sys.setswitchinterval(interval)
+    with frequent_switches(), ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(call, range(4)))
     # None is immortal from Python 3.12 on, and others use it meanwhile
     for item, before in zip(shared, counts, strict=True):
         assert abs(sys.getrefcount(item) - before) < 1000
@@ -584,8 +561,8 @@ def test_callers_on_many_threads_share_arrays(kind):
 def test_forced_instruction_set(isa):
     if isa not in _core.build_config()["available_isas"]:
         pytest.skip(f"this processor or build has no {isa}")
-    done = run_python("import sae_fast; print(sae_fast.info()['isa'])", SAE_FAST_ISA=isa)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{isa}\n", "")
+    code = "import sae_fast; print(sae_fast.info()['isa'])"
+    assert output_of(code, SAE_FAST_ISA=isa) == f"{isa}\n"
 
 
 def test_the_instruction_set_matters_to_the_bits():
@@ -603,11 +580,10 @@ def test_the_instruction_set_matters_to_the_bits():
     isas = _core.build_config()["available_isas"]
     if "avx2" not in isas:
         pytest.skip("one instruction set only")
-    digests = {isa: run_python(code, SAE_FAST_ISA=isa).stdout for isa in isas}
-    assert all(digests.values())
+    digests = {isa: output_of(code, SAE_FAST_ISA=isa) for isa in isas}
     assert digests["baseline"] != digests["avx2"]  # which fuses multiply and add
     assert digests.get("avx512", digests["avx2"]) == digests["avx2"]
-    assert run_python(code, SAE_FAST_ISA="").stdout == digests[isas[-1]]  # the best of them
+    assert output_of(code, SAE_FAST_ISA="") == digests[isas[-1]]  # the best of them
 
 
 @pytest.mark.parametrize("isa", ["mmx", "AVX2", "avx512"])
@@ -623,30 +599,13 @@ def test_instruction_set_that_cannot_run(isa):
     assert "baseline" in last_line
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@needs_fork
+@ignore_fork_warning
 @pytest.mark.parametrize("kind", ["sparse", "wide, dense"])
 def test_training_after_fork(kind):
     """OpenMP's threads do not live on in the child: it has to do without, and not wait for them."""
     expected = train(kind, n_threads=2)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            assert_identical(train(kind, n_threads=2), expected)
-            status = 0
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + 20
-    done, status = 0, None
-    while not done and time.monotonic() < deadline:
-        time.sleep(0.02)
-        done, status = os.waitpid(child, os.WNOHANG)
-    if not done:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.fail("the child hung")
-    assert status == 0
+    call_in_fork(lambda: assert_identical(train(kind, n_threads=2), expected))
     assert_identical(train(kind, n_threads=2), expected)  # the parent still has its threads
 
 

@@ -9,6 +9,7 @@ import pkgutil
 
 import pytest
 import sae_fast
+from helpers import assert_examples_run
 from sae_fast import callbacks, datasets, plot, sklearn
 
 MODULES = sorted(
@@ -53,10 +54,7 @@ def test_examples(test, tmp_path, monkeypatch):
         if any(word in example.source for example in test.examples):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)  # in case an example writes
-    report = []
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    runner.run(test, out=report.append)
-    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+    assert_examples_run(test)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import hashlib
 import os
 import struct
 import threading
-import tracemalloc
 
 import numpy as np
 import pytest
 from data_helpers import TYPE_CODES, idx_bytes, write_set
+from helpers import peak_memory
 from sae_fast.datasets import load_idx, read_idx
 from sae_fast.errors import DataError, DatasetUnavailableError
 
@@ -113,30 +113,26 @@ def test_damaged_gzip_is_refused(tmp_path, damage):
 def test_memory_follows_the_file_not_its_promise(tmp_path, data):
     path = tmp_path / "some-file"
     path.write_bytes(data)
-    tracemalloc.start()
-    try:
+
+    def read():
         with pytest.raises(DataError):
             read_idx(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 4 << 20
+
+    assert peak_memory(read) < 4 << 20
 
 
 def test_what_no_images_pack_to_is_refused(tmp_path):
     """A header and data that fit each other, and a thousandth of their size when packed."""
     path = tmp_path / "some-file"
     path.write_bytes(gzip.compress(header(0x08, 100 << 20) + bytes(100 << 20)))
-    tracemalloc.start()
-    try:
+
+    def read():
         with pytest.raises(DataError, match=rf"{path}: got \d+ bytes out of \d+ packed ones"):
             read_idx(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+
     n_packed = path.stat().st_size
     assert n_packed < 1 << 20
-    assert peak < 9 / 8 * ((64 << 20) + 100 * n_packed) + (2 << 20)
+    assert peak_memory(read) < 9 / 8 * ((64 << 20) + 100 * n_packed) + (2 << 20)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -144,13 +140,7 @@ def test_memory_is_what_the_files_content_takes(tmp_path, packed):
     data = idx_bytes(np.random.default_rng(0).standard_normal(1 << 20))
     path = tmp_path / "some-file"
     path.write_bytes(gzip.compress(data, 1) if packed else data)
-    tracemalloc.start()
-    try:
-        array = read_idx(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert array.nbytes < peak < 9 / 8 * len(data) + (2 << 20)
+    assert (8 << 20) < peak_memory(lambda: read_idx(path)) < 9 / 8 * len(data) + (2 << 20)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")

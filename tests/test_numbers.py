@@ -7,14 +7,13 @@ import contextlib
 import ctypes
 import mmap
 import platform
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
+from helpers import assert_identical, draw_x, draw_y, output_of, with_value
 from sae_fast import Autoencoder, DataError, DivergenceError, StackedAutoencoder, _core
 from scipy import sparse
 
@@ -174,18 +173,6 @@ def test_the_same_bits_in_every_mode_of_the_caller(processor, mode, n_threads):
     assert_identical(found, expected)
 
 
-def run_python(code):
-    tests = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tests)!r})\n{code}"],
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 def test_import_leaves_the_registers_alone(processor):
     code = (
         "import ctypes, mmap\n"
@@ -201,12 +188,13 @@ def test_import_leaves_the_registers_alone(processor):
         "sae_fast.Autoencoder, sae_fast.StackedAutoencoder\n"
         "print(before == registers())\n"
     )
-    assert run_python(code) == "True\nTrue\n"
+    assert output_of(code) == "True\nTrue\n"
 
 
 def test_exceptions_that_the_caller_traps(processor):
     """As after `feenableexcept`: what overflows or underflows inside does not end the process."""
     code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_numbers import *\n"
         "model = Autoencoder(60, 40, n_threads=2)\n"
         "small, network = model._samples(X * np.float32(1e-30), None), model._network\n"
@@ -215,7 +203,7 @@ def test_exceptions_that_the_caller_traps(processor):
         "    network.predict(small, **options)\n"
         "print('alive')\n"
     )
-    assert run_python(code) == "alive\n"
+    assert output_of(code) == "alive\n"
 
 
 @pytest.fixture
@@ -261,12 +249,6 @@ def test_openmps_threads_get_their_registers_back(processor, run_on_team):
 
 
 # No entry takes NaN or infinity
-
-
-def with_value(x, value):
-    x = x.copy()
-    x[17, 5] = value
-    return x
 
 
 MODEL, NET = Autoencoder(60, 7), StackedAutoencoder([60, 7], 4)

@@ -20,9 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import TIME_LIMIT, assert_identical, draw_x, draw_y
+from helpers import TIME_LIMIT, Watch, assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, StackedAutoencoder, load
-from sae_fast.callbacks import Callback
 from sae_fast.training import loop as training
 from scipy import sparse
 
@@ -75,13 +74,8 @@ def boundaries(name: str) -> list[dict[str, np.ndarray]]:
     build, operate = OPERATIONS[name]
     model = build()
     states = [model.parameters]
-
-    class Record(Callback):
-        def on_step(self, training: Any) -> None:
-            states.append(model.parameters)
-
     seconds, training._RESPONSE_SECONDS = training._RESPONSE_SECONDS, 0  # each step on its own
-    TRAIN["callbacks"] = [Record()]
+    TRAIN["callbacks"] = [Watch(lambda _: states.append(model.parameters))]
     operate(model)
     del TRAIN["callbacks"]
     training._RESPONSE_SECONDS = seconds

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import sae_fast
-from helpers import assert_identical
+from helpers import assert_identical, output_of
 
 sklearn = pytest.importorskip("sklearn")
 
@@ -464,5 +462,4 @@ def test_without_scikit_learn():
         "try:\n    import sae_fast.sklearn\n"
         "except ImportError as error:\n    print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'sae-fast[sklearn]'" in done.stdout
+    assert "pip install 'sae-fast[sklearn]'" in output_of(code)

@@ -40,7 +40,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("system", choices=SYSTEMS)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--variant", help="one of the system's ways (default: its first)")
-    parser.add_argument("--data-dir", type=Path, help="folder of MNIST's IDX files")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=os.environ.get("SAE_FAST_DATA_DIR") or None,
+        help="folder of MNIST's IDX files (default: $SAE_FAST_DATA_DIR)",
+    )
     parser.add_argument("--pretrain-steps", type=int, default=3000, help="of each autoencoder")
     parser.add_argument("--finetune-steps", type=int, default=30000, help="of each arm")
     parser.add_argument("--seed", type=int, default=0)
@@ -55,7 +60,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of a stretch (default: by the point's size)")
     parser.add_argument("--stretches", type=int, default=5, help="timed; the median counts")
     parser.add_argument("--json", type=Path, help="where to write the result (default: print it)")
+    parser.add_argument("--short", action="store_true", help="only try whether it runs")
     options = parser.parse_args()
+    if options.short:
+        vars(options).update(pretrain_steps=100, finetune_steps=100, steps=10, stretches=1)
     for name in ("pretrain_steps", "finetune_steps"):
         if getattr(options, name) < 100 or getattr(options, name) % 100:
             parser.error(

@@ -13,34 +13,15 @@ import shared
 from shared import EVAL_EVERY
 
 
-class StopWatch:
-    """What `progress=` accepts in a bar's place: notes when which step was done."""
+class Watch(sae_fast.callbacks.Callback):
+    """Looks at the clock after every stretch of a training."""
 
-    def __init__(self) -> None:
-        self.steps, self.times = [0], []
+    def __init__(self, stretch: int) -> None:
+        self.every = stretch  # steps
+        self.times: list[float] = []
 
-    def __call__(self, title: str, n_steps: int) -> StopWatch:
-        return self
-
-    def __enter__(self) -> StopWatch:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def show(self, figure: str) -> None:
-        pass
-
-    def advance(self, n_steps: int) -> None:
-        self.steps.append(self.steps[-1] + n_steps)
+    def on_step(self, training: sae_fast.callbacks.Training) -> None:
         self.times.append(time.perf_counter())
-
-    def seconds_of_stretches(self, n_steps: int) -> list[float]:
-        """Seconds of every stretch of `n_steps` but the first, which nothing marks the start of."""
-        ends = [
-            now for done, now in zip(self.steps[1:], self.times, strict=True) if not done % n_steps
-        ]
-        return [after - before for before, after in itertools.pairwise(ends)]
 
 
 class Peer(shared.Peer):
@@ -93,18 +74,12 @@ class Peer(shared.Peer):
         return {"alone_seconds": [a for a, _ in rounds], "pair_seconds": [b for _, b in rounds]}
 
     def time_stretches(self, point, x, y, batches, n):
-        watch = StopWatch()
         net = sae_fast.StackedAutoencoder(
             point.sizes[:-1], point.sizes[-1], init="he", n_threads=self.threads
         )
-        net.finetune(
-            x,
-            y,
-            batches=np.tile(batches, (n + 1, 1)),
-            eval_every=len(batches),  # nothing is evaluated; the watch looks at these steps
-            progress=watch,
-        )
-        return watch.seconds_of_stretches(len(batches))
+        watch = Watch(len(batches))
+        net.finetune(x, y, batches=np.tile(batches, (n + 1, 1)), eval_every=0, callbacks=[watch])
+        return [after - before for before, after in itertools.pairwise(watch.times)]
 
     def predictor(self, layers):
         sizes = [len(w) for w, _ in layers]

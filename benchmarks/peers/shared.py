@@ -33,6 +33,7 @@ EVAL_EVERY = 100
 STDDEV = 0.01
 LEARNING_RATE, BETA1, BETA2, EPSILON = 0.001, 0.9, 0.999, 1e-8
 SMALLEST_P = 1e-10
+MNIST_DENSITY = 0.19  # share of non-zeros
 
 Layer = tuple[np.ndarray, np.ndarray]  # w (n_in, n_out), b (n_out,)
 
@@ -152,6 +153,10 @@ class Point:
     def n_weights(self) -> int:
         return sum(n_in * n_out for n_in, n_out in self.shapes)
 
+    @property
+    def share_of_nonzeros(self) -> float:
+        return MNIST_DENSITY if self.data == "mnist" else self.density
+
     def flops(self, density: float = 1.0) -> float:
         """Operations of a step: forward, backward, gradients; `density`: share of the input read.
 
@@ -169,22 +174,20 @@ class Point:
 
 
 def point_data(point: Point, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return samples and labels to train on at `point`."""
-    if point.data == "mnist":
+    """Return samples and labels to train on at `point`; without MNIST random ones, as dense."""
+    if point.data == "mnist" and data_dir:
         mnist = _read_once(data_dir)
         return mnist.x, mnist.y
     rng = np.random.default_rng(0)
     n_samples = max(2 * point.batch, 8192)
     x = rng.random((n_samples, point.sizes[0]), np.float32)
-    if point.density < 1:
-        x *= rng.random(x.shape, np.float32) < point.density
+    if point.share_of_nonzeros < 1:
+        x *= rng.random(x.shape, np.float32) < point.share_of_nonzeros
     return x, rng.integers(0, point.sizes[-1], n_samples, np.int32)
 
 
 @functools.cache
-def _read_once(data_dir: Path | None) -> Mnist:
-    if data_dir is None:
-        raise SystemExit("this needs --data-dir, a folder of MNIST's IDX files")
+def _read_once(data_dir: Path) -> Mnist:
     return Mnist.read(data_dir)
 
 
@@ -285,7 +288,7 @@ class Peer:
         raise NotImplementedError
 
     def pair(self, options: argparse.Namespace) -> dict[str, Any]:
-        """Train two networks at once, on a thread each, and one alone, turn about."""
+        """Train two networks at once, on a thread each, and one alone, in turn."""
         raise NotImplementedError
 
     # one step
@@ -327,7 +330,7 @@ class Peer:
         for point in map(Point.parse, options.point):
             x, _ = point_data(point, options.data_dir)
             n_calls = 200
-            rows = [np.array(part) for part in np.split(x[: point.batch * n_calls], n_calls)]
+            rows = [x[i] for i in np.resize(np.arange(len(x)), (n_calls, point.batch))]
             predict = self.predictor(draw_network(point.sizes, options.seed))
 
             def run(predict=predict, rows=rows) -> None:

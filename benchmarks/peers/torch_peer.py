@@ -6,13 +6,13 @@ The data is resident, the training set is encoded once when a layer is frozen, e
 gradients are set to none, and no step waits for a number. The eager Adam is PyTorch's own, which
 adds epsilon to the corrected root of v: TensorFlow 1's form, the article's, with an epsilon of
 1e-8 sqrt(1 - beta2^t), of no account where gradients are sums over a batch. The compiled step
-(gather, loss, gradients, the article's Adam in place) is one graph without a tape; turn about with
-the eager one it took 0.76 of its time. Inductor's C++ wrapper in place of its Python one gained 4 %
-there, less than the runs' scatter. Seen in single runs only: compiling the loss alone, or unrolling
-ten steps into the graph, gains little or nothing over eager. Arms run one after the other on all
-cores, or (`side-by-side`) each in a thread and on a core of its own.
+(gather, loss, gradients, the article's Adam in place) is one graph without a tape; in runs that
+took turns with the eager one, it took 0.76 of its time. Inductor's C++ wrapper in place of its
+Python one gained 4 % there, less than the runs' scatter. Seen in single runs only: compiling the
+loss alone, or unrolling ten steps into the graph, gains little or nothing over eager. Arms run one
+after the other on all cores, or (`side-by-side`) each in a thread and on a core of its own.
 
-Prediction calls `addmm` on the layers, turn about half the time of an `nn.Sequential` (`module`).
+Prediction calls `addmm` on the layers, which takes half the time of an `nn.Sequential` (`module`).
 In single runs a traced, frozen TorchScript was level with it, and `torch.compile` took twice as
 long or more for one row.
 """
