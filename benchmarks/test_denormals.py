@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pieces import ADAM, make_network, make_trainer, take_steps
 from sae_fast import _core
 
 SIZES = {"784-100-784": (784, 100), "512-512-512": (512, 512)}  # the second goes through BLAS
@@ -43,10 +44,9 @@ def test_hundred_steps(benchmark, sizes, change):
     benchmark.group = sizes
     n_features, n_hidden = SIZES[sizes]
     rng = np.random.default_rng(0)
-    activations = [_core.Activation.relu, _core.Activation.identity]
-    network = _core.Network_float32([n_features, n_hidden, n_features], activations)
-    moments = _core.Moments_float32(network)
-    m, v, _ = moments.get_state()
+    network = make_network([n_features, n_hidden, n_features])
+    state = _core.OptimizerState_float32(network, _core.Optimizer(_core.Rule.adam, ADAM))
+    (m, v), _ = state.get_state()
     values = {
         "x": rng.random((2000, n_features), dtype=np.float32),
         "w1": rng.normal(0, 0.05, (n_features, n_hidden)).astype(np.float32),
@@ -62,25 +62,12 @@ def test_hundred_steps(benchmark, sizes, change):
     def set_up():
         network.set_parameters(0, values["w1"], values["b1"])
         network.set_parameters(1, values["w2"], np.zeros(n_features, np.float32))
-        moments.set_state(values["m"], values["v"], 900)
-        trainer = _core.Trainer_float32(
-            network,
-            moments,
-            x,
-            None,
-            None,
-            loss=_core.Loss.squared_error,
-            batch_size=100,
-            adam=_core.AdamForm.tf1,
-            learning_rate=1e-42,  # keeps the parameters where they are
-            beta1=0.9,
-            beta2=0.999,
-            epsilon=1e-8,
-            weight_decay=0.0,
-        )
+        state.set_state([values["m"], values["v"]], 900)
+        trainer = make_trainer(network, x, None, _core.Loss.squared_error, state=state)
         return (trainer,), {}
 
     def run(trainer):
-        trainer.run(batches, max_seconds=60, n_threads=1)
+        # a rate that keeps the parameters where they are
+        take_steps(trainer, batches, 1, learning_rate=1e-42)
 
     benchmark.pedantic(run, setup=set_up, rounds=10, warmup_rounds=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pieces import LINEAR, make_network, make_trainer, take_steps
 from sae_fast import _core
 
 BATCH = 100
@@ -28,7 +29,7 @@ def test_width(benchmark, width, way):
     if way == "BLAS":
         benchmark(kernels.gemm, False, False, x, w)
     else:
-        benchmark(kernels.dense_forward, ISA, x, w, np.zeros(width, np.float32), False)
+        benchmark(kernels.dense_forward, ISA, x, w, np.zeros(width, np.float32), LINEAR)
 
 
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
@@ -39,29 +40,11 @@ def test_density(benchmark, n_hidden, percent, layout):
     benchmark.group = f"784-{n_hidden}-10, {percent} % non-zero"
     rng = np.random.default_rng(0)
     x = rng.random((5000, 784), dtype=np.float32) * (rng.random((5000, 784)) < percent / 100)
-    network = _core.Network_float32(
-        [784, n_hidden, 10], [_core.Activation.relu, _core.Activation.identity]
-    )
-    for layer, shape in enumerate([(784, n_hidden), (n_hidden, 10)]):
-        w = rng.normal(0, 0.05, shape).astype(np.float32)
-        network.set_parameters(layer, w, np.zeros(shape[1], np.float32))
+    network = make_network([784, n_hidden, 10])
     source = _core.Input_float32(
         x.astype(np.float32), scale=1.0, layout=getattr(_core.Layout, layout), n_threads=1
     )
-    trainer = _core.Trainer_float32(
-        network,
-        _core.Moments_float32(network),
-        source,
-        rng.integers(0, 10, len(x)),
-        None,
-        loss=_core.Loss.cross_entropy,
-        batch_size=BATCH,
-        adam=_core.AdamForm.tf1,
-        learning_rate=1e-3,
-        beta1=0.9,
-        beta2=0.999,
-        epsilon=1e-8,
-        weight_decay=0.0,
-    )
+    labels = rng.integers(0, 10, len(x))
+    trainer = make_trainer(network, source, labels, _core.Loss.cross_entropy, batch_size=BATCH)
     batches = rng.integers(0, len(x), (100, BATCH))
-    benchmark(trainer.run, batches, max_seconds=60, n_threads=1)
+    benchmark(take_steps, trainer, batches, 1)

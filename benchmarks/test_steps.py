@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sae_fast
+from pieces import make_network, make_trainer, take_steps
 from sae_fast import _core
 
 N_STEPS = 100
@@ -42,48 +43,17 @@ def core_input(x, scale, n_threads=2):
     return _core.Input_float32(x, scale=scale or 1.0, layout=layout, n_threads=n_threads)
 
 
-def make_network(sizes):
-    """Give a network with He's initialisation, so that its units live."""
-    n_layers = len(sizes) - 1
-    activations = [_core.Activation.relu] * (n_layers - 1) + [_core.Activation.identity]
-    network = _core.Network_float32(sizes, activations)
-    rng = np.random.default_rng(0)
-    for layer in range(n_layers):
-        n_in, n_out = sizes[layer : layer + 2]
-        w = rng.normal(0, np.sqrt(2 / n_in), (n_in, n_out)).astype(np.float32)
-        network.set_parameters(layer, w, np.zeros(n_out, np.float32))
-    return network
-
-
-def make_trainer(network, x, labels, loss):
-    return _core.Trainer_float32(
-        network,
-        _core.Moments_float32(network),
-        x,
-        labels,
-        None,
-        loss=loss,
-        batch_size=100,
-        adam=_core.AdamForm.tf1,
-        learning_rate=1e-3,
-        beta1=0.9,
-        beta2=0.999,
-        epsilon=1e-8,
-        weight_decay=0.0,
-    )
-
-
 def run_steps(benchmark, trainer, n_samples, n_threads):
     rng = np.random.default_rng(0)
     batches = rng.permutation(n_samples)[: N_STEPS * 100].reshape(N_STEPS, 100).astype(np.int64)
     benchmark.extra_info["steps"] = N_STEPS
-    benchmark(trainer.run, batches, max_seconds=60, n_threads=n_threads)
+    benchmark(take_steps, trainer, batches, n_threads)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_hundred_finetuning_steps(benchmark, data, x_train, n_threads):
     labels = data.y_train.astype(np.int64)
-    trainer = make_trainer(make_network(ARTICLE), x_train, labels, _core.Loss.article)
+    trainer = make_trainer(make_network(ARTICLE), x_train, labels, _core.Loss.clipped_cross_entropy)
     run_steps(benchmark, trainer, len(labels), n_threads)
 
 
@@ -101,7 +71,7 @@ def test_evaluation_on_the_test_set(benchmark, data, x_test, n_threads):
         make_network(ARTICLE),
         x_test,
         labels,
-        loss=_core.Loss.article,
+        loss=_core.Loss.clipped_cross_entropy,
         weight_decay=0.0,
         n_threads=n_threads,
     )
