@@ -76,9 +76,7 @@ def predict(
 def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any:
     """Return what the first `n_layers` make of an input, as an input."""
     codes = predict(network, x, n_threads, layers=(0, n_layers))
-    return as_input(
-        "codes", codes, codes.shape[1], dtype=_dtype(network), n_threads=n_threads, scale=None
-    )
+    return as_input("codes", codes, codes.shape[1], dtype=_dtype(network), n_threads=n_threads)
 
 
 def classify(network: Network, x: Any, n_threads: int) -> NDArray[np.int64]:

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_int
@@ -29,34 +28,22 @@ _BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are
 
 
 class Storable(Protocol):
-    """What a file has to know of a model."""
+    """What a file has to know of a model, or of one that it is made of."""
 
     dtype: str
+    parameters: Any
     _NAME: ClassVar[str]
-    _ARCHITECTURE: ClassVar[tuple[str, ...]]  # what `_blank` takes; the latest may be missing
 
     @classmethod
-    def _blank(cls, **arguments: Any) -> Any:
-        """Return a model of this architecture, all parameters 0."""
-
+    def _asked(cls) -> Sequence[str]: ...
     @classmethod
-    def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
-        """Return the widths, unchecked, of samples and layers that an architecture asks for."""
-
-    def _describe(self) -> dict[str, Any]:
-        """Say what the model is, beside its parameters: the architecture, and the rest."""
-
-    def _become(self, description: Mapping[str, Any]) -> None:
-        """Take up the rest of a description."""
-
-    def _stored_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of all arrays of the model in a file, by their names."""
-
-    def _stored(self) -> dict[str, NDArray[Any]]:
-        """Return them."""
-
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take them up."""
+    def _blank(cls, **arguments: Any) -> Any: ...
+    @classmethod
+    def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]: ...
+    def _shapes(self) -> dict[str, tuple[int, ...]]: ...
+    def _describe(self) -> dict[str, Any]: ...
+    def _become(self, description: Mapping[str, Any]) -> None: ...
+    def _stored(self) -> Sequence[tuple[str, Storable]]: ...
 
 
 _M = TypeVar("_M", bound=Storable)
@@ -84,7 +71,11 @@ def _checksum(data: bytes) -> tuple[int, bytes]:
 
 def to_bytes(model: Storable) -> bytes:
     """Return the file of a model; DivergenceError if a parameter is not finite."""
-    arrays = model._stored()
+    arrays = {
+        f"{name}{number}": value
+        for number, part in model._stored()
+        for name, value in part.parameters.items()
+    }
     for name, value in arrays.items():
         if not np.isfinite(value).all():
             raise DivergenceError(
@@ -110,13 +101,18 @@ def from_bytes(data: bytes, source: str) -> Any:
         model = _build(description["architecture"], values)
         model._become(description)
         shapes = {name: value.shape for name, value in values.items()}
-        expected = model._stored_shapes()
+        expected = {
+            f"{name}{number}": shape
+            for number, part in model._stored()
+            for name, shape in part._shapes().items()
+        }
         if shapes != expected:
             raise DataError(f"arrays {shapes} instead of {expected}")
         for name, value in values.items():
             if value.dtype != model.dtype:
                 raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
-        model._restore(values)
+        for number, part in model._stored():
+            part.parameters = {name: values.pop(f"{name}{number}") for name in part._shapes()}
     except (
         ValueError,
         KeyError,
@@ -152,7 +148,7 @@ def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storab
     if name not in _CLASSES:
         raise DataError(f"class {name!r}")
     cls = _CLASSES[name]
-    unknown = [key for key in arguments if key not in cls._ARCHITECTURE]
+    unknown = [key for key in arguments if key not in cls._asked()]
     if unknown:
         raise DataError(f"{', '.join(unknown)} in its architecture, which this release lacks")
     widths = [check_int("width", width, 1) for width in cls._widths_of(arguments)]
@@ -160,5 +156,4 @@ def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storab
     held = sum(value.size for value in values.values())
     if promised > held:
         raise DataError(f"{held} numbers where its header promises {promised} weights")
-    model: Storable = cls._blank(**arguments)
-    return model
+    return cls._blank(**arguments)  # type: ignore[no-any-return]

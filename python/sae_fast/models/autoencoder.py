@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +100,6 @@ class Autoencoder(Model):
     """
 
     _NAME = "Autoencoder"
-    _ARCHITECTURE: ClassVar[tuple[str, ...]] = (
-        *("n_features", "n_hidden", "weight_decay", "activation", "output"),
-        *("seed", "dtype", "layer"),
-    )
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import json
 import os
@@ -98,7 +99,6 @@ class Model:
     """Base of :class:`Autoencoder` and :class:`StackedAutoencoder`."""
 
     _NAME: ClassVar[str]  # of the class, in files
-    _ARCHITECTURE: ClassVar[tuple[str, ...]]  # the constructor's arguments that files keep
 
     n_features: int
     dtype: str
@@ -122,6 +122,12 @@ class Model:
     def _set_up(self, *args: Any, **arguments: Any) -> None:
         """Check the constructor's arguments, and become a model of which all parameters are 0."""
         raise NotImplementedError
+
+    @classmethod
+    def _asked(cls) -> list[str]:
+        """Return the names of what makes the model: what `_set_up` takes, threads aside."""
+        names = inspect.signature(cls._set_up).parameters
+        return [name for name in names if name not in ("self", "n_threads")]
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
@@ -205,23 +211,28 @@ class Model:
     def scale(self, scale: float | None) -> None:
         self._scale = None if scale is None else check_scale(scale, self.dtype)
 
-    def _input(self, name: str, x: Any, n_features: int, scale: float | None = None) -> Any:
+    def _input(
+        self,
+        name: str,
+        x: Any,
+        n_features: int,
+        scale: float | None = None,
+        default_scale: float | None = None,
+    ) -> Any:
         """Return the core's input for an argument, shape (n_samples, n_features)."""
         return as_input(
-            name, x, n_features, dtype=self.dtype, n_threads=self.n_threads, scale=scale
+            name,
+            x,
+            n_features,
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+            scale=scale,
+            default_scale=default_scale,
         )
 
     def _samples(self, x: Any, scale: float | None) -> Any:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
-        return as_input(
-            "x",
-            x,
-            self.n_features,
-            dtype=self.dtype,
-            n_threads=self.n_threads,
-            scale=scale,
-            default_scale=self._scale,
-        )
+        return self._input("x", x, self.n_features, scale, self._scale)
 
     def _schedule(
         self,
@@ -287,27 +298,16 @@ class Model:
 
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
-        return {"architecture": self._architecture(), "scale": self.scale}
-
-    def _architecture(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in self._ARCHITECTURE}
-        return {"class": self._NAME, **own}
+        own = {name: getattr(self, name) for name in self._asked()}
+        return {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
 
     def _become(self, description: Mapping[str, Any]) -> None:
         """Take up what `_describe` says beside the architecture."""
         self.scale = description["scale"]
 
-    def _stored_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the arrays in a file by their names."""
-        return self._shapes()
-
-    def _stored(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays in a file by their names."""
-        return self.parameters
-
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take up the arrays of a file."""
-        self.parameters = arrays
+    def _stored(self) -> Sequence[tuple[str, Model]]:
+        """Return the models whose parameters are in a file, with what is behind their names."""
+        return [("", self)]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""

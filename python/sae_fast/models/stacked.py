@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,6 @@ from .model import Model, trains
 
 if TYPE_CHECKING:
     import torch
-
-_T = TypeVar("_T")
 
 
 @register
@@ -109,14 +107,6 @@ class StackedAutoencoder(Model):
     """
 
     _NAME = "StackedAutoencoder"
-    _ARCHITECTURE: ClassVar[tuple[str, ...]] = (
-        "sizes",
-        "n_classes",
-        "seed",
-        "init",
-        "activation",
-        "dtype",
-    )
     _in_pretraining: Autoencoder | None = None  # holds its layer of the network meanwhile
 
     def __init__(
@@ -208,33 +198,16 @@ class StackedAutoencoder(Model):
         super()._become(description)
         self.pretrained = description["pretrained"] is True
         self.classes = description["classes"]
-        weight_decay = description.get("weight_decay", [0.0] * self.n_layers)  # not in files of 0.1.0
+        weight_decay = description.get("weight_decay", [0.0] * self.n_layers)
         for autoencoder, value in zip(self.autoencoders, weight_decay, strict=True):
             autoencoder.weight_decay = check_float("weight_decay", value, positive=False)
-
-    def _stored_shapes(self) -> dict[str, tuple[int, ...]]:
-        return self._shapes() | self._with_decoders(Autoencoder._shapes)
-
-    def _stored(self) -> dict[str, NDArray[Any]]:
-        return self.parameters | self._with_decoders(lambda autoencoder: autoencoder.parameters)
-
-    def _with_decoders(self, get: Callable[[Autoencoder], dict[str, _T]]) -> dict[str, _T]:
-        """Return what there is of each parameter of the autoencoders, if they are pretrained."""
-        return {
-            f"{name}{autoencoder.layer}": value
-            for autoencoder in self.autoencoders
-            if self.pretrained
-            for name, value in get(autoencoder).items()
-        }
-
-    def _restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        for autoencoder in self.autoencoders:
-            if self.pretrained:
-                names = {f"{name}{autoencoder.layer}": name for name in autoencoder._shapes()}
-                autoencoder.parameters = {own: arrays.pop(name) for name, own in names.items()}
-            else:  # as it was before any training
+            if not self.pretrained:  # it is as it was before any training
                 autoencoder._draw()
-        super()._restore(arrays)
+
+    def _stored(self) -> Sequence[tuple[str, Model]]:
+        pretrained = self.autoencoders if self.pretrained else ()
+        own = [(str(autoencoder.layer), autoencoder) for autoencoder in pretrained]
+        return [("", self), *own]
 
     def _trained(self) -> list[Model]:
         return [self, *self.autoencoders]
@@ -418,12 +391,13 @@ class StackedAutoencoder(Model):
         layer = autoencoder.layer - 1
         before = self._scale, self.pretrained, autoencoder.weight_decay
         encoder = autoencoder._layer(0)
-        autoencoder._network.set_parameters(0, *self._layer(layer))
-        autoencoder.weight_decay = training.objective.weight_decay
-        self._in_pretraining, self.pretrained = autoencoder, False
-        if layer == 0:
-            self.scale = scale
         try:
+            self.pretrained = False
+            autoencoder._network.set_parameters(0, *self._layer(layer))
+            self._in_pretraining = autoencoder
+            autoencoder.weight_decay = training.objective.weight_decay
+            if layer == 0:
+                self.scale = scale
             return autoencoder._train(training, scale)
         finally:  # what an error or Ctrl-C ended is kept
             if training.committed is None:  # refused at its start

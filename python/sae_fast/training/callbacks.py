@@ -33,8 +33,6 @@ class Trainable(Protocol):
     """What a model is to those who train it or look on."""
 
     n_threads: Any
-    scale: Any
-    dtype: str
     _network: Network
     _state: Any  # of the optimizer, since the model's first training
     _n_assigned: int  # how often parameters have been assigned
@@ -43,8 +41,6 @@ class Trainable(Protocol):
     def parameters(self) -> dict[str, NDArray[Any]]: ...  # noqa: D102
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None: ...
-    @property
-    def n_hidden(self) -> int: ...  # noqa: D102
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]: ...  # noqa: D102
     def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]: ...  # noqa: D102
     def save(self, path: str | Path) -> Path: ...  # noqa: D102
