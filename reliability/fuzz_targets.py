@@ -35,7 +35,9 @@ from sae_fast import (
 from sae_fast.base import arrays_file, threads
 from sae_fast.base import checks as validation
 from sae_fast.base.arrays_file import read_arrays
+from sae_fast.base.streams import Purpose
 from sae_fast.callbacks import EarlyStopping, Training
+from sae_fast.core.networks import get_state, new_state, set_state
 from sae_fast.datasets import dataset, idx
 from sae_fast.datasets.dataset import dataset_from_pixels
 from sae_fast.datasets.idx import fit_splits, parse_idx
@@ -50,7 +52,8 @@ from sae_fast.training.checkpoint import (
     _digest,
     read_checkpoint,
 )
-from sae_fast.training.loop import start_moments
+from sae_fast.training.objective import Objective, Samples
+from sae_fast.training.optimizers import Adam, Optimizer
 from safetensors.numpy import save
 
 INSTRUMENTED = (
@@ -196,9 +199,23 @@ START = SMALL.parameters
 def small_training(title: str = "a") -> Training:
     """Return a training that a checkpoint can be of, always of the same model."""
     SMALL.parameters = START
-    start_moments(SMALL, continued=False)
-    stopping = EarlyStopping()
-    training = Training(SMALL, title, 1, 9, evaluates=True, callbacks=[stopping])
+    SMALL._state = new_state(SMALL._network, len(Adam.slots))
+    stopping, optimizer = EarlyStopping(), Optimizer(Adam(), 1e-3)
+    schedule = SMALL._schedule(
+        2,
+        Purpose.PRETRAIN_ORDER,
+        optimizer=optimizer,
+        continued=False,
+        steps=9,
+        default_steps=9,
+        batch_size=1,
+        eval_every=1,
+        batches=None,
+    )
+    training = Training(
+        *(SMALL, title, 1, Objective("squared_error"), optimizer, schedule, Samples(None)),
+        callbacks=[stopping],
+    )
     training.state[stopping] = {"waited": 0}
     return training
 
@@ -251,20 +268,25 @@ def checkpoint_seeds() -> Iterator[bytes]:
         for title, step in (("a", 4), ("fine-tuning", 9)):
             training = small_training(title)
             written.on_start(training)
-            m, v, _ = SMALL._moments.get_state()
-            SMALL._moments.set_state(m, v, step)
+            set_state(SMALL._state, get_state(SMALL._state)[0], step)
             training.history.steps.append(step)
             training.history.loss.append(0.5)
             training.history.accuracy.append(0.25)
             best = training.state[training.callbacks[0]]
             best.update(figure=0.5, step=step, parameters=SMALL.parameters)
+            training.committed = training.snapshot(step)
             written._write(training)
             data = Path(folder, NAME).read_bytes()
             yield bytes([AS_IT_IS]) + data
             yield bytes([SIGNED]) + data
             text, arrays = read_arrays(data)
             CHECKPOINT_ARRAYS.update(arrays)
-            yield bytes([BUILT]) + json.loads(text)["checkpoint"].encode()
+            kept = json.loads(text)["checkpoint"]
+            yield bytes([BUILT]) + kept.encode()
+            old = kept.replace('"format": 2', '"format": 1').replace(
+                '"class"', '"adam": "tf1", "class"'
+            )
+            yield bytes([BUILT]) + old.encode()
 
 
 def instrument(place: Any, module: str) -> None:

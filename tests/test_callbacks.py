@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from sae_fast.callbacks import (
     ProgressBar,
     TensorBoard,
 )
+from sae_fast.core.networks import get_state
 from sae_fast.training import loop as training
 
 SIZES = [12, 8, 4]
@@ -117,6 +119,97 @@ def test_looking_on_changes_nothing(data, every):
         np.testing.assert_array_equal(value, parameters[1][name])
 
 
+def test_commits_come_when_all_have_been_called(data):
+    """With what they keep as it is then, and no later."""
+    seen = []
+
+    class Counts(Callback):
+        every = 3
+
+        def on_start(self, training):
+            training.state[self] = {"calls": 0, "sums": {"a": np.zeros(2)}}
+
+        def on_step(self, training):
+            training.state[self]["calls"] += 1
+            training.state[self]["sums"]["a"] += training.step
+
+    class Sees(Callback):
+        def on_commit(self, training):
+            seen.append(training.committed)
+
+    counts = Counts()
+    Autoencoder(12, 5).fit(data[0], steps=7, eval_every=4, callbacks=[Sees(), counts])
+    assert [snapshot.step for snapshot in seen] == [0, 3, 4, 6, 7, 7]
+    assert [snapshot.history.steps for snapshot in seen] == [[]] * 2 + [[4]] * 3 + [[4, 7]]
+    assert [snapshot.states[counts]["calls"] for snapshot in seen] == [0, 1, 1, 2, 3, 3]
+    sums = [snapshot.states[counts]["sums"]["a"][0] for snapshot in seen]
+    assert sums == [0, 3, 3, 9, 16, 16]
+
+
+def test_a_stack_has_what_its_layer_has_come_to(data, tmp_path):
+    """Its parameters, what it computes and what it saves are those of the moment."""
+    x, net = data[0], StackedAutoencoder(SIZES, 3, init="he")
+    seen = []
+
+    def look(training):
+        ours, layer = net.parameters, training.layer
+        theirs = training.model.parameters
+        np.testing.assert_array_equal(ours[f"W{layer}"], theirs["W_enc"])
+        np.testing.assert_array_equal(ours[f"b{layer}"], theirs["b_enc"])
+        assert_identical(sae_fast.load(net.save(tmp_path / "net")).parameters, ours)
+        codes = net.autoencoders[0].encode(x)
+        if layer == 2:
+            np.testing.assert_array_equal(net.encode(x), training.model.encode(codes))
+        seen.append(ours[f"W{layer}"])
+        net.parameters = {f"W{layer}": 2 * ours[f"W{layer}"]}
+        np.testing.assert_array_equal(training.model.parameters["W_enc"], 2 * seen[-1])
+
+    net.pretrain(x, steps=10, eval_every=5, callbacks=[look])
+    assert len(seen) == 4
+    for layer in (1, 2):
+        np.testing.assert_array_equal(net.parameters[f"W{layer}"], 2 * seen[2 * layer - 1])
+
+
+class TestRefusedByACallback:
+    """Before the first step, as by a wrong argument."""
+
+    def assert_unchanged(self, model, train):
+        before = copy.deepcopy(model)
+        with pytest.raises(LookupError):
+            train(callbacks=[Recorder(), Fails("on_start", getattr(model, "layer", None) or 1)])
+        assert before.__getstate__()["model"] == model.__getstate__()["model"]
+        for one, other in zip(before._trained(), model._trained(), strict=True):
+            assert_identical(one.parameters, other.parameters)
+            assert one.scale == other.scale
+            assert getattr(one, "weight_decay", 0) == getattr(other, "weight_decay", 0)
+            (ours, steps), (theirs, theirs_steps) = map(get_state, (one._state, other._state))
+            assert steps == theirs_steps
+            assert_identical(dict(enumerate(ours)), dict(enumerate(theirs)))
+
+    @pytest.fixture
+    def net(self, data):
+        x, y = data
+        net = StackedAutoencoder(SIZES, 3, init="he")
+        x8 = (x * 50).astype(np.uint8)
+        net.pretrain(x8, steps=5, scale=0.02, weight_decay=0.1)
+        net.finetune(x8, y, steps=5, scale=0.02)  # moves the encoders away
+        return net
+
+    def test_pretraining(self, data, net):
+        self.assert_unchanged(net, lambda **o: net.pretrain(data[0], steps=5, **o))
+
+    def test_fit(self, data, net):
+        ae = net.autoencoders[0]
+        self.assert_unchanged(ae, lambda **o: ae.fit(data[0], steps=5, **o))
+
+    def test_finetuning(self, data, net):
+        with pytest.raises(LookupError):
+            net.finetune(*data, steps=5, callbacks=[Fails("on_start", None)])
+        assert net.scale == 0.02
+        net.finetune(*data, steps=5, continued=True)
+        assert net._state.steps_done == 10
+
+
 def test_a_function_is_called_after_each_evaluation(data):
     seen = []
     Autoencoder(12, 5).fit(
@@ -205,7 +298,7 @@ class TestEarlyStopping:
         """Let an autoencoder's evaluations return these losses."""
         script = iter(losses)
         monkeypatch.setattr(
-            training.Objective, "evaluate", lambda *_: (float(next(script)), float("nan"))
+            training, "evaluate", lambda *_, **__: (float(next(script)), float("nan"))
         )
 
     @pytest.mark.parametrize(

@@ -38,9 +38,8 @@ from sae_fast.base.arrays_file import read_arrays, write_arrays
 from sae_fast.base.files import write_file
 from sae_fast.callbacks import Callback, EarlyStopping
 from sae_fast.datasets import load_strokes
-from sae_fast.training import checkpoint
+from sae_fast.training import checkpoint, loop
 from sae_fast.training.checkpoint import NAME, PREVIOUS, _digest
-from sae_fast.training.loop import Objective
 
 SETTINGS = {
     "hidden": [12, 6],
@@ -348,7 +347,7 @@ class TestInPython:
         folder = tmp_path / "whole"
         whole = fit()
         folder = tmp_path / "broken"
-        trainer = Objective.trainer
+        trainer = loop.new_trainer
 
         def interrupted(*arguments, **options):
             at = {20: 1, 60: 4, 120: 7, 200: 12}[step]  # native calls end at 20, 40, 50, 60 ...
@@ -358,10 +357,71 @@ class TestInPython:
         with monkeypatch.context() as patch:
             if by == "the native call":
                 interruptions.clear()
-                patch.setattr(Objective, "trainer", interrupted)
+                patch.setattr(loop, "new_trainer", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 fit(*interruptions)
         assert_identical(fit(), whole)
+
+    @pytest.mark.parametrize("at", range(1, 14))
+    @pytest.mark.parametrize("moment", ["on_step", "on_evaluation"])
+    @pytest.mark.parametrize("place", range(4))
+    def test_every_interrupt_leaves_a_checkpoint(self, tmp_path, at, moment, place):
+        """Wherever among the callbacks it comes, and whatever they keep or do."""
+
+        class Shrink(Callback):
+            every = 25
+
+            def on_step(self, training):
+                model = training.model
+                model.parameters = {name: 0.9 * a for name, a in model.parameters.items()}
+
+        class Means(Callback):
+            def on_start(self, training):
+                training.state.setdefault(self, {"means": {"a": np.zeros(3)}})
+
+            def on_evaluation(self, training):
+                training.state[self]["means"]["a"] += training.history.loss[-1]
+
+            def on_stop(self, training):
+                self.found = training.state[self]["means"]["a"]
+
+        class Interrupt(Callback):
+            every = 10
+            left = at
+
+            def interrupt(self, _):
+                self.left -= 1
+                if not self.left:
+                    raise KeyboardInterrupt
+
+        setattr(Interrupt, moment, Interrupt.interrupt)
+
+        def fit(folder, *interruptions):
+            means, stopping = Means(), EarlyStopping(patience=100)
+            others = [Shrink(), means, stopping]
+            others[place:place] = interruptions
+            ae = Autoencoder(12, 5)
+            options = {"steps": 110, "batch_size": 20, "eval_every": 20, "learning_rate": 0.01}
+            history = ae.fit(self.X, callbacks=[*others, RunCheckpoint(folder, 1000)], **options)
+            return ae.parameters, history, means.found, stopping.best_step
+
+        whole = fit(tmp_path / "whole")
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(tmp_path / "broken", Interrupt())
+        kept = RunCheckpoint(tmp_path / "broken")._trainings
+        found = fit(tmp_path / "broken")
+        assert_identical(found[0], whole[0])
+        assert (found[1].steps, found[1].loss) == (whole[1].steps, whole[1].loss)
+        np.testing.assert_array_equal(found[2], whole[2])
+        assert found[3] == whole[3]
+        steps = (
+            [10 * n for n in range(1, 12)] if moment == "on_step" else [*range(20, 101, 20), 110]
+        )
+        has_shrunk = (
+            moment == "on_step" and place > 0 and steps[at - 1 : at] in ([50], [100], [110])
+        )
+        if at <= len(steps) and not has_shrunk:
+            assert [one["step"] for one in kept.values()] == [steps[at - 1]]
 
     def test_numbers_of_numpy(self, tmp_path):
         for rate in (np.float32(1e-3), np.array(1e-3)):
@@ -427,13 +487,13 @@ def test_steps_of_a_native_call_that_was_interrupted_count(tmp_path, monkeypatch
 
     whole, run = fit()
     expected = run()
-    build = Objective.trainer
+    build = loop.new_trainer
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "trainer", lambda *a, **k: Interrupted(build(*a, **k), at))
+        patch.setattr(loop, "new_trainer", lambda *a, **k: Interrupted(build(*a, **k), at))
         broken, run = fit(callbacks=[RunCheckpoint(tmp_path, 1000)])
         with pytest.raises(KeyboardInterrupt):
             run()
-    assert broken._moments.steps_done == min(7 * at, 60)
+    assert broken._state.steps_done == min(7 * at, 60)
     again, run = fit(callbacks=[RunCheckpoint(tmp_path, 1000)])
     history = run()
     assert (history.steps, history.loss) == (expected.steps, expected.loss)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import assert_identical, core_input, core_optimizer
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core
+from sae_fast.optimizers import Adam
 
 SIZES = [12, 8, 4]
 
@@ -131,6 +132,86 @@ class TestPerLayer:
         ae = Autoencoder(12, 8, weight_decay=0.5)
         ae.fit(x, steps=5, batch_size=20)
         assert_identical(ae.parameters, net.autoencoders[0].parameters)
+        assert [autoencoder.weight_decay for autoencoder in net.autoencoders] == [0.5, 0.5]
+
+
+class TestOptimizer:
+    def train(self, data, **options):
+        ae = Autoencoder(12, 4)
+        ae.fit(data[0], steps=10, batch_size=20, **options)
+        return ae.parameters
+
+    @pytest.mark.parametrize("form", ["tf1", "torch"])
+    def test_a_name_or_a_record(self, data, form):
+        expected = self.train(data, adam=form)
+        assert_identical(self.train(data, optimizer="adam", adam=form), expected)
+        assert_identical(self.train(data, optimizer=Adam(form)), expected)
+
+    def test_its_settings_count(self, data):
+        default = self.train(data)["W_enc"]
+        for settings in ({"beta1": 0.5}, {"beta2": 0.9}, {"epsilon": 0.1}):
+            found = self.train(data, optimizer=Adam(**settings))["W_enc"]
+            assert not np.array_equal(found, default)
+
+    @pytest.mark.parametrize("value", ["sgd", "Adam", "", None, 3, Adam])
+    def test_unknown(self, data, value):
+        with pytest.raises(DataError, match=r"optimizer: expected one of adam, or .*, got "):
+            self.train(data, optimizer=value)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"form": "x"}, "form: expected one of tf1, torch, got 'x'"),
+            ({"beta1": 1}, "beta1: expected less than 1, got 1"),
+            ({"beta2": -0.1}, "beta2: expected a number of at least 0, got -0.1"),
+            ({"epsilon": 0}, "epsilon: expected a positive number, got 0"),
+        ],
+    )
+    def test_settings_out_of_range(self, settings, message):
+        with pytest.raises(DataError, match=message):
+            Adam(**settings)
+
+    def test_what_callbacks_see(self, data):
+        seen = []
+        self.train(data, optimizer=Adam(beta1=0.5), callbacks=[lambda t: seen.append(t.settings)])
+        assert seen[0] == {
+            "loss": "squared_error",
+            "weight_decay": 0.0,
+            "optimizer": {
+                "name": "adam", "form": "tf1", "beta1": 0.5, "beta2": 0.999, "epsilon": 1e-8
+            },
+            "learning_rate": 1e-3,
+            "batch_size": 20,
+            "eval_every": 100,
+        }  # fmt: skip
+
+
+class TestActivation:
+    @pytest.mark.parametrize("value", ["ReLU", "", None, 3])
+    def test_unknown(self, value):
+        for name, build in (
+            ("activation", lambda **o: Autoencoder(4, 3, **o)),
+            ("output", lambda **o: Autoencoder(4, 3, **o)),
+            ("activation", lambda **o: StackedAutoencoder([4, 3], **o)),
+        ):
+            with pytest.raises(DataError, match=f"^{name}: expected one of linear, relu, got "):
+                build(**{name: value})
+
+    def test_it_is_what_is_computed(self, data):
+        """As the formula says; and a pretraining has it in each layer."""
+        x, y = data
+        net = StackedAutoencoder(SIZES, 3, init="he", activation="linear", dtype="float64")
+        p = net.parameters
+        codes = (x @ p["W1"] + p["b1"]) @ p["W2"] + p["b2"]
+        np.testing.assert_allclose(net.encode(x), codes, rtol=1e-12)
+        net.pretrain(x, steps=5, batch_size=20)
+        net.finetune(x, y, steps=5, batch_size=20)
+        assert (net.encode(x) < 0).any()
+        ae = net.autoencoders[0]
+        assert (ae.activation, ae.output) == ("linear", "linear")
+        ae = Autoencoder(12, 4, output="relu")
+        assert (ae.reconstruct(x) >= 0).all()
+        ae.fit(x, steps=5, batch_size=20)
 
 
 class TestWithoutClasses:

@@ -109,10 +109,10 @@ def test_where_native_calls_end(kind, n_threads, monkeypatch):
     expected = train(kind, n_threads=n_threads)
     monkeypatch.setattr(training, "_RESPONSE_SECONDS", 0)
     n_calls = []
-    objective_trainer = training.Objective.trainer
+    new_trainer = training.new_trainer
 
     def counting_trainer(*args, **options):
-        trainer = objective_trainer(*args, **options)
+        trainer = new_trainer(*args, **options)
 
         class Counting:
             def __getattr__(self, name):
@@ -124,7 +124,7 @@ def test_where_native_calls_end(kind, n_threads, monkeypatch):
 
         return Counting()
 
-    monkeypatch.setattr(training.Objective, "trainer", counting_trainer)
+    monkeypatch.setattr(training, "new_trainer", counting_trainer)
     assert_identical(train(kind, n_threads=n_threads), expected)
     assert set(n_calls) == {1}
 

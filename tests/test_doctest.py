@@ -10,7 +10,7 @@ import pkgutil
 import pytest
 import sae_fast
 from helpers import assert_examples_run
-from sae_fast import callbacks, datasets, plot, sklearn
+from sae_fast import callbacks, datasets, optimizers, plot, sklearn
 
 MODULES = sorted(
     module.name
@@ -75,6 +75,7 @@ def test_examples(test, tmp_path, monkeypatch):
         *(f"callbacks.{kind.__name__}" for kind in PUBLIC_CALLBACKS),
         *(f"sklearn.{name}" for name in sklearn.__all__),
         *(f"datasets.{name}" for name in datasets.__all__ if name[0].islower()),
+        *(f"optimizers.{name}" for name in optimizers.__all__),
         *(f"plot.{name}" for name in plot.__all__),
     ],
 )

@@ -12,6 +12,7 @@ import json
 import os
 import pickle
 import struct
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -32,7 +33,7 @@ X, Y = draw_x(70, N_FEATURES, zeros=0.6), draw_y(70, 3)
 
 
 def trained_autoencoder(dtype="float32"):
-    ae = Autoencoder(N_FEATURES, 5, weight_decay=0.3, seed=7, dtype=dtype, layer=2)
+    ae = Autoencoder(N_FEATURES, 5, weight_decay=0.3, output="relu", seed=7, dtype=dtype, layer=2)
     ae.fit(X, steps=20, batch_size=20)
     return ae
 
@@ -40,7 +41,7 @@ def trained_autoencoder(dtype="float32"):
 def trained_stack(dtype="float32", *, pretrained=True):
     net = StackedAutoencoder([N_FEATURES, 6, 4], 3, seed=2**70, init="he", dtype=dtype)
     if pretrained:
-        net.pretrain(X, steps=10, batch_size=20)
+        net.pretrain(X, steps=10, batch_size=20, weight_decay=0.01)
     net.finetune(X, Y, steps=20, batch_size=20)
     return net
 
@@ -64,10 +65,10 @@ def outputs(model):
 
 
 def settings(model):
-    names = ("n_features", "n_hidden", "weight_decay", "seed", "dtype", "layer")
+    names = ("n_features", "n_hidden", "weight_decay", "activation", "output", "seed", "layer")
     if isinstance(model, StackedAutoencoder):
-        names = ("sizes", "n_classes", "seed", "init", "dtype", "pretrained", "n_layers")
-    return {name: getattr(model, name) for name in names}
+        names = ("sizes", "n_classes", "seed", "init", "activation", "pretrained", "n_layers")
+    return {name: getattr(model, name) for name in (*names, "dtype")}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="others have no such files")
@@ -103,6 +104,7 @@ class TestRoundTrip:
         for ours, theirs in zip(
             getattr(model, "autoencoders", ()), getattr(loaded, "autoencoders", ()), strict=True
         ):
+            assert theirs.weight_decay == ours.weight_decay
             if model.pretrained:
                 assert_identical(theirs.parameters, ours.parameters)
 
@@ -369,6 +371,8 @@ ARGUMENTS = {
         {"dtype": "float16"},
         {"layer": 0},
         {"layer": "first"},
+        {"activation": "swish"},
+        {"output": None},
         {"colour": "blue"},
         {"n_threads": 0},
     ],
@@ -391,6 +395,7 @@ ARGUMENTS = {
         {"n_classes": "three"},
         {"seed": 1.5},
         {"init": "xavier"},
+        {"activation": 3},
         {"dtype": None},
     ],
 }
@@ -429,6 +434,11 @@ class TestDescription:
             return {name: value for name, value in description.items() if name != "classes"}
 
         assert_refused(tmp_path / "model", with_description(files["stack"], without))
+
+    @pytest.mark.parametrize("value", [5, [0.1], [0.1, -1], [0.1, "much"], [0.1] * 3])
+    def test_weight_decay(self, files, value, tmp_path):
+        data = with_description(files["stack"], lambda d: {**d, "weight_decay": value})
+        assert_refused(tmp_path / "model", data)
 
     def test_what_is_signed_is_read(self, files, tmp_path):
         """The checks above are not refusals of everything."""
@@ -633,3 +643,27 @@ def test_threads_that_write_one_file(tmp_path):
 def test_an_argument_that_no_architecture_has(files, tmp_path):
     data = with_description(files["autoencoder"], architecture(n_threads=3))
     assert_refused(tmp_path / "model", data)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "stack"])
+def test_what_an_older_release_did_not_know(files, name, tmp_path):
+    """It has its default."""
+    path = tmp_path / "model"
+    path.write_bytes(with_description(files[name], architecture(activation="nothing")))
+    assert load(path).activation == "relu"
+
+
+def test_what_a_later_release_knows(files, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(with_description(files["stack"], architecture(tied=False, dropout=0)))
+    with pytest.raises(ModelFileError, match="got tied, dropout in its architecture, which this"):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "stack"])
+def test_loading_is_the_first_thing_that_a_program_does(files, name, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(files[name])
+    code = f"import sae_fast; print(type(sae_fast.load({str(path)!r})).__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == type(from_bytes(files[name], "test")).__name__

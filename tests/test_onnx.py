@@ -11,7 +11,8 @@ import pytest
 import sae_fast
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DataError, StackedAutoencoder
-from sae_fast.exchange import onnx_torch as exchange
+from sae_fast.core.activations import ACTIVATIONS
+from sae_fast.exchange import onnx as exchange
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -63,6 +64,15 @@ def test_onnxruntime_computes_the_same(kind, part, dtype, tmp_path):
         assert found.dtype == dtype
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() < {"float32": 1e-5, "float64": 1e-12}[dtype]
+
+
+@pytest.mark.parametrize("output", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation, output, tmp_path):
+    ae = Autoencoder(N_FEATURES, 5, activation=activation, output=output)
+    session = onnxruntime.InferenceSession(ae.export_onnx(tmp_path / "ae.onnx"))
+    (found,) = session.run(None, {"x": X})
+    assert np.abs(found - ae.reconstruct(X)).max() < 1e-5
 
 
 def test_the_whole_is_the_default(tmp_path):

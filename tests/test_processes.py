@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import itertools
+import linecache
 import multiprocessing
 import os
 import pickle
@@ -24,6 +27,8 @@ from helpers import (
     needs_fork,
 )
 from sae_fast import Autoencoder, DataError, StackedAutoencoder
+from sae_fast.callbacks import Callback
+from sae_fast.models.model import _Claim
 from sae_fast.training import loop as training
 
 X, Y = draw_x(300, 60, zeros=0.6), draw_y(300, 4)
@@ -108,7 +113,7 @@ def test_other_threads_run_while_one_trains(monkeypatch):
     assert np.diff(counts).min() > 20_000
 
 
-class Watch(sae_fast.callbacks.Callback):
+class Watch(Callback):
     """Calls a function whenever native code returns."""
 
     def __init__(self, f):
@@ -144,33 +149,70 @@ def test_predictions_while_the_model_trains():
     assert_identical(model.parameters, alone.parameters)
 
 
-class InterruptedClaims(dict):
-    """What is in training, with a Ctrl-C right after the first claim, or before its release."""
+def interrupted_at(line, *codes):
+    """Give a trace function that raises a Ctrl-C at the line so many of these pieces of code.
 
-    def __init__(self, method):
-        self.method = method
+    Not at the first of the `finally`: Python looks for signals as the call before it returns, which
+    is within the `try`.
+    """
+    count = itertools.count(1)
 
-    def interrupt(self, method, *arguments):
-        value = getattr(super(), method)(*arguments) if method == "setdefault" else None
-        if method == self.method:
-            self.method = None
+    def trace(frame, event, _):
+        if frame.f_code not in codes:
+            return None
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        if event == "line" and text != "mine.over = True" and next(count) == line:
+            sys.settrace(None)
             raise KeyboardInterrupt
-        return getattr(super(), method)(*arguments) if method == "pop" else value
+        return trace
 
-    def setdefault(self, *arguments):
-        return self.interrupt("setdefault", *arguments)
-
-    def pop(self, *arguments):
-        return self.interrupt("pop", *arguments)
+    return trace
 
 
 class TestOneTrainingAtATime:
-    @pytest.mark.parametrize("method", ["setdefault", "pop"])
-    def test_an_interrupt_leaves_no_claim_behind(self, method, monkeypatch):
-        monkeypatch.setattr("sae_fast.models.model._in_training", InterruptedClaims(method))
-        model = Autoencoder(60, 40)
-        with pytest.raises(KeyboardInterrupt):
+    @pytest.mark.parametrize("before", [0, 1, 3])
+    def test_an_interrupt_leaves_no_claim_behind(self, before):
+        """At whatever line of making, taking and releasing it, also after others have ended."""
+        codes = (Autoencoder.fit.__code__, _Claim.take.__code__, _Claim.holds.__code__)
+        for line in itertools.count(1):
+            model = Autoencoder(60, 40)
+            for _ in range(before):
+                fit(model)
+            sys.settrace(interrupted_at(line, *codes))
+            try:
+                fit(model)
+                break
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(None)
             fit(model)
+        assert line > 10
+
+    def test_of_many_threads_one_trains(self):
+        """However many come at once, and whatever others have left behind."""
+        model, at_work, most = Autoencoder(60, 40, n_threads=1), [], []
+
+        class Count(Callback):
+            def on_start(self, training):
+                at_work.append(training)
+                most.append(len(at_work))
+
+            def on_stop(self, training):
+                at_work.remove(training)
+
+        def train(_):
+            with contextlib.suppress(DataError):
+                fit(model, callbacks=[Count()])
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(train, range(200)))
+        finally:
+            sys.setswitchinterval(interval)
+        assert set(most) == {1}
         fit(model)
 
     def refused(self, name, where, call):

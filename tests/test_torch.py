@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DataError, StackedAutoencoder
+from sae_fast.core.activations import ACTIVATIONS
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -199,13 +200,28 @@ def test_what_does_not_fit(model_class, module, message):
         model_class.from_torch(module)
 
 
+@pytest.mark.parametrize("output", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation, output):
+    """Each comes back as what it was, and PyTorch computes the same."""
+    ae = Autoencoder(N_FEATURES, 5, activation=activation, output=output)
+    back = Autoencoder.from_torch(ae.to_torch())
+    assert (back.activation, back.output) == (activation, output)
+    assert_identical(back.parameters, ae.parameters)
+    net = StackedAutoencoder([N_FEATURES, 9, 5], 3, init="he", activation=activation)
+    assert StackedAutoencoder.from_torch(net.to_torch()).activation == activation
+    for model, method in ((ae, "reconstruct"), (net, "predict_proba")):
+        with torch.no_grad():
+            found = model.to_torch()(torch.from_numpy(X)).numpy()
+        assert np.abs(found - getattr(model, method)(X)).max() < 1e-5
+
+
 @pytest.mark.parametrize(
     "module",
     [
         nn.Sequential(nn.Linear(4, 3)),
         nn.Sequential(nn.Linear(4, 3), nn.ReLU()),
-        nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 4)),
-        nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 4), nn.ReLU()),
+        nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.Linear(3, 4)),
         nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 4), nn.Softmax(1)),
         nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 5)),
     ],
@@ -221,7 +237,8 @@ def test_no_autoencoder(module):
         (nn.Sequential(nn.Linear(4, 3)), "sizes: expected features and at least one hidden layer"),
         (
             nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)),
-            "module: expected a ReLU after each Linear but the last, got none after number 1 of 3",
+            "module: expected the same activation after each Linear but the last, got linear after "
+            "number 1, relu after number 2 of 3",
         ),
         (
             nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)),

@@ -11,7 +11,7 @@ from ._core import build_config as _build_config
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
-    from . import callbacks, datasets, plot
+    from . import callbacks, datasets, optimizers, plot
     from .core.environment import info
     from .errors import (
         CheckpointError,
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
         OutputError,
         SaeFastError,
     )
-    from .exchange.model_file import load
     from .experiment.results import ArmResult, LayerResult, Reconstructions
     from .experiment.run import run_experiment, run_reconstruction
     from .experiment.save import ExperimentResult
-    from .models.autoencoder import Autoencoder
-    from .models.stacked import StackedAutoencoder
+    from .models import Autoencoder, StackedAutoencoder, load
     from .training.checkpoint import RunCheckpoint
     from .training.history import History
 
@@ -54,6 +52,7 @@ __all__ = [
     "datasets",
     "info",
     "load",
+    "optimizers",
     "plot",
     "run_experiment",
     "run_reconstruction",
@@ -61,13 +60,13 @@ __all__ = [
 
 #: Where each public name lives; modules stand for themselves.
 _HOMES = {
-    "Autoencoder": "models.autoencoder",
+    "Autoencoder": "models",
     "ExperimentResult": "experiment.save",
     "History": "training.history",
     "RunCheckpoint": "training.checkpoint",
-    "StackedAutoencoder": "models.stacked",
+    "StackedAutoencoder": "models",
     "info": "core.environment",
-    "load": "exchange.model_file",
+    "load": "models",
     "run_experiment": "experiment.run",
     "run_reconstruction": "experiment.run",
     **dict.fromkeys(("ArmResult", "LayerResult", "Reconstructions"), "experiment.results"),

@@ -24,8 +24,8 @@ class DatasetUnavailableError(SaeFastError, OSError):
 class DivergenceError(SaeFastError, ArithmeticError):
     """A loss or a parameter became NaN or infinite during training.
 
-    The model, and Adam's moments with it, are those of the last evaluation that found all finite,
-    or of the training's start.
+    The model, and the optimizer's state with it, are those of the last evaluation that found all
+    finite, or of the training's start.
 
     Attributes
     ----------

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import _core, datasets
+from .. import datasets
 from ..base.threads import available_threads
+from .build import build_config
 
 _PACKAGES = ("numpy", "scipy", "matplotlib", "safetensors", "tqdm")
 
@@ -53,7 +54,7 @@ def info() -> dict[str, Any]:
     """
     mnist = datasets.locate_mnist()
     return {
-        **_core.build_config(),
+        **build_config(),
         "threads": available_threads(),
         "cpu_count": os.cpu_count(),
         "cpu": _cpu(),

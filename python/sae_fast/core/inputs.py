@@ -8,8 +8,6 @@ arrays included) and CSR matrices, and decides from the data whether to work on 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,27 +16,14 @@ from .. import _core
 from ..base.checks import check_array, check_scale
 from ..errors import DataError
 
-Input = _core.Input_float32 | _core.Input_float64
-
 _AUTOMATIC = _core.Layout.automatic  # looked up once: single rows are read in 3 µs
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _STORED = (np.dtype(np.uint8), _FLOAT32, _FLOAT64)
 
 
-def core_network(dtype: str, widths: Sequence[int], activations: Sequence[Any]) -> Any:
-    """Return a core network of layers `widths`, all parameters 0; MemoryError says its size."""
-    try:
-        return core_class("Network", dtype)(widths, activations)
-    except MemoryError:
-        size = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))
-        size *= np.dtype(dtype).itemsize
-        layers = "-".join(map(str, widths))
-        raise MemoryError(f"a network {layers} takes {size / 1e9:,.1f} GB, not to be had") from None
-
-
 @functools.cache
 def core_class(name: str, dtype: str) -> Any:
-    """Return the core's class `name` ("Input", "Network" or "Trainer") for a precision."""
+    """Return the core's class `name`, such as "Input", for a precision."""
     return getattr(_core, f"{name}_{dtype}")
 
 

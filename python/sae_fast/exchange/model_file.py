@@ -2,7 +2,8 @@
 """Models as safetensors files: arrays and a JSON header, nothing that could execute.
 
 The header's `sae_fast` entry says what the arrays are, and has a checksum of the whole file; a file
-that does not fit either is refused. Pickles hold the same bytes.
+that does not fit either is refused. Pickles hold the same bytes. What a class of models is, its
+objects say themselves; it registers here.
 """
 
 from __future__ import annotations
@@ -10,20 +11,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from ..base.arrays_file import read_arrays, write_arrays
-from ..base.checks import check_int, check_path, check_sizes
-from ..base.files import read_file
+from ..base.checks import check_int
+from ..core.build import VERSION
 from ..errors import DataError, DivergenceError, ModelFileError
-
-if TYPE_CHECKING:
-    from ..models.autoencoder import Autoencoder
-    from ..models.stacked import StackedAutoencoder
 
 FORMAT = 1
 
@@ -31,56 +27,35 @@ _BLANK = "0" * hashlib.sha256().digest_size * 2
 _BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are escaped again
 
 
-def describe(model: Autoencoder | StackedAutoencoder) -> dict[str, Any]:
-    """Say what the model is, beside its parameters."""
-    from ..models.stacked import StackedAutoencoder
+class Storable(Protocol):
+    """What a file has to know of a model, or of one that it is made of."""
 
-    if isinstance(model, StackedAutoencoder):
-        return {
-            "architecture": {
-                "class": "StackedAutoencoder",
-                "sizes": list(model.sizes),
-                "n_classes": model.n_classes,
-                "seed": model.seed,
-                "init": model.init,
-                "dtype": model.dtype,
-            },
-            "pretrained": model.pretrained,
-            "scale": model.scale,
-            "classes": model.classes,
-        }
-    return {
-        "architecture": {
-            "class": "Autoencoder",
-            "n_features": model.n_features,
-            "n_hidden": model.n_hidden,
-            "weight_decay": model.weight_decay,
-            "seed": model.seed,
-            "dtype": model.dtype,
-            "layer": model.layer,
-        },
-        "scale": model.scale,
-    }
+    dtype: str
+    parameters: Any
+    _NAME: ClassVar[str]
+
+    @classmethod
+    def _asked(cls) -> Sequence[str]: ...
+    @classmethod
+    def _blank(cls, **arguments: Any) -> Any: ...
+    @classmethod
+    def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]: ...
+    def _shapes(self) -> dict[str, tuple[int, ...]]: ...
+    def _describe(self) -> dict[str, Any]: ...
+    def _become(self, description: Mapping[str, Any]) -> None: ...
+    def _stored(self) -> Sequence[tuple[str, Storable]]: ...
 
 
-def _arrays(model: Any) -> dict[str, Any]:
-    """All parameters by their name in the file."""
-    values = dict(model.parameters)
-    if getattr(model, "pretrained", False):
-        for autoencoder in model.autoencoders:
-            for name, value in autoencoder.parameters.items():
-                values[f"{name}{autoencoder.layer}"] = value
-    return values
+_M = TypeVar("_M", bound=Storable)
+
+#: The classes of models by the names that files have for them.
+_CLASSES: dict[str, type[Storable]] = {}
 
 
-def _shapes(model: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes of all parameters by their name in the file."""
-    shapes = dict(model._shapes())
-    if getattr(model, "pretrained", False):
-        for autoencoder in model.autoencoders:
-            for name, shape in autoencoder._shapes().items():
-                shapes[f"{name}{autoencoder.layer}"] = shape
-    return shapes
+def register(cls: type[_M]) -> type[_M]:
+    """Let files hold models of a class (a decorator)."""
+    _CLASSES[cls._NAME] = cls
+    return cls
 
 
 def _checksum(data: bytes) -> tuple[int, bytes]:
@@ -94,62 +69,25 @@ def _checksum(data: bytes) -> tuple[int, bytes]:
     return at, digest.hexdigest().encode()
 
 
-def to_bytes(model: Any) -> bytes:
+def to_bytes(model: Storable) -> bytes:
     """Return the file of a model; DivergenceError if a parameter is not finite."""
-    from .. import __version__
-
-    arrays = _arrays(model)
+    arrays = {
+        f"{name}{number}": value
+        for number, part in model._stored()
+        for name, value in part.parameters.items()
+    }
     for name, value in arrays.items():
         if not np.isfinite(value).all():
             raise DivergenceError(
                 f"save: expected finite parameters, got NaN or infinity in {name}"
             )
-    description = {
-        "sha256": _BLANK,
-        "format": FORMAT,
-        "version": __version__,
-        **describe(model),
-    }
+    description = {"sha256": _BLANK, "format": FORMAT, "version": VERSION, **model._describe()}
     data = write_arrays(json.dumps(description), arrays)
     at, digest = _checksum(data)
     return b"".join((data[:at], digest, data[at + len(digest) :]))
 
 
-def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
-    """Read a model that `save` wrote: this release, or an older one.
-
-    Nothing in a file is executed, and no memory is taken for what it merely promises. Adam's
-    moments do not travel: training goes on from the parameters, with fresh ones.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    Autoencoder or StackedAutoencoder
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ModelFileError
-        If it is damaged, was altered, or is not one of ours.
-
-    Examples
-    --------
-    >>> import pathlib, sae_fast, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = sae_fast.Autoencoder(8, 3).save(pathlib.Path(folder) / "ae.safetensors")
-    ...     model = sae_fast.load(path)
-    >>> model.n_hidden
-    3
-    """
-    path = check_path("path", path)
-    return from_bytes(read_file(path), str(path))
-
-
-def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
+def from_bytes(data: bytes, source: str) -> Any:
     """Return the model of a file; ModelFileError names its `source`.
 
     Beside the model this takes a copy of the arrays, and what the header takes as JSON.
@@ -160,26 +98,21 @@ def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
         at, digest = _checksum(data)
         if data[at : at + len(digest)] != digest:
             raise DataError("bytes that do not fit its checksum: it is damaged or was altered")
-        model = _build(description, values)
+        model = _build(description["architecture"], values)
+        model._become(description)
         shapes = {name: value.shape for name, value in values.items()}
-        expected = _shapes(model)
+        expected = {
+            f"{name}{number}": shape
+            for number, part in model._stored()
+            for name, shape in part._shapes().items()
+        }
         if shapes != expected:
             raise DataError(f"arrays {shapes} instead of {expected}")
         for name, value in values.items():
             if value.dtype != model.dtype:
                 raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
-        if getattr(model, "pretrained", True):
-            for autoencoder in getattr(model, "autoencoders", ()):
-                autoencoder.parameters = {
-                    name: values.pop(f"{name}{autoencoder.layer}") for name in autoencoder._shapes()
-                }
-        else:  # they are as they were before any training
-            for autoencoder in model.autoencoders:
-                autoencoder._draw()
-        model.parameters = values
-        model.scale = description["scale"]
-        if hasattr(model, "classes"):
-            model.classes = description["classes"]
+        for number, part in model._stored():
+            part.parameters = {name: values.pop(f"{name}{number}") for name in part._shapes()}
     except (
         ValueError,
         KeyError,
@@ -189,7 +122,7 @@ def from_bytes(data: bytes, source: str) -> Autoencoder | StackedAutoencoder:
         RecursionError,
     ) as error:
         raise ModelFileError(f"{source}: expected a model of sae_fast, got {error}") from error
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _read_description(text: str) -> dict[str, Any]:
@@ -205,28 +138,22 @@ def _read_description(text: str) -> dict[str, Any]:
     return description
 
 
-def _build(description: dict[str, Any], values: Mapping[str, Any]) -> Any:
-    """Build the described model, all parameters 0, unless it would be larger than the file."""
-    from ..models.autoencoder import Autoencoder
-    from ..models.stacked import StackedAutoencoder
+def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storable:
+    """Build the described model, all parameters 0, unless it would be larger than the file.
 
-    arguments = dict(description["architecture"])
-    kind = arguments.pop("class")
-    if kind == "StackedAutoencoder":
-        n_classes = arguments["n_classes"]
-        widths = [*check_sizes("sizes", arguments["sizes"]), *([n_classes] if n_classes else [])]
-    elif kind == "Autoencoder":
-        widths = [arguments["n_features"], arguments["n_hidden"], arguments["n_features"]]
-    else:
-        raise DataError(f"class {kind!r}")
-    widths = [check_int("width", width, 1) for width in widths]
+    What older releases did not know yet has its default.
+    """
+    arguments = dict(architecture)
+    name = arguments.pop("class")
+    if name not in _CLASSES:
+        raise DataError(f"class {name!r}")
+    cls = _CLASSES[name]
+    unknown = [key for key in arguments if key not in cls._asked()]
+    if unknown:
+        raise DataError(f"{', '.join(unknown)} in its architecture, which this release lacks")
+    widths = [check_int("width", width, 1) for width in cls._widths_of(arguments)]
     promised = sum(a * b for a, b in itertools.pairwise(widths))
     held = sum(value.size for value in values.values())
     if promised > held:
         raise DataError(f"{held} numbers where its header promises {promised} weights")
-    model: Any = (Autoencoder if kind == "Autoencoder" else StackedAutoencoder)._blank(**arguments)
-    if describe(model)["architecture"].keys() != description["architecture"].keys():
-        raise DataError(f"architecture {description['architecture']}")
-    if isinstance(model, StackedAutoencoder):
-        model.pretrained = description["pretrained"] is True
-    return model
+    return cls._blank(**arguments)  # type: ignore[no-any-return]

@@ -1,2 +1,49 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The models: an autoencoder, and a stack of them under a softmax layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..base.checks import check_path
+from ..base.files import read_file
+from ..exchange.model_file import from_bytes
+from .autoencoder import Autoencoder
+from .stacked import StackedAutoencoder
+
+__all__ = ["Autoencoder", "StackedAutoencoder", "load"]
+
+
+def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
+    """Read a model that `save` wrote: this release, or an older one.
+
+    Nothing in a file is executed, and no memory is taken for what it merely promises. The
+    optimizer's state does not travel: training goes on from the parameters, with a fresh one.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Autoencoder or StackedAutoencoder
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ModelFileError
+        If it is damaged, was altered, or is not one of ours.
+
+    Examples
+    --------
+    >>> import pathlib, sae_fast, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = sae_fast.Autoencoder(8, 3).save(pathlib.Path(folder) / "ae.safetensors")
+    ...     model = sae_fast.load(path)
+    >>> model.n_hidden
+    3
+    """
+    path = check_path("path", path)
+    model: Autoencoder | StackedAutoencoder = from_bytes(read_file(path), str(path))
+    return model

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One autoencoder: n_features -> n_hidden (ReLU) -> n_features (linear), trained with Adam."""
+"""One autoencoder: n_features -> n_hidden -> n_features, each layer with its activation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
 from ..base.checks import (
     check_choice,
     check_float,
@@ -17,22 +16,19 @@ from ..base.checks import (
     check_seed,
     check_width,
 )
-from ..base.streams import Purpose, SampleOrder, generator
-from ..base.threads import resolve_threads
-from ..core.inputs import as_input, core_network
+from ..base.streams import Purpose, generator
+from ..core.activations import ACTIVATIONS
+from ..core.layers import Layer, Part
+from ..core.networks import count_dead_units, evaluate, new_network, predict, squared_errors
 from ..errors import DataError
+from ..exchange.model_file import register
+from ..exchange.torch import from_torch
 from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
 from ..training.history import History
-from ..training.loop import (
-    Objective,
-    Schedule,
-    settings,
-    squared_errors,
-    start_moments,
-    steps_done,
-    train,
-)
-from .model import Layer, Model, Part, trains
+from ..training.objective import L2, Objective, Samples
+from ..training.optimizers import Optimizer, Rule
+from ..training.schedule import Schedule
+from .model import Model, trains
 
 if TYPE_CHECKING:
     import torch
@@ -50,11 +46,13 @@ def draw_weights(
     return weights
 
 
+@register
 class Autoencoder(Model):
-    """An autoencoder with one hidden layer of ReLU units and a linear, untied decoder.
+    """An autoencoder with one hidden layer and an untied decoder.
 
-    ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``. The loss of a batch
-    is ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch,
+    ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``, or with other
+    activations. The loss of a batch is
+    ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch,
     not a mean; biases carry no decay. Weights start from N(0, 0.01²), biases from 0.
 
     Parameters
@@ -62,7 +60,9 @@ class Autoencoder(Model):
     n_features, n_hidden : int
         Width of the input and of the code.
     weight_decay : float, default 0
-        L2 penalty, part of the loss that Adam differentiates.
+        L2 penalty, part of the loss that the optimizer differentiates.
+    activation, output : {"relu", "linear"}, default "relu" and "linear"
+        Of the hidden layer, and of the decoder.
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"
@@ -71,6 +71,11 @@ class Autoencoder(Model):
         None: as many as the process may use. The result is the same, bit for bit, for every value.
     layer : int, default 1
         Which layer of a stack this is: each draws from random streams of its own.
+
+    Attributes
+    ----------
+    parameters : dict of ndarray
+        Copies of ``W_enc`` (n_features, n_hidden), ``b_enc``, ``W_dec`` and ``b_dec``; assignable.
 
     Raises
     ------
@@ -94,12 +99,16 @@ class Autoencoder(Model):
        networks", Science 313, 2006.
     """
 
+    _NAME = "Autoencoder"
+
     def __init__(
         self,
         n_features: int,
         n_hidden: int,
         *,
         weight_decay: float = 0.0,
+        activation: str = "relu",
+        output: str = "linear",
         seed: int = 0,
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -109,6 +118,8 @@ class Autoencoder(Model):
             n_features=n_features,
             n_hidden=n_hidden,
             weight_decay=weight_decay,
+            activation=activation,
+            output=output,
             seed=seed,
             dtype=dtype,
             n_threads=n_threads,
@@ -122,6 +133,8 @@ class Autoencoder(Model):
         n_features: int,
         n_hidden: int,
         weight_decay: float = 0.0,
+        activation: str = "relu",
+        output: str = "linear",
         seed: int,
         dtype: str,
         n_threads: int | None = None,
@@ -132,15 +145,14 @@ class Autoencoder(Model):
             check_width("n_hidden", n_hidden),
         )
         self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
+        self.activation = check_choice("activation", activation, list(ACTIVATIONS))
+        self.output = check_choice("output", output, list(ACTIVATIONS))
         self.seed = check_seed(seed)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
         self.layer = check_int("layer", layer, 1)
         self._widths = (self.n_features, self.n_hidden, self.n_features)
-        self._network = core_network(
-            dtype, self._widths, [_core.Activation.relu, _core.Activation.linear]
-        )
-        self._moments: Any = None
+        self._network = new_network(dtype, self._widths, [self.activation, self.output])
 
     def _draw(self) -> None:
         """Draw the initial parameters of this layer and seed."""
@@ -155,33 +167,10 @@ class Autoencoder(Model):
     def _names(self) -> list[tuple[str, str]]:
         return [("W_enc", "b_enc"), ("W_dec", "b_dec")]
 
-    @property
-    def parameters(self) -> dict[str, NDArray[Any]]:
-        """Copies of ``W_enc`` (n_features, n_hidden), ``b_enc``, ``W_dec`` and ``b_dec``.
-
-        Assignable with all or some of these names; DataError if a name, a shape or a value is
-        wrong, and then nothing has changed.
-        """
-        return self._get_parameters()
-
-    @parameters.setter
-    def parameters(self, values: Mapping[str, Any]) -> None:
-        self._set_parameters(values)
-
-    @property
-    def n_threads(self) -> int:
-        """Most threads to compute on; assignable at any time, during a training as well."""
-        return self._n_threads
-
-    @n_threads.setter
-    def n_threads(self, n_threads: int | None) -> None:
-        self._n_threads = resolve_threads(n_threads)
-        self._asked_threads = n_threads
-
-    def _input(self, name: str, x: Any, n_features: int, scale: float | None = None) -> Any:
-        return as_input(
-            name, x, n_features, dtype=self.dtype, n_threads=self.n_threads, scale=scale
-        )
+    @classmethod
+    def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
+        n_features = architecture["n_features"]
+        return n_features, architecture["n_hidden"], n_features
 
     @trains
     def fit(
@@ -194,6 +183,7 @@ class Autoencoder(Model):
         eval_every: int = 100,
         batches: Any = None,
         scale: float | None = None,
+        optimizer: str | Rule = "adam",
         adam: str = "tf1",
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
@@ -216,11 +206,13 @@ class Autoencoder(Model):
         scale : float, optional
             Value of one step of uint8 data, such as 1/255. The model remembers it, and reads uint8
             with it when it computes.
+        optimizer : {"adam"} or object of :mod:`sae_fast.optimizers`
         adam : {"tf1", "torch"}
-            Where epsilon is added: to the uncorrected √v (TensorFlow 1) or the corrected (PyTorch).
+            The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
+            (TensorFlow 1) or the corrected (PyTorch).
         continued : bool
-            Go on with Adam's moments, its step count and the shuffle as the latest training left
-            them: two trainings are then the same as one of their length.
+            Go on with the optimizer's state, its step count and the shuffle as the latest training
+            left them: two trainings are then the same as one of their length.
         callbacks : list of Callback or callable, optional
             See :mod:`sae_fast.callbacks`; functions are called after each evaluation.
         progress : bool
@@ -239,72 +231,41 @@ class Autoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
         """
-        objective = Objective("squared_error", adam, learning_rate, self.weight_decay)
+        chosen = Optimizer.check(optimizer, adam, learning_rate)
+        objective = Objective("squared_error", (L2(self.weight_decay),))
         data = self._input("x", x, self.n_features, scale)
-        order = SampleOrder(data.n_samples, self.seed, Purpose.PRETRAIN_ORDER, self.layer)
-        schedule = Schedule.check(
-            n_samples=data.n_samples,
+        schedule = self._schedule(
+            data.n_samples,
+            Purpose.PRETRAIN_ORDER,
+            self.layer,
+            optimizer=chosen,
+            continued=continued,
             steps=steps,
             default_steps=1000,
             batch_size=batch_size,
             eval_every=eval_every,
             batches=batches,
-            order=order,
-            steps_done=steps_done(self, continued),
         )
         watching = as_callbacks(callbacks, progress)
-        self.scale = scale
-        return self._train(data, objective, schedule, watching, continued).history
+        return self._train(self._training(data, objective, chosen, schedule, watching), scale)
 
-    def _train(
+    def _training(
         self,
         data: Any,
         objective: Objective,
+        optimizer: Optimizer,
         schedule: Schedule,
         callbacks: Sequence[Callback],
-        continued: bool,
     ) -> Training:
-        """Train on a core input; everything has been checked."""
+        """Return a training on a core input, of which everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        training = Training(
-            self,
-            title,
-            self.layer,
-            schedule.steps,
-            evaluates=True,
-            settings=settings(objective, schedule),
-            data={"x": data, "batches": schedule.given},
-            callbacks=callbacks,
-            steps_before=steps_done(self, continued),
+        samples = Samples(data)
+        return Training(
+            self, title, self.layer, objective, optimizer, schedule, samples, callbacks=callbacks
         )
-        trainer = objective.trainer(
-            self._network,
-            start_moments(self, continued),
-            data,
-            None,
-            None,
-            batch_size=schedule.batch_size,
-            dtype=self.dtype,
-        )
-        train(
-            trainer,
-            schedule,
-            lambda: objective.evaluate(self._network, data, None, self.n_threads),
-            self._network,
-            training,
-            n_threads=lambda: self.n_threads,
-        )
-        return training
 
     def _predict(self, data: Any, first_layer: int, last_layer: int) -> NDArray[Any]:
-        out: NDArray[Any] = self._network.predict(
-            data,
-            first_layer=first_layer,
-            last_layer=last_layer,
-            softmax=False,
-            n_threads=self.n_threads,
-        )
-        return out
+        return predict(self._network, data, self.n_threads, layers=(first_layer, last_layer))
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
@@ -321,8 +282,7 @@ class Autoencoder(Model):
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
         data = self._samples(x, scale)
-        objective = Objective("squared_error")
-        loss, _ = objective.evaluate(self._network, data, None, self.n_threads)
+        loss, _ = evaluate(self._network, data, None, self.n_threads, loss="squared_error")
         return loss / float(data.n_samples * data.n_features)
 
     def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
@@ -336,13 +296,13 @@ class Autoencoder(Model):
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are zero on every sample of `x`."""
         data = self._samples(x, scale)
-        return int(self._network.count_dead_units(data, n_threads=self.n_threads)[0])
+        return count_dead_units(self._network, data, self.n_threads)[0]
 
     def _part(self, part: str | None) -> Part:
         choices = ("encoder", "reconstruction")
         part = check_choice("part", choices[-1] if part is None else part, choices)
-        p = self.parameters
-        layers = [Layer(p["W_enc"], p["b_enc"], True), Layer(p["W_dec"], p["b_dec"], False)]
+        activations = (self.activation, self.output)
+        layers = [Layer(*self._layer(at), activations[at]) for at in range(2)]
         return Part(part, layers[:1] if part == "encoder" else layers)
 
     @classmethod
@@ -359,8 +319,8 @@ class Autoencoder(Model):
         Parameters
         ----------
         module : torch.nn.Sequential
-            ``Linear``, ``ReLU``, ``Linear`` back to the width of the input, nested or not;
-            float32 or float64.
+            ``Linear``, an activation or none, ``Linear`` back to the width of the input, an
+            activation or none, nested or not; float32 or float64.
         weight_decay, seed, n_threads
             As for the constructor.
 
@@ -379,25 +339,20 @@ class Autoencoder(Model):
         >>> sae_fast.Autoencoder.from_torch(module).n_hidden
         3
         """
-        from ..exchange.onnx_torch import from_torch
-
         source = from_torch(module)
-        first, last = source.layers[0].w, source.layers[-1].w
-        if (
-            [layer.relu for layer in source.layers] != [True, False]
-            or source.softmax
-            or first.shape != last.T.shape
-        ):
+        encoder, decoder = source.layers[0], source.layers[-1]
+        n_features, n_hidden = encoder.w.shape
+        if len(source.layers) != 2 or source.softmax or decoder.w.shape != encoder.w.T.shape:
             raise DataError(
-                f"module: expected Linear, ReLU, Linear back to the {len(first)} in_features of "
+                f"module: expected Linear, ReLU, Linear back to the {n_features} in_features of "
                 f"the first, got {module}"
             )
-        encoder, decoder = source.layers
-        n_features, n_hidden = first.shape
         autoencoder = cls(
             n_features,
             n_hidden,
             weight_decay=weight_decay,
+            activation=encoder.activation,
+            output=decoder.activation,
             seed=seed,
             dtype=encoder.w.dtype.name,
             n_threads=n_threads,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What both models share: the scale of their data, their parts, and the ways they travel.
+"""What both models share: parameters, the scale of their data, training, and how they travel.
 
 A part is the list of layers between the samples and one output of a model. The core's network, the
 ONNX graph and the PyTorch module of a part are all built from that list.
@@ -7,23 +7,35 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import inspect
 import itertools
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
 from ..base.checks import check_parameter, check_path, check_scale
-from ..core.inputs import as_input, core_network
+from ..base.files import write_file
+from ..base.streams import Purpose, SampleOrder
+from ..base.threads import resolve_threads
+from ..core.inputs import as_input
+from ..core.layers import Part
+from ..core.networks import Network, new_state
 from ..errors import DataError
-from ..training.loop import start_moments
+from ..exchange.model_file import from_bytes, to_bytes
+from ..exchange.onnx import export_onnx
+from ..exchange.torch import to_torch
+from ..training.callbacks import Training
+from ..training.history import History
+from ..training.loop import train
+from ..training.optimizers import RULES, Optimizer
+from ..training.schedule import Schedule
 
 if TYPE_CHECKING:
     import torch
@@ -34,49 +46,29 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class Layer(NamedTuple):
-    """One dense layer: ``x w + b``, or ``relu(x w + b)``."""
-
-    w: NDArray[Any]  # (n_in, n_out)
-    b: NDArray[Any]  # (n_out,)
-    relu: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """The layers from the samples to one output of a model, with or without a softmax on top."""
-
-    name: str
-    layers: Sequence[Layer]
-    softmax: bool = False
-
-    def network(self, dtype: str) -> Any:
-        """Return the layers as a network of the core, which knows no softmax."""
-        network = core_network(
-            dtype,
-            [len(self.layers[0].w), *(len(layer.b) for layer in self.layers)],
-            [
-                _core.Activation.relu if layer.relu else _core.Activation.linear
-                for layer in self.layers
-            ],
-        )
-        for i, layer in enumerate(self.layers):
-            network.set_parameters(i, layer.w, layer.b)
-        return network
-
-
-#: What is in training, and by whom; a forked child has none of its parent's threads that train.
-_in_training: dict[Model, _Claim] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_training.clear)
-
-
 class _Claim:
-    """A method that trains, on its thread."""
+    """A method that trains: on its thread, in its process, until it is over."""
 
     def __init__(self) -> None:
-        self.thread = threading.get_ident()
-        self.over = False  # whatever an interrupt left of it in _in_training counts no more
+        self.thread, self.process = threading.get_ident(), os.getpid()
+        self.over = False
+
+    def holds(self) -> bool:
+        """Whether it counts still; a forked child has none of its parent's threads that train."""
+        return not self.over and self.process == os.getpid()
+
+    def take(self, model: Model) -> _Claim:
+        """Claim a model; return the claim that holds it, which is this one or was there before.
+
+        Each step is one operation under the GIL. A claim that is over, however it ended, is
+        followed by the first that asks, so that all who come find the same one at the end.
+        """
+        claim = vars(model).setdefault("_claim", self)
+        while claim is not self and not claim.holds():
+            claim = vars(claim).setdefault("next", self)
+        if claim is self:
+            vars(model)["_claim"] = self
+        return claim  # type: ignore[no-any-return]
 
 
 def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
@@ -84,12 +76,10 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
 
     @functools.wraps(method)
     def alone(self: _M, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        mine, claimed = _Claim(), []
+        mine = _Claim()
         try:
-            for trained in self._trained():
-                claim = _in_training.setdefault(trained, mine)  # in one step, as the GIL has it
-                if claim.over:
-                    claim = _in_training[trained] = mine
+            for model in self._trained():
+                claim = mine.take(model)
                 if claim is not mine:
                     where = "on another thread"
                     if claim.thread == mine.thread:
@@ -98,12 +88,9 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
                         f"{method.__name__}: expected a model that is not in training, got one "
                         f"that is being trained {where}"
                     )
-                claimed.append(trained)
             return method(self, *args, **kwargs)
         finally:
             mine.over = True
-            for trained in claimed:
-                _in_training.pop(trained, None)
 
     return alone
 
@@ -111,13 +98,19 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
 class Model:
     """Base of :class:`Autoencoder` and :class:`StackedAutoencoder`."""
 
+    _NAME: ClassVar[str]  # of the class, in files
+
     n_features: int
-    n_threads: Any
     dtype: str
+    seed: int
     _scale: float | None = None
     _asked_threads: int | None = None
-    _network: Any
+    _n_threads: int
+    _network: Network
     _widths: Sequence[int]  # of the samples, and of each layer of the network
+    _state: Any = None  # of the optimizer of the latest training
+    _optimizer: str | None = None  # its name
+    _n_assigned: int = 0  # how often parameters have been assigned
 
     @classmethod
     def _blank(cls, **arguments: Any) -> Self:
@@ -130,9 +123,24 @@ class Model:
         """Check the constructor's arguments, and become a model of which all parameters are 0."""
         raise NotImplementedError
 
+    @classmethod
+    def _asked(cls) -> list[str]:
+        """Return the names of what makes the model: what `_set_up` takes, threads aside."""
+        names = inspect.signature(cls._set_up).parameters
+        return [name for name in names if name not in ("self", "n_threads")]
+
+    @classmethod
+    def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
+        """Return `_widths`, unchecked, of what a file says of an architecture."""
+        raise NotImplementedError
+
     def _names(self) -> list[tuple[str, str]]:
         """Return what the weights and the biases of each layer of the network are called."""
         raise NotImplementedError
+
+    def _place(self, layer: int) -> tuple[Network, int]:
+        """Return the network that holds a layer, and where in it."""
+        return self._network, layer
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each parameter by its name."""
@@ -142,16 +150,26 @@ class Model:
             shapes |= {w: (n_in, n_out), b: (n_out,)}
         return shapes
 
-    def _get_parameters(self) -> dict[str, NDArray[Any]]:
-        """Return copies of all parameters by their names."""
+    def _layer(self, layer: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return copies of the weights and the biases of a layer."""
+        network, at = self._place(layer)
+        return network.get_parameters(at)
+
+    @property
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters by their names.
+
+        Assignable with all or some of these names; DataError if a name, a shape or a value is
+        wrong, and then nothing has changed.
+        """
         return {
             name: value
             for layer, names in enumerate(self._names())
-            for name, value in zip(names, self._network.get_parameters(layer), strict=True)
+            for name, value in zip(names, self._layer(layer), strict=True)
         }
 
-    def _set_parameters(self, values: Mapping[str, Any]) -> None:
-        """Replace some or all parameters; DataError, and nothing has changed, if one is wrong."""
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
         if not isinstance(values, Mapping):
             raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
         shapes = self._shapes()
@@ -163,11 +181,23 @@ class Model:
             name: check_parameter(name, value, shapes[name], dtype)
             for name, value in values.items()
         }
+        for model in self._trained():
+            model._n_assigned += 1
         for layer, names in enumerate(self._names()):
             if not new.keys() >= set(names):
-                current = zip(names, self._network.get_parameters(layer), strict=True)
-                new = {**dict(current), **new}
-            self._network.set_parameters(layer, *(new.pop(name) for name in names))
+                new = {**dict(zip(names, self._layer(layer), strict=True)), **new}
+            network, at = self._place(layer)
+            network.set_parameters(at, *(new.pop(name) for name in names))
+
+    @property
+    def n_threads(self) -> int:
+        """Most threads to compute on; assignable at any time, during a training as well."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, n_threads: int | None) -> None:
+        self._n_threads = resolve_threads(n_threads)
+        self._asked_threads = n_threads
 
     @property
     def scale(self) -> float | None:
@@ -181,17 +211,65 @@ class Model:
     def scale(self, scale: float | None) -> None:
         self._scale = None if scale is None else check_scale(scale, self.dtype)
 
-    def _samples(self, x: Any, scale: float | None) -> Any:
-        """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
+    def _input(
+        self,
+        name: str,
+        x: Any,
+        n_features: int,
+        scale: float | None = None,
+        default_scale: float | None = None,
+    ) -> Any:
+        """Return the core's input for an argument, shape (n_samples, n_features)."""
         return as_input(
-            "x",
+            name,
             x,
-            self.n_features,
+            n_features,
             dtype=self.dtype,
             n_threads=self.n_threads,
             scale=scale,
-            default_scale=self._scale,
+            default_scale=default_scale,
         )
+
+    def _samples(self, x: Any, scale: float | None) -> Any:
+        """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
+        return self._input("x", x, self.n_features, scale, self._scale)
+
+    def _schedule(
+        self,
+        n_samples: int,
+        purpose: Purpose,
+        layer: int = 0,
+        *,
+        optimizer: Optimizer,
+        continued: bool,
+        **asked: Any,
+    ) -> Schedule:
+        """Check how long and in which order to train, and that a state can be continued."""
+        steps_before = 0
+        if continued and self._state is not None:
+            if self._optimizer != optimizer.rule.name:
+                raise DataError(
+                    f"optimizer: expected {self._optimizer}, whose state continued=True goes on "
+                    f"from, got {optimizer.rule.name}"
+                )
+            steps_before = self._state.steps_done
+        order = SampleOrder(n_samples, self.seed, purpose, layer)
+        return Schedule.check(n_samples=n_samples, order=order, steps_before=steps_before, **asked)
+
+    def _train(self, training: Training, scale: float | None) -> History:
+        """Train; everything but what callbacks check has been checked."""
+        before = self._scale, self._state, self._optimizer
+        self.scale = scale
+        rule = training.optimizer.rule
+        if training.schedule.steps_before == 0:
+            self._state = new_state(self._network, training.optimizer.in_core())
+        self._optimizer = rule.name
+        try:
+            train(training)
+        finally:
+            if training.committed is None:  # refused at its start
+                self.scale, self._state, self._optimizer = before
+        return training.history
 
     def _part(self, part: str | None) -> Part:
         """Return the part of this name, or the whole; DataError if the model has none."""
@@ -216,31 +294,47 @@ class Model:
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        from ..base.files import write_file
-        from ..exchange.model_file import to_bytes
-
         return write_file(check_path("path", path), to_bytes(self))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle, or a deep copy, holds: what `save` writes, threads and moments."""
-        from ..exchange.model_file import to_bytes
+    def _describe(self) -> dict[str, Any]:
+        """Say what the model is, beside its parameters, in JSON's types."""
+        own = {name: getattr(self, name) for name in self._asked()}
+        return {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
 
-        moments = [trained._moments and trained._moments.get_state() for trained in self._trained()]
-        return {"model": to_bytes(self), "n_threads": self._asked_threads, "moments": moments}
+    def _become(self, description: Mapping[str, Any]) -> None:
+        """Take up what `_describe` says beside the architecture."""
+        self.scale = description["scale"]
+
+    def _stored(self) -> Sequence[tuple[str, Model]]:
+        """Return the models whose parameters are in a file, with what is behind their names."""
+        return [("", self)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""
+        states = [
+            model._state and (model._optimizer, *model._state.get_state())
+            for model in self._trained()
+        ]
+        return {"model": to_bytes(self), "n_threads": self._asked_threads, "states": states}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the model of a pickle; `n_threads=None` means the threads of this process."""
-        from ..exchange.model_file import from_bytes
-
         self.__dict__.update(vars(from_bytes(state["model"], "pickle")))
         self.n_threads = state["n_threads"]
-        for trained, moments in zip(self._trained(), state["moments"], strict=True):
-            if moments is not None:
-                start_moments(trained, continued=False).set_state(*moments)
+        if "moments" in state:  # of release 0.1.0: m, v, steps_done
+            states = [kept and ("adam", kept[:2], kept[2]) for kept in state["moments"]]
+        else:
+            states = state["states"]
+        for model, kept in zip(self._trained(), states, strict=True):
+            if kept is not None:
+                model._optimizer, slots, steps_done = kept
+                rule = RULES[model._optimizer]()
+                model._state = new_state(model._network, Optimizer(rule, 1.0).in_core())
+                model._state.set_state(slots, steps_done)
 
-    def _trained(self) -> list[Any]:
-        """Return all that has moments of its own: the model and the autoencoders in it."""
-        return [self, *getattr(self, "autoencoders", ())]
+    def _trained(self) -> list[Model]:
+        """Return all that has an optimizer's state of its own: the model and those in it."""
+        return [self]
 
     def export_onnx(self, path: str | Path, part: str | None = None) -> Path:
         """Write a part of the model to an ONNX file, for any number of samples.
@@ -284,9 +378,12 @@ class Model:
         >>> bool(np.abs(probabilities - net.predict_proba(x)).max() < 1e-5)
         True
         """
-        from ..exchange.onnx_torch import export_onnx
-
-        return export_onnx(self, path, part)
+        metadata = {
+            name: json.dumps(value)
+            for name in ("scale", "classes")
+            if (value := getattr(self, name, None)) is not None
+        }
+        return export_onnx(self._part(part), path, metadata)
 
     def to_torch(self, part: str | None = None) -> torch.nn.Sequential:
         """Return a part of the model as a PyTorch module of its own copies of the parameters.
@@ -299,8 +396,8 @@ class Model:
         Returns
         -------
         torch.nn.Sequential
-            ``Linear`` and ``ReLU``, and a ``Softmax`` on top of the classifier, on the CPU and of
-            the model's `dtype`.
+            ``Linear`` and activations, and a ``Softmax`` on top of the classifier, on the CPU and
+            of the model's `dtype`.
 
         Raises
         ------
@@ -319,6 +416,4 @@ class Model:
           (2): Linear(in_features=3, out_features=6, bias=True)
         )
         """
-        from ..exchange.onnx_torch import to_torch
-
-        return to_torch(self, part)
+        return to_torch(self._part(part))

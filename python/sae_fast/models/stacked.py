@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
 from ..base.checks import (
     check_array,
     check_choice,
     check_classes,
+    check_float,
     check_labels,
     check_sample_weight,
     check_seed,
@@ -22,30 +22,38 @@ from ..base.checks import (
     check_width,
     per_layer,
 )
-from ..base.streams import Purpose, SampleOrder, generator
+from ..base.streams import Purpose, generator
 from ..base.threads import resolve_threads
-from ..core.inputs import as_input, core_network
+from ..core.activations import ACTIVATIONS
+from ..core.layers import Layer, Part
+from ..core.networks import (
+    Network,
+    classify,
+    count_dead_units,
+    encode_input,
+    evaluate,
+    network_of,
+    new_network,
+    predict,
+    squared_errors,
+)
 from ..errors import DataError
+from ..exchange.model_file import register
+from ..exchange.torch import from_torch
 from ..training.callbacks import CallbackOption, Training, as_callbacks
 from ..training.history import History
-from ..training.loop import (
-    Objective,
-    Schedule,
-    settings,
-    squared_errors,
-    start_moments,
-    steps_done,
-    train,
-)
+from ..training.objective import L2, Objective, Samples, losses_of
+from ..training.optimizers import Optimizer, Rule
 from .autoencoder import STDDEV, Autoencoder, draw_weights
-from .model import Layer, Model, Part, trains
+from .model import Model, trains
 
 if TYPE_CHECKING:
     import torch
 
 
+@register
 class StackedAutoencoder(Model):
-    """A network of ReLU layers with a softmax on top, whose layers can be pretrained one by one.
+    """A network of layers with a softmax on top, whose layers can be pretrained one by one.
 
     Parameters
     ----------
@@ -59,6 +67,8 @@ class StackedAutoencoder(Model):
     init : {"normal", "he"}, default "normal"
         Hidden weights from N(0, 0.01²) (the article's) or N(0, 2/n_in) [2]_; biases 0. The softmax
         layer starts from N(0, 0.01²) with biases from N(0, 1).
+    activation : {"relu", "linear"}, default "relu"
+        Of the hidden layers.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
     n_threads : int or None
@@ -68,6 +78,9 @@ class StackedAutoencoder(Model):
     ----------
     autoencoders : tuple of Autoencoder
         One per hidden layer; after `pretrain` each holds its decoder.
+    parameters : dict of ndarray
+        Copies of ``W1`` (n_features, n_hidden), ``b1``, ``W2``, ... up to the softmax layer's;
+        assignable.
 
     Raises
     ------
@@ -93,6 +106,9 @@ class StackedAutoencoder(Model):
     .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
     """
 
+    _NAME = "StackedAutoencoder"
+    _in_pretraining: Autoencoder | None = None  # holds its layer of the network meanwhile
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -100,11 +116,18 @@ class StackedAutoencoder(Model):
         *,
         seed: int = 0,
         init: str = "normal",
+        activation: str = "relu",
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
         self._set_up(
-            sizes=sizes, n_classes=n_classes, seed=seed, init=init, dtype=dtype, n_threads=n_threads
+            sizes=sizes,
+            n_classes=n_classes,
+            seed=seed,
+            init=init,
+            activation=activation,
+            dtype=dtype,
+            n_threads=n_threads,
         )
         for autoencoder in self.autoencoders:
             autoencoder._draw()
@@ -126,6 +149,7 @@ class StackedAutoencoder(Model):
         n_classes: int | None,
         seed: int,
         init: str,
+        activation: str = "relu",
         dtype: str,
         n_threads: int | None = None,
     ) -> None:
@@ -136,18 +160,75 @@ class StackedAutoencoder(Model):
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
         self.seed = check_seed(seed)
         self.init = check_choice("init", init, ("normal", "he"))
+        self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
         self._classes: list[int] | list[str] | None = None
         self.autoencoders = tuple(
-            Autoencoder._blank(n_features=n_in, n_hidden=n_out, seed=seed, dtype=dtype, layer=layer)
+            Autoencoder._blank(
+                n_features=n_in,
+                n_hidden=n_out,
+                activation=activation,
+                seed=seed,
+                dtype=dtype,
+                layer=layer,
+            )
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
-        activations = [_core.Activation.relu] * self.n_layers + [_core.Activation.linear]
-        self._network = core_network(dtype, self._widths, activations[: self._n_weights])
-        self._moments: Any = None
+        activations = [*[activation] * self.n_layers, "linear"]
+        self._network = new_network(dtype, self._widths, activations[: self._n_weights])
+
+    @classmethod
+    def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
+        n_classes = architecture["n_classes"]
+        sizes = check_sizes("sizes", architecture["sizes"])
+        return sizes if n_classes is None else (*sizes, n_classes)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            **super()._describe(),
+            "pretrained": self.pretrained,
+            "classes": self.classes,
+            "weight_decay": [autoencoder.weight_decay for autoencoder in self.autoencoders],
+        }
+
+    def _become(self, description: Mapping[str, Any]) -> None:
+        super()._become(description)
+        self.pretrained = description["pretrained"] is True
+        self.classes = description["classes"]
+        weight_decay = description.get("weight_decay", [0.0] * self.n_layers)
+        for autoencoder, value in zip(self.autoencoders, weight_decay, strict=True):
+            autoencoder.weight_decay = check_float("weight_decay", value, positive=False)
+            if not self.pretrained:  # it is as it was before any training
+                autoencoder._draw()
+
+    def _stored(self) -> Sequence[tuple[str, Model]]:
+        pretrained = self.autoencoders if self.pretrained else ()
+        own = [(str(autoencoder.layer), autoencoder) for autoencoder in pretrained]
+        return [("", self), *own]
+
+    def _trained(self) -> list[Model]:
+        return [self, *self.autoencoders]
+
+    def _place(self, layer: int) -> tuple[Network, int]:
+        trained = self._in_pretraining
+        if trained is not None and layer == trained.layer - 1:
+            return trained._network, 0
+        return self._network, layer
+
+    def _current(self) -> Network:
+        """Return the network, with what the layer that is being pretrained has come to."""
+        trained = self._in_pretraining
+        if trained is not None:
+            self._network.set_parameters(trained.layer - 1, *trained._layer(0))
+        return self._network
+
+    def _settle(self) -> None:
+        """Take over the layer that has been pretrained, however that ended."""
+        self._current()
+        self._in_pretraining = None
 
     def _names(self) -> list[tuple[str, str]]:
         return [(f"W{layer}", f"b{layer}") for layer in range(1, self._n_weights + 1)]
@@ -205,24 +286,6 @@ class StackedAutoencoder(Model):
             raise DataError("n_classes: expected a network with classes, got n_classes=None")
         return self.n_classes
 
-    @property
-    def parameters(self) -> dict[str, NDArray[Any]]:
-        """Copies of ``W1`` (n_features, n_hidden), ``b1``, ``W2``, ... up to the softmax layer's.
-
-        Assignable with all or some of these names; DataError if a name, a shape or a value is
-        wrong, and then nothing has changed.
-        """
-        return self._get_parameters()
-
-    @parameters.setter
-    def parameters(self, values: Mapping[str, Any]) -> None:
-        self._set_parameters(values)
-
-    def _input(self, name: str, x: Any, scale: float | None) -> Any:
-        return as_input(
-            name, x, self.sizes[0], dtype=self.dtype, n_threads=self.n_threads, scale=scale
-        )
-
     @trains
     def pretrain(
         self,
@@ -235,6 +298,7 @@ class StackedAutoencoder(Model):
         eval_every: int = 100,
         batches: Any = None,
         scale: float | None = None,
+        optimizer: str | Rule = "adam",
         adam: str = "tf1",
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
@@ -248,7 +312,7 @@ class StackedAutoencoder(Model):
 
         Parameters
         ----------
-        x, batch_size, eval_every, scale, adam, continued, callbacks, progress
+        x, batch_size, eval_every, scale, optimizer, adam, continued, callbacks, progress
             As in :meth:`Autoencoder.fit`.
         steps : int or sequence of int, default 3000 (or the length of `batches`)
             For all layers, or for each.
@@ -272,63 +336,75 @@ class StackedAutoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The network has then what it was
             trained to when it last was finite.
         """
-        objectives = [
-            Objective("squared_error", adam, rate, weight_decay)
+        optimizers = [
+            Optimizer.check(optimizer, adam, rate)
             for rate in per_layer("learning_rate", learning_rate, self.n_layers)
         ]
+        objective = Objective("squared_error", (L2(weight_decay),))
         watching = as_callbacks(callbacks, progress)
-        data = self._input("x", x, scale)
+        data = self._input("x", x, self.n_features, scale)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
             layer_batches = per_layer("batches", list(batches), self.n_layers)
         else:
             layer_batches = [batches] * self.n_layers
         schedules = [
-            Schedule.check(
-                n_samples=data.n_samples,
+            autoencoder._schedule(
+                data.n_samples,
+                Purpose.PRETRAIN_ORDER,
+                autoencoder.layer,
+                optimizer=own_optimizer,
+                continued=continued,
                 steps=layer_steps,
                 default_steps=3000,
                 batch_size=batch_size,
                 eval_every=eval_every,
                 batches=own_batches,
-                order=SampleOrder(
-                    data.n_samples, self.seed, Purpose.PRETRAIN_ORDER, autoencoder.layer
-                ),
-                steps_done=steps_done(autoencoder, continued),
             )
-            for autoencoder, layer_steps, own_batches in zip(
+            for autoencoder, own_optimizer, layer_steps, own_batches in zip(
                 self.autoencoders,
+                optimizers,
                 per_layer("steps", steps, self.n_layers),
                 layer_batches,
                 strict=True,
             )
         ]
-        self.scale = scale
-        self.pretrained = False
+        self._settle()
         histories = []
-        for layer, (autoencoder, objective, schedule) in enumerate(
-            zip(self.autoencoders, objectives, schedules, strict=True)
+        for autoencoder, own_optimizer, schedule in zip(
+            self.autoencoders, optimizers, schedules, strict=True
         ):
-            w, b = self._network.get_parameters(layer)
-            autoencoder.parameters = {"W_enc": w, "b_enc": b}
-            try:
-                training = autoencoder._train(data, objective, schedule, watching, continued)
-            finally:  # what an error or Ctrl-C ended is kept
-                trained = autoencoder.parameters
-                self._network.set_parameters(layer, trained["W_enc"], trained["b_enc"])
-            histories.append(training.history)
+            training = autoencoder._training(data, objective, own_optimizer, schedule, watching)
+            histories.append(self._pretrain_layer(autoencoder, training, scale))
             for callback in watching:
                 callback.on_layer_end(training)
-            if layer + 1 < self.n_layers:
-                data = as_input(
-                    "codes",
-                    autoencoder.encode(data),
-                    autoencoder.n_hidden,
-                    dtype=self.dtype,
-                    n_threads=self.n_threads,
-                )
+            if autoencoder.layer < self.n_layers:
+                data = encode_input(autoencoder._network, data, 1, self.n_threads)
+                scale = None
         self.pretrained = True
         return histories
+
+    def _pretrain_layer(
+        self, autoencoder: Autoencoder, training: Training, scale: float | None
+    ) -> History:
+        """Train an autoencoder from the weights of its layer, which it holds meanwhile."""
+        layer = autoencoder.layer - 1
+        before = self._scale, self.pretrained, autoencoder.weight_decay
+        encoder = autoencoder._layer(0)
+        try:
+            self.pretrained = False
+            autoencoder._network.set_parameters(0, *self._layer(layer))
+            self._in_pretraining = autoencoder
+            autoencoder.weight_decay = training.objective.weight_decay
+            if layer == 0:
+                self.scale = scale
+            return autoencoder._train(training, scale)
+        finally:  # what an error or Ctrl-C ended is kept
+            if training.committed is None:  # refused at its start
+                self._in_pretraining = None
+                self.scale, self.pretrained, autoencoder.weight_decay = before
+                autoencoder._network.set_parameters(0, *encoder)
+            self._settle()
 
     @trains
     def finetune(
@@ -346,6 +422,7 @@ class StackedAutoencoder(Model):
         batches: Any = None,
         scale: float | None = None,
         loss: str = "article",
+        optimizer: str | Rule = "adam",
         adam: str = "tf1",
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
@@ -356,7 +433,8 @@ class StackedAutoencoder(Model):
 
         Parameters
         ----------
-        x, batch_size, learning_rate, batches, scale, adam, continued, callbacks, progress
+        x, batch_size, learning_rate, batches, scale, optimizer, adam, continued, callbacks, \
+        progress
             As in :meth:`Autoencoder.fit`.
         weight_decay : float
             L2 penalty on all weights; not part of the loss that is measured on `eval_set`.
@@ -387,82 +465,55 @@ class StackedAutoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
         """
-        check_choice("loss", loss, ("article", "cross_entropy"))
+        check_choice("loss", loss, losses_of("labels"))
         n_classes = self._check_classes()
-        objective = Objective(loss, adam, learning_rate, weight_decay)
+        chosen = Optimizer.check(optimizer, adam, learning_rate)
+        objective = Objective(loss, (L2(weight_decay),))
         watching = as_callbacks(callbacks, progress)
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
         eval_uint8 = eval_set is not None and getattr(eval_set[0], "dtype", None) == np.uint8
         only_eval = eval_uint8 and getattr(x, "dtype", None) != np.uint8
-        data = self._input("x", x, None if only_eval else scale)
+        data = self._input("x", x, self.n_features, None if only_eval else scale)
         labels = check_labels("y", y, data.n_samples, n_classes)
         if sample_weight is not None:
             sample_weight = check_sample_weight(
                 "sample_weight", sample_weight, data.n_samples, self.dtype
             )
-        evaluate = None
+        measured = None
         if eval_set is not None:
-            eval_x = self._input("eval_set[0]", eval_set[0], scale if eval_uint8 else None)
-            eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
-            measured = Objective(loss)  # without weight decay
-
-            def evaluate() -> tuple[float, float]:
-                return measured.evaluate(self._network, eval_x, eval_y, self.n_threads)
-
-        schedule = Schedule.check(
-            n_samples=data.n_samples,
+            eval_x = self._input(
+                "eval_set[0]", eval_set[0], self.n_features, scale if eval_uint8 else None
+            )
+            measured = Samples(
+                eval_x, check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
+            )
+        schedule = self._schedule(
+            data.n_samples,
+            Purpose.FINETUNE_ORDER,
+            optimizer=chosen,
+            continued=continued,
             steps=steps,
             default_steps=30000,
             batch_size=batch_size,
             eval_every=eval_every,
             batches=batches,
-            order=SampleOrder(data.n_samples, self.seed, Purpose.FINETUNE_ORDER),
-            steps_done=steps_done(self, continued),
         )
-        self.scale = scale
-        used = {"x": data, "y": labels, "sample_weight": sample_weight, "batches": schedule.given}
-        if eval_set is not None:
-            used |= {"eval_set[0]": eval_x, "eval_set[1]": eval_y}
+        self._settle()
+        samples = Samples(data, labels, sample_weight)
         training = Training(
-            self,
-            title,
-            None,
-            schedule.steps,
-            evaluates=evaluate is not None,
-            settings=settings(objective, schedule),
-            data=used,
-            callbacks=watching,
-            steps_before=steps_done(self, continued),
+            self, title, None, objective, chosen, schedule, samples, measured, watching
         )
-        trainer = objective.trainer(
-            self._network,
-            start_moments(self, continued),
-            data,
-            labels,
-            sample_weight,
-            batch_size=schedule.batch_size,
-            dtype=self.dtype,
-        )
-        train(
-            trainer,
-            schedule,
-            evaluate,
-            self._network,
-            training,
-            n_threads=lambda: self.n_threads,
-        )
-        return training.history
+        return self._train(training, scale)
 
-    def _predict(self, x: Any, scale: float | None, last_layer: int) -> NDArray[Any]:
-        out: NDArray[Any] = self._network.predict(
+    def _predict(self, x: Any, scale: float | None, n_layers: int) -> NDArray[Any]:
+        return predict(
+            self._current(),
             self._samples(x, scale),
-            first_layer=0,
-            last_layer=last_layer,
-            softmax=last_layer > self.n_layers,
-            n_threads=self.n_threads,
+            self.n_threads,
+            layers=(0, n_layers),
+            softmax=n_layers > self.n_layers,
         )
-        return out
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the codes of the last hidden layer, shape (n_samples, sizes[-1])."""
@@ -484,8 +535,8 @@ class StackedAutoencoder(Model):
             self._check_classes()
             n_layers += 1
         layers = [
-            Layer(w, b, layer < self.n_layers)
-            for layer, (w, b) in enumerate(map(self._network.get_parameters, range(n_layers)))
+            Layer(*self._layer(at), self.activation if at < self.n_layers else "linear")
+            for at in range(n_layers)
         ]
         return Part(part, layers, softmax=part == "classifier")
 
@@ -493,13 +544,12 @@ class StackedAutoencoder(Model):
         """Go up all autoencoders and down again."""
         if not self.pretrained:
             raise DataError(f"{caller}: expected a pretrained network; call pretrain() first")
-        parameters = [autoencoder.parameters for autoencoder in self.autoencoders]
-        layers = [Layer(p["W_enc"], p["b_enc"], True) for p in parameters]
-        layers += [Layer(p["W_dec"], p["b_dec"], False) for p in reversed(parameters)]
-        return Part("reconstruction", layers)
+        parts = [autoencoder._part(None).layers for autoencoder in self.autoencoders]
+        encoders, decoders = zip(*parts, strict=True)
+        return Part("reconstruction", [*encoders, *reversed(decoders)])
 
-    def _reconstructor(self, caller: str) -> Any:
-        return self._reconstruction(caller).network(self.dtype)
+    def _reconstructor(self, caller: str) -> Network:
+        return network_of(self._reconstruction(caller))
 
     def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return `x` through all autoencoders and back, shape (n_samples, n_features).
@@ -513,21 +563,14 @@ class StackedAutoencoder(Model):
             If `x` does not fit, or the network has not been pretrained.
         """
         network = self._reconstructor("reconstruct")
-        out: NDArray[Any] = network.predict(
-            self._samples(x, scale),
-            first_layer=0,
-            last_layer=2 * self.n_layers,
-            softmax=False,
-            n_threads=self.n_threads,
-        )
-        return out
+        data = self._samples(x, scale)
+        return predict(network, data, self.n_threads, layers=(0, 2 * self.n_layers))
 
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
         data = self._samples(x, scale)
-        objective = Objective("squared_error")
         network = self._reconstructor("reconstruction_error")
-        loss, _ = objective.evaluate(network, data, None, self.n_threads)
+        loss, _ = evaluate(network, data, None, self.n_threads, loss="squared_error")
         return loss / float(data.n_samples * data.n_features)
 
     def decode(self, code: Any) -> NDArray[Any]:
@@ -541,15 +584,9 @@ class StackedAutoencoder(Model):
             If `code` does not fit, or the network has not been pretrained.
         """
         network = self._reconstructor("decode")
-        data = as_input("code", code, self.n_hidden, dtype=self.dtype, n_threads=self.n_threads)
-        out: NDArray[Any] = network.predict(
-            data,
-            first_layer=self.n_layers,
-            last_layer=2 * self.n_layers,
-            softmax=False,
-            n_threads=self.n_threads,
-        )
-        return out
+        data = self._input("code", code, self.n_hidden)
+        layers = (self.n_layers, 2 * self.n_layers)
+        return predict(network, data, self.n_threads, layers=layers)
 
     def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
         """Return the mean squared error per feature of each sample, shape (n_samples,).
@@ -567,25 +604,21 @@ class StackedAutoencoder(Model):
     def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
         """Return the most probable class of each sample, shape (n_samples,)."""
         self._check_classes()
-        classes: NDArray[np.int64] = self._network.classify(
-            self._samples(x, scale), n_threads=self.n_threads
-        )
-        return classes
+        return classify(self._current(), self._samples(x, scale), self.n_threads)
 
     def evaluate(
         self, x: Any, y: Any, *, scale: float | None = None, loss: str = "article"
     ) -> tuple[float, float]:
         """Return the loss summed over the samples, and the share that is classified right."""
-        check_choice("loss", loss, ("article", "cross_entropy"))
+        check_choice("loss", loss, losses_of("labels"))
         data = self._samples(x, scale)
         labels = check_labels("y", y, data.n_samples, self._check_classes())
-        return Objective(loss).evaluate(self._network, data, labels, self.n_threads)
+        return evaluate(self._current(), data, labels, self.n_threads, loss=loss)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are zero on every sample of `x`."""
         data = self._samples(x, scale)
-        dead: list[int] = self._network.count_dead_units(data, n_threads=self.n_threads)
-        return dead[: self.n_layers]
+        return count_dead_units(self._current(), data, self.n_threads)[: self.n_layers]
 
     @classmethod
     def from_torch(
@@ -596,9 +629,9 @@ class StackedAutoencoder(Model):
         Parameters
         ----------
         module : torch.nn.Sequential
-            ``Linear`` and ``ReLU`` in turn, float32 or float64, nested or not. A ``Linear`` without
-            ReLU at the end, with or without ``Softmax`` or ``LogSoftmax``, is the softmax layer;
-            without one, the network has no classes.
+            ``Linear``, each with the same activation, float32 or float64, nested or not. A
+            ``Linear`` without one at the end, with or without ``Softmax`` or ``LogSoftmax``, is the
+            softmax layer; where there is none, the network has no classes.
         seed, n_threads
             As for the constructor.
 
@@ -618,18 +651,28 @@ class StackedAutoencoder(Model):
         >>> net.sizes, net.n_classes
         ((8, 5), 3)
         """
-        from ..exchange.onnx_torch import from_torch
-
         layers = from_torch(module).layers
-        for number, layer in enumerate(layers[:-1], start=1):
-            if not layer.relu:
+        activations = [layer.activation for layer in layers[:-1]] or [layers[-1].activation]
+        has_classes = layers[-1].activation == "linear"
+        if not has_classes:
+            activations.append(layers[-1].activation)
+        for number, activation in enumerate(activations, start=1):
+            if activation != activations[0]:
                 raise DataError(
-                    f"module: expected a ReLU after each Linear but the last, got none after "
-                    f"number {number} of {len(layers)}"
+                    f"module: expected the same activation after each Linear but the last, got "
+                    f"{activations[0]} after number 1, {activation} after number {number} of "
+                    f"{len(layers)}"
                 )
         sizes = [len(layers[0].w), *(len(layer.b) for layer in layers)]
-        n_classes = None if layers[-1].relu else sizes.pop()
-        net = cls(sizes, n_classes, seed=seed, dtype=layers[0].w.dtype.name, n_threads=n_threads)
+        n_classes = sizes.pop() if has_classes else None
+        net = cls(
+            sizes,
+            n_classes,
+            seed=seed,
+            activation=activations[0],
+            dtype=layers[0].w.dtype.name,
+            n_threads=n_threads,
+        )
         values: dict[str, Any] = {}
         for number, layer in enumerate(layers, start=1):
             values[f"W{number}"], values[f"b{number}"] = layer.w, layer.b

@@ -13,17 +13,61 @@ import dataclasses
 import json
 import math
 import string
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..base.checks import check_choice, check_float, check_int, check_path
+from ..core.networks import Network
 from ..errors import DataError
 from .history import History
+from .objective import Objective, Samples
+from .optimizers import Optimizer
+from .schedule import Schedule
 
-if TYPE_CHECKING:
-    from ..models.autoencoder import Autoencoder
-    from ..models.stacked import StackedAutoencoder
+
+class Trainable(Protocol):
+    """What a model is to those who train it or look on."""
+
+    n_threads: Any
+    _network: Network
+    _state: Any  # of the optimizer, since the model's first training
+    _n_assigned: int  # how often parameters have been assigned
+
+    @property
+    def parameters(self) -> dict[str, NDArray[Any]]: ...  # noqa: D102
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None: ...
+    def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]: ...  # noqa: D102
+    def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]: ...  # noqa: D102
+    def save(self, path: str | Path) -> Path: ...  # noqa: D102
+    def _describe(self) -> dict[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """Where callbacks were when all had last been called that were due, parameters aside.
+
+    Attributes
+    ----------
+    step : int
+        Step after which they were called.
+    history : History
+    stopped : bool
+    states : dict
+        Copies of the dicts in `Training.state`.
+    n_assigned : int
+        How often the model's parameters had been assigned.
+    """
+
+    step: int
+    history: History
+    stopped: bool
+    states: dict[Callback, dict[str, Any]]
+    n_assigned: int
 
 
 @dataclasses.dataclass
@@ -38,18 +82,20 @@ class Training:
         What is being trained, in words.
     layer : int or None
         Of the autoencoder, counted from 1; None when a whole network is fine-tuned.
+    objective, optimizer, schedule
+        What is minimized and how: the checked settings.
+    samples, eval_set : Samples
+        On what, and what to measure on; None for the latter if nobody has said.
+    callbacks : sequence of Callback
+        All that look on.
     n_steps : int
         Steps that have been asked for.
     evaluates : bool
         Whether there is anything to evaluate on.
     settings : dict
-        How: the loss and its options, the batch size and so on.
+        The objective, the optimizer and the schedule as numbers and words.
     data : dict
-        On what: the core's inputs and arrays, by the name of the argument that they came as.
-    callbacks : sequence of Callback
-        All that look on.
-    steps_before : int
-        Steps of the trainings that this one continues.
+        The core's inputs and arrays, by the name of the argument that they came as.
     step : int
         Steps done.
     history : History
@@ -58,10 +104,8 @@ class Training:
         Whether `stop` has been called.
     error : BaseException or None
         What ended the training before its time, for `on_stop`.
-    told : int
-        Step of which all callbacks have been told that were due.
-    evaluating : bool
-        Whether an evaluation is being told to callbacks; after an error, not all may know of it.
+    committed : Snapshot or None
+        Where callbacks were at the latest `Callback.on_commit`; None before the training starts.
     state : dict
         Where a callback that takes part in several trainings at once keeps what belongs to this
         one, under itself. A dict of numbers, and of dicts of arrays, is kept in checkpoints.
@@ -80,32 +124,68 @@ class Training:
     True
     """
 
-    model: Autoencoder | StackedAutoencoder
+    model: Trainable
     title: str
     layer: int | None
-    n_steps: int
-    evaluates: bool
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    objective: Objective
+    optimizer: Optimizer
+    schedule: Schedule
+    samples: Samples
+    eval_set: Samples | None = None
     callbacks: Sequence[Callback] = ()
-    steps_before: int = 0
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
     error: BaseException | None = None
-    told: int = 0
-    evaluating: bool = False
+    committed: Snapshot | None = None
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def n_steps(self) -> int:  # noqa: D102
+        return self.schedule.steps
 
     @property
     def step(self) -> int:
         """Steps done: always those that are in the parameters, wherever an interrupt came."""
-        moments = self.model._moments
-        return 0 if moments is None else moments.steps_done - self.steps_before
+        state = self.model._state
+        return 0 if state is None else state.steps_done - self.schedule.steps_before
 
     @property
     def phase(self) -> str:
         """``"pretraining"`` of an autoencoder, or ``"fine-tuning"``."""
         return "fine-tuning" if self.layer is None else "pretraining"
+
+    @property
+    def measured(self) -> tuple[Objective, Samples] | None:
+        """What evaluations measure: on an `eval_set`, the loss without penalties."""
+        if self.eval_set is not None:
+            return Objective(self.objective.loss), self.eval_set
+        return (self.objective, self.samples) if self.objective.target == "input" else None
+
+    @property
+    def evaluates(self) -> bool:  # noqa: D102
+        return self.measured is not None
+
+    @property
+    def settings(self) -> dict[str, Any]:  # noqa: D102
+        return {
+            "loss": self.objective.loss,
+            "weight_decay": self.objective.weight_decay,
+            **self.optimizer.describe(),
+            "batch_size": self.schedule.batch_size,
+            "eval_every": self.schedule.eval_every,
+        }
+
+    @property
+    def data(self) -> dict[str, Any]:  # noqa: D102
+        eval_set = self.eval_set or Samples(None)
+        return {
+            "x": self.samples.x,
+            "y": self.samples.y,
+            "sample_weight": self.samples.weight,
+            "batches": self.schedule.given,
+            "eval_set[0]": eval_set.x,
+            "eval_set[1]": eval_set.y,
+        }
 
     def is_due(self, callback: Callback) -> bool:
         """Return whether `on_step` of a callback is called after the latest step."""
@@ -117,6 +197,33 @@ class Training:
         In `on_start` it means that no step is taken, and nothing evaluated.
         """
         self.stopped = True
+
+    def snapshot(self, step: int) -> Snapshot:
+        """Return where callbacks are that have been called after `step`."""
+        return Snapshot(
+            step,
+            self.history.copy(),
+            self.stopped,
+            {key: _copied(kept) for key, kept in self.state.items() if isinstance(kept, dict)},
+            self.model._n_assigned,
+        )
+
+    def commit(self) -> Snapshot:
+        """Take a snapshot: all callbacks have been called that were due, and none is at work."""
+        self.committed = committed = self.snapshot(self.step)
+        for callback in self.callbacks:
+            callback.on_commit(self)
+        return committed
+
+
+def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of what a callback keeps, and of the arrays in it."""
+    return {
+        name: _copied(value)
+        if isinstance(value, dict)
+        else (value.copy() if isinstance(value, np.ndarray) else value)
+        for name, value in state.items()
+    }
 
 
 class Callback:
@@ -153,6 +260,12 @@ class Callback:
 
     def on_evaluation(self, training: Training) -> None:
         """After an evaluation, the last of ``training.history``."""
+
+    def on_commit(self, training: Training) -> None:
+        """After all `on_start`, `on_evaluation`, or `on_step` with one that has an `every`.
+
+        ``training.committed`` then says where all callbacks are.
+        """
 
     def on_layer_end(self, training: Training) -> None:
         """After `on_stop`, when a layer has been pretrained and its encoder is in the network."""
@@ -505,11 +618,11 @@ def watched(training: Training) -> Iterator[None]:
     """Call `on_start` of each callback, and `on_stop` of those started, whatever happens within."""
     with contextlib.ExitStack() as stack:
 
-        def tell(callback: Callback, error: BaseException | None) -> None:
+        def stop(callback: Callback, error: BaseException | None) -> None:
             training.error = error
             callback.on_stop(training)
 
         for callback in training.callbacks:
             callback.on_start(training)
-            stack.push(lambda _, error, __, callback=callback: tell(callback, error))
+            stack.push(lambda _, error, __, callback=callback: stop(callback, error))
         yield

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Checkpoints of a run: from one, the run goes on and ends with the same bits as without a break.
 
-A run is a row of trainings. What is kept of each is its model's parameters, Adam's moments, its
-step, its history and what callbacks noted; initial draws, shuffles and codes follow from the seed.
-So a resumed run repeats everything but steps, and those only where they were not taken.
+A run is a row of trainings. What is kept of each is where its model is (parameters, the optimizer's
+state, the step) and where its callbacks are: the latest snapshot that the loop committed. Initial
+draws, shuffles and codes follow from the seed. So a resumed run repeats everything but steps, and
+those only where they were not taken.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from weakref import WeakKeyDictionary, WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core import build_config
 from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_int, check_path
 from ..base.files import read_file, write_file
+from ..core.build import build_config
 from ..errors import CheckpointError, DataError
-from ..exchange.model_file import describe
 from .callbacks import Callback, Training
 from .history import History
+from .optimizers import Adam, Optimizer
 
-FORMAT = 1
+FORMAT = 2
 _MOST_STEPS = 2**53  # the core counts them in float64 too
 NAME, PREVIOUS = "checkpoint.safetensors", "checkpoint-previous.safetensors"
 
@@ -67,9 +68,9 @@ class RunCheckpoint(Callback):
     all trainings so far, so that in a loop of thousands each takes longer than the one before.
 
     Ctrl-C leaves a checkpoint too. Callbacks whose `Training.state` is a dict, such as
-    `EarlyStopping`, go on as well, and are compared by what they were made with. A run that ended
-    by an error while they looked on, while callbacks were told of an evaluation, or at a step of
-    one with an `every` of its own, goes on from the file before.
+    `EarlyStopping`, go on as well, and are compared by what they were made with. Of the step that
+    an error came at, all are called again, from what they kept before it; if one had assigned
+    parameters by then, the run goes on from the file before.
 
     Parameters
     ----------
@@ -231,28 +232,29 @@ class RunCheckpoint(Callback):
                 f"{error}"
             ) from error
 
-    def on_step(self, training: Training) -> None:
-        """Write, unless the training ends here: `on_stop` then does."""
-        if self.every is not None and training.step < training.n_steps:
+    def on_commit(self, training: Training) -> None:
+        """Write, unless it is not time, or the training ends here: `on_stop` then does."""
+        step = training.step
+        if self.every is None or step % self.every or not 0 < step < training.n_steps:
+            return
+        key, _ = training.state[self]
+        if self._trainings.get(key, {}).get("step") != step:
             self._write(training)
 
     def on_stop(self, training: Training) -> None:
-        """Write what is new.
+        """Write what is new, with callbacks as they were when all had last been called.
 
-        After an error that is not so if a callback may have been in the middle of noting something
-        that is kept, or of an action on a step of its own, or has not been told all.
+        Not if one has assigned parameters since, which it would do again, nor if the model has gone
+        back to before that: the file that is there is then the one to go on from.
         """
-        noting = training.evaluating or any(isinstance(s, dict) for s in training.state.values())
-        acting = training.told != training.step and any(
-            callback is not self and callback.every and training.is_due(callback)
-            for callback in training.callbacks
-        )
-        if self.every is None or (training.error is not None and (noting or acting)):
+        committed = training.committed
+        if self.every is None or committed is None or training.step < committed.step:
             return
         key, _ = training.state[self]
         kept = self._trainings.get(key)
         new = kept is None or _progress(kept) != _progress(_now(training))
-        if new and training.model._network.finite():
+        assigned = training.error is not None and training.model._n_assigned != committed.n_assigned
+        if new and not assigned and training.model._network.finite():
             self._write(training)
 
     def _write(self, training: Training) -> None:
@@ -282,8 +284,8 @@ class RunCheckpoint(Callback):
 
     def _identity(self, training: Training) -> dict[str, Any]:
         """Say what makes a training's result what it is: settings, start, data, arithmetic."""
-        model = training.model
-        (m, v), steps_done = model._moments.get_state()
+        model, slots = training.model, training.optimizer.rule.slots
+        state, steps_done = model._state.get_state()
         config = build_config()
         arithmetic = [platform.machine(), "baseline" if config["isa"] == "baseline" else "fused"]
         if model._network.uses_blas():  # whose kernels differ by processor and release
@@ -294,12 +296,12 @@ class RunCheckpoint(Callback):
             if isinstance(training.state.get(callback), dict)
         }
         return {
-            **describe(model)["architecture"],
+            **model._describe()["architecture"],
             **described,
             "n_steps": training.n_steps,
             **training.settings,
             "steps_done": steps_done,
-            "parameters": _digest("", {**model.parameters, "m": m, "v": v}),
+            "parameters": _digest("", {**model.parameters, **dict(zip(slots, state, strict=True))}),
             **{name: self._data_digest(value) for name, value in training.data.items()},
             "arithmetic": ", ".join(arithmetic),
         }
@@ -345,14 +347,17 @@ def read_checkpoint(
         if header["sha256"] != _digest(header["checkpoint"], arrays):
             raise _DamagedError("its checksum is another")
         checkpoint = json.loads(header["checkpoint"])
-        if checkpoint["format"] != FORMAT:
+        if checkpoint["format"] not in (1, FORMAT):
             raise CheckpointError(
-                f"{source}: expected a checkpoint of format {FORMAT}, got {checkpoint['format']}"
+                f"{source}: expected a checkpoint of format 1 or {FORMAT}, "
+                f"got {checkpoint['format']}"
             )
         run, trainings = checkpoint["run"], checkpoint["trainings"]
         if type(run) is not dict:
             raise _DamagedError(f"a run described as {run}")
         for key, kept in trainings.items():
+            if checkpoint["format"] == 1:
+                _translate(kept)
             _check_kept(key, kept)
         names = {name: json.loads(name) for name in arrays}
         if not all(type(part) is str for path in names.values() for part in path):
@@ -375,19 +380,30 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
+def _translate(kept: dict[str, Any]) -> None:
+    """Bring what release 0.1.0 kept of a training into the form of this one."""
+    identity = kept["identity"]
+    own = {"output": "linear"} if identity["class"] == "Autoencoder" else {}
+    rate = identity["learning_rate"]
+    optimizer = Optimizer(Adam(identity.pop("adam")), rate).describe()
+    kept["identity"] = {**identity, "activation": "relu", **own, **optimizer}
+    kept["committed"] = kept["step"]
+
+
 def _check_kept(key: str, kept: dict[str, Any]) -> None:
     """Check that what is kept of a training can be taken up."""
     history = History(**kept["history"])
     lists = [history.steps, history.loss, history.accuracy]
-    counts = [kept["step"], *history.steps]
+    counts = [kept["committed"], kept["step"], *history.steps]
     figures = [history.seconds, *history.loss, *history.accuracy]
     if (
         any(type(values) is not list for values in lists)
         or any(type(count) is not int or not 0 <= count <= _MOST_STEPS for count in counts)
         or any(type(figure) not in (int, float) for figure in figures)
+        or kept["committed"] > kept["step"]
         or type(kept["stopped"]) is not bool
         or type(kept["identity"]) is not dict
-        or any(type(noted) is not dict for noted in kept["callbacks"].values())
+        or any(type(state) is not dict for state in kept["callbacks"].values())
     ):
         raise _DamagedError(f"{key!r} described as {kept}")
 
@@ -409,25 +425,27 @@ def _settings(callback: Callback) -> dict[str, Any]:
 
 def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
     """Return where a training is: what goes into JSON, and arrays by their paths."""
-    (m, v), _ = training.model._moments.get_state()
-    arrays: _Arrays = {("m",): m, ("v",): v}
+    assert training.committed is not None
+    state, _ = training.model._state.get_state()
+    arrays: _Arrays = {
+        (slot,): array for slot, array in zip(training.optimizer.rule.slots, state, strict=True)
+    }
     arrays |= {("parameters", name): array for name, array in training.model.parameters.items()}
-    noted: dict[str, dict[str, Any]] = {}
+    callbacks: dict[str, dict[str, Any]] = {}
     for name, callback in _named(training):
-        state = training.state.get(callback)
-        if isinstance(state, dict):
-            noted[name] = {}
-            for entry, value in state.items():
+        if callback in training.committed.states:
+            callbacks[name] = {}
+            for entry, value in training.committed.states[callback].items():
                 if isinstance(value, dict):
                     for own, array in value.items():
                         arrays[name, entry, own] = _plain_array(name, entry, own, array)
                 else:
-                    noted[name][entry] = _plain(name, entry, value)
-    return {**_now(training), "callbacks": noted}, arrays
+                    callbacks[name][entry] = _plain(name, entry, value)
+    return {**_now(training), "callbacks": callbacks}, arrays
 
 
 def _plain(callback: str, entry: str, value: Any) -> Any:
-    """Return what JSON can hold of a number that a callback noted."""
+    """Return what JSON can hold of a number that a callback keeps."""
     value = value.item() if isinstance(value, np.generic) else value
     if type(entry) is not str or not isinstance(value, (int, float, str, type(None))):
         raise DataError(
@@ -438,7 +456,7 @@ def _plain(callback: str, entry: str, value: Any) -> Any:
 
 
 def _plain_array(callback: str, entry: str, name: Any, value: Any) -> NDArray[Any]:
-    """Return what a file can hold of an array that a callback noted."""
+    """Return what a file can hold of an array that a callback keeps."""
     array = np.asarray(value)
     if type(name) is not str or array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise DataError(
@@ -449,26 +467,28 @@ def _plain_array(callback: str, entry: str, name: Any, value: Any) -> NDArray[An
 
 
 def _now(training: Training) -> dict[str, Any]:
+    assert training.committed is not None
     return {
         "step": training.step,
-        "stopped": training.stopped,
-        "history": dataclasses.asdict(training.history),
+        "committed": training.committed.step,
+        "stopped": training.committed.stopped,
+        "history": dataclasses.asdict(training.committed.history),
     }
 
 
 def _progress(kept: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what tells two states of one training apart."""
-    return kept["step"], kept["stopped"], kept["history"]["steps"]
+    return kept["step"], kept["committed"], kept["stopped"], kept["history"]["steps"]
 
 
 def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> None:
     """Put a training where `_state` found it."""
     model = training.model
-    model.parameters = {name: arrays["parameters", name] for name in model.parameters}
     if kept["step"] > training.n_steps:
         raise ValueError(f"step {kept['step']} of {training.n_steps}")
-    steps_done = training.steps_before + kept["step"]
-    model._moments.set_state([arrays["m",], arrays["v",]], steps_done)
+    model.parameters = {name: arrays["parameters", name] for name in model.parameters}
+    slots = [arrays[slot,] for slot in training.optimizer.rule.slots]
+    model._state.set_state(slots, training.schedule.steps_before + kept["step"])
     training.stopped = kept["stopped"]
     training.history = History(**kept["history"])
     for name, callback in _named(training):
@@ -478,6 +498,7 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
                 if path[0] == name and len(path) == 3:
                     state.setdefault(path[1], {})[path[2]] = array
             training.state[callback] = state
+    training.committed = training.snapshot(kept["committed"])
 
 
 def _digest(text: str, arrays: Mapping[str, Any]) -> str:

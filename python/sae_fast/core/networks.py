@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The core's networks: how they are built, what they compute, how they are trained.
+
+The rooms above call these functions and a network's own few methods, and know nothing else of the
+core.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import DataError
+from .inputs import core_class
+from .layers import Part
+
+#: With the methods `get_parameters`, `set_parameters`, `finite` and `uses_blas`.
+Network: TypeAlias = _core.Network_float32 | _core.Network_float64
+
+#: What the core calls a loss, where that is not its name here: `article` is that of a recipe.
+_LOSSES = {"article": "clipped_cross_entropy"}
+
+
+def _loss(name: str) -> _core.Loss:
+    return _core.Loss[_LOSSES.get(name, name)]
+
+
+def _dtype(network: Network) -> str:
+    return type(network).__name__.rpartition("_")[2]
+
+
+# Building
+
+
+def new_network(dtype: str, widths: Sequence[int], activations: Sequence[str]) -> Network:
+    """Return a network of layers `widths`, all parameters 0; MemoryError says its size."""
+    try:
+        network: Network = core_class("Network", dtype)(
+            widths, [_core.Activation[activation] for activation in activations]
+        )
+    except MemoryError:
+        size = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))
+        size *= np.dtype(dtype).itemsize
+        layers = "-".join(map(str, widths))
+        raise MemoryError(f"a network {layers} takes {size / 1e9:,.1f} GB, not to be had") from None
+    return network
+
+
+def network_of(part: Part) -> Network:
+    """Return a network with copies of the layers of a part; a network has no softmax of its own."""
+    layers = part.layers
+    network = new_network(
+        layers[0].w.dtype.name,
+        [len(layers[0].w), *(len(layer.b) for layer in layers)],
+        [layer.activation for layer in layers],
+    )
+    for i, layer in enumerate(layers):
+        network.set_parameters(i, layer.w, layer.b)
+    return network
+
+
+# Computing
+
+
+def predict(
+    network: Network, x: Any, n_threads: int, *, layers: tuple[int, int], softmax: bool = False
+) -> NDArray[Any]:
+    """Return what the layers from `layers[0]` to before `layers[1]` make of an input."""
+    first, last = layers
+    out: NDArray[Any] = network.predict(
+        x, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
+    )
+    return out
+
+
+def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any:
+    """Return what the first `n_layers` make of an input, as an input."""
+    try:
+        return network.encode(x, first_layer=0, last_layer=n_layers, n_threads=n_threads)
+    except ValueError as error:  # not finite
+        raise DataError(f"codes: {error}") from error
+
+
+def classify(network: Network, x: Any, n_threads: int) -> NDArray[np.int64]:
+    """Return the number of the largest output for each sample, shape (n_samples,)."""
+    classes: NDArray[np.int64] = network.classify(x, n_threads=n_threads)
+    return classes
+
+
+def count_dead_units(network: Network, x: Any, n_threads: int) -> list[int]:
+    """Return, for each layer, how many units are zero on every sample of an input."""
+    dead: list[int] = network.count_dead_units(x, n_threads=n_threads)
+    return dead
+
+
+def squared_errors(network: Network, x: Any, n_threads: int) -> NDArray[np.float64]:
+    """Return the mean squared error per feature that a network leaves of each sample."""
+    loss = _core.Loss.squared_error
+    errors = _core.sample_losses(network, x, None, loss=loss, n_threads=n_threads)
+    errors /= x.n_features
+    return errors
+
+
+def evaluate(
+    network: Network,
+    x: Any,
+    y: NDArray[np.int64] | None,
+    n_threads: int,
+    *,
+    loss: str,
+    weight_decay: float = 0.0,
+) -> tuple[float, float]:
+    """Return the loss summed over an input, and the share of right classes (NaN without y)."""
+    value, n_correct = _core.evaluate(
+        network,
+        x,
+        y,
+        loss=_loss(loss),
+        weight_decay=weight_decay,
+        n_threads=n_threads,
+    )
+    return value, math.nan if y is None else n_correct / len(y)
+
+
+# Training
+
+
+def new_optimizer(rule: str, options: Mapping[str, float]) -> _core.Optimizer:
+    """Return an optimizer of the core by the name of its update rule."""
+    return _core.Optimizer(_core.Rule[rule], options)
+
+
+def new_state(network: Network, optimizer: _core.Optimizer) -> Any:
+    """Return the state of an optimizer before its first step.
+
+    It has `steps_done`, `get_state`, which returns copies of its arrays and its steps, and
+    `set_state`, which takes them back; TypeError or ValueError if they are of another network.
+    """
+    return core_class("OptimizerState", _dtype(network))(network, optimizer)
+
+
+def new_corruption(
+    network: Network, name: str, options: Mapping[str, float], key: Sequence[int]
+) -> Any:
+    """Return a corruption of the core by its name; `key` is Philox's, two numbers of 64 bits."""
+    return core_class("Corruption", _dtype(network))(_core.CorruptionName[name], options, key)
+
+
+def new_trainer(
+    network: Network,
+    optimizer: _core.Optimizer,
+    state: Any,
+    x: Any,
+    y: NDArray[np.int64] | None,
+    sample_weight: NDArray[Any] | None,
+    *,
+    corruption: Any,
+    loss: str,
+    weight_decay: float,
+    batch_size: int,
+) -> Any:
+    """Return a trainer, which works on the network and the state.
+
+    Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many;
+    `save_state` and `restore_state` keep and bring back parameters and state.
+    """
+    return core_class("Trainer", _dtype(network))(
+        network,
+        optimizer,
+        state,
+        x,
+        y,
+        sample_weight,
+        corruption=corruption,
+        loss=_loss(loss),
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+    )

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a training goes from gradients to new parameters: what ``optimizer=`` takes.
+
+A name stands for an object with default settings: ``"adam"`` for ``Adam()``.
+"""
+
+from .training.optimizers import Adam
+
+__all__ = ["Adam"]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a training minimizes, and over what: a loss with its penalties, and samples."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.checks import check_choice, check_float
+
+#: The losses, each with its target: what it compares the network's output with.
+LOSSES = {"squared_error": "input", "article": "labels", "cross_entropy": "labels"}
+
+
+def losses_of(target: str) -> list[str]:
+    """Return the names of the losses that have this target."""
+    return [loss for loss, of in LOSSES.items() if of == target]
+
+
+@dataclasses.dataclass(frozen=True)
+class L2:
+    """Penalty ``weight_decay/2`` times the sum of the squared weights; biases carry none."""
+
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        """Check the number, and make it Python's own."""
+        value = check_float("weight_decay", self.weight_decay, positive=False)
+        object.__setattr__(self, "weight_decay", value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """A loss, summed over samples, and what is added to it."""
+
+    loss: str
+    penalties: tuple[L2, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        check_choice("loss", self.loss, list(LOSSES))
+
+    @property
+    def target(self) -> str:
+        """What the output is compared with: ``"input"`` or ``"labels"``."""
+        return LOSSES[self.loss]
+
+    @property
+    def weight_decay(self) -> float:
+        """The factor of all L2 penalties together."""
+        return sum((penalty.weight_decay for penalty in self.penalties), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """What an objective is summed over, checked."""
+
+    x: Any  # the core's input, (n_samples, n_features)
+    y: NDArray[np.int64] | None = None  # (n_samples,)
+    weight: NDArray[Any] | None = None  # (n_samples,), of each sample's loss

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The optimizers: one record for each, with its settings, and the names of what it remembers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.checks import check_choice, check_float
+from ..core.networks import new_optimizer
+from ..errors import DataError
+
+_FORMS = ("tf1", "torch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """Adam [1]_: steps along the mean of the gradients over the root of that of their squares.
+
+    Parameters
+    ----------
+    form : {"tf1", "torch"}
+        Where epsilon is added: to the uncorrected √v (TensorFlow 1) or the corrected (PyTorch).
+    beta1, beta2 : float
+        What is left of the means of gradients and of their squares after a step; less than 1.
+    epsilon : float
+
+    Raises
+    ------
+    DataError
+        If an argument is out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> adam = sae_fast.optimizers.Adam("torch", beta1=0.8)
+    >>> history = sae_fast.Autoencoder(8, 3).fit(x, steps=50, optimizer=adam)
+
+    References
+    ----------
+    .. [1] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    """
+
+    name: ClassVar[str] = "adam"
+    slots: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    form: str = "tf1"
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Check the settings, and make the numbers Python's own."""
+        check_choice("form", self.form, _FORMS)
+        for name in ("beta1", "beta2", "epsilon"):
+            value = check_float(name, getattr(self, name), positive=name == "epsilon")
+            if name != "epsilon" and value >= 1:
+                raise DataError(f"{name}: expected less than 1, got {value!r}")
+            object.__setattr__(self, name, value)
+
+    def _options(self) -> dict[str, float]:
+        """Return what the core is told."""
+        numbers = {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon")}
+        return {**numbers, "corrected_epsilon": self.form == "torch"}
+
+
+#: A record of this module: a name, the names of the arrays it remembers, and settings.
+Rule: TypeAlias = Adam
+
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Adam,)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An update rule and its rate."""
+
+    rule: Rule
+    learning_rate: float
+
+    @classmethod
+    def check(cls, optimizer: str | Rule, adam: str, learning_rate: float) -> Optimizer:
+        """Check what a user asked for; `adam` is the form of ``optimizer="adam"``."""
+        check_choice("adam", adam, _FORMS)
+        rate = check_float("learning_rate", learning_rate, positive=True)
+        if isinstance(optimizer, Rule):
+            return cls(optimizer, rate)
+        if not isinstance(optimizer, str) or optimizer not in RULES:
+            raise DataError(
+                f"optimizer: expected one of {', '.join(RULES)}, or one from sae_fast.optimizers, "
+                f"got {optimizer!r}"
+            )
+        return cls(Adam(adam) if optimizer == "adam" else RULES[optimizer](), rate)
+
+    def rates(self, n_steps: int) -> NDArray[np.float64]:
+        """Return the learning rates of so many steps."""
+        return np.full(n_steps, self.learning_rate)
+
+    def in_core(self) -> Any:
+        """Return the core's own optimizer of this rule."""
+        return new_optimizer(self.rule.name, self.rule._options())
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies it, in JSON's types."""
+        rule = {"name": self.rule.name, **dataclasses.asdict(self.rule)}
+        return {"optimizer": rule, "learning_rate": self.learning_rate}

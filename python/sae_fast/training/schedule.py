@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long a training takes, and which samples each step gets."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.checks import check_batches, check_int
+from ..base.streams import SampleOrder
+from ..errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How long and in which order to train, checked."""
+
+    steps: int
+    batch_size: int
+    eval_every: int  # 0: only at the end
+    order: SampleOrder  # the shuffle,
+    steps_before: int  # where it goes on after so many steps
+    given: NDArray[np.int64] | None  # (steps, batch_size), instead of it
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        n_samples: int,
+        steps: int | None,
+        default_steps: int,
+        batch_size: int | None,
+        eval_every: int,
+        batches: Any,
+        order: SampleOrder,
+        steps_before: int,
+    ) -> Schedule:
+        """Check what a user asked for; `batches` replaces the shuffle and sets both sizes."""
+        eval_every = check_int("eval_every", eval_every, 0)
+        if steps is not None:
+            steps = check_int("steps", steps, 1)
+        if batch_size is not None:
+            batch_size = check_int("batch_size", batch_size, 1)
+        if batches is not None:
+            batches = check_batches("batches", batches, n_samples)
+            sizes = batches.shape
+            for name, value, size in zip(
+                ("steps", "batch_size"), (steps, batch_size), sizes, strict=True
+            ):
+                if value not in (None, size):
+                    raise DataError(
+                        f"{name}: expected {size}, as batches of shape {sizes} say, got {value}"
+                    )
+            steps, batch_size = sizes
+        steps = default_steps if steps is None else steps
+        batch_size = 100 if batch_size is None else batch_size
+        if batches is None and batch_size > n_samples:
+            raise DataError(
+                f"batch_size: expected at most the {n_samples} samples of x, got {batch_size}"
+            )
+        return cls(steps, batch_size, eval_every, order, steps_before, batches)
+
+    def batches(self, first: int, n_steps: int) -> NDArray[np.int64]:
+        """Return the sample numbers of steps ``first ...``, shape (n_steps, batch_size)."""
+        if self.given is not None:
+            return self.given[first : first + n_steps]
+        return self.order.batches(self.steps_before + first, n_steps, self.batch_size)
