@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import __version__
+from .core.build import VERSION
 from .core.environment import info
 from .errors import DataError, SaeFastError
 from .experiment.run import run_experiment, run_reconstruction
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains stacked autoencoders: the experiment of an article, and its parts.",
         epilog="Exit status: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated.",
     )
-    parser.add_argument("--version", action="version", version=f"sae-fast {__version__}")
+    parser.add_argument("--version", action="version", version=f"sae-fast {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     for name, (experiment, line, description) in _EXPERIMENTS.items():
