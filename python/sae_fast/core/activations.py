@@ -18,5 +18,9 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS = {
-    row.name: row for row in (Activation("linear", None, None), Activation("relu", "Relu", "ReLU"))
+    row.name: row
+    for row in (
+        Activation("linear", None, None),
+        Activation("relu", "Relu", "ReLU"),
+    )
 }
