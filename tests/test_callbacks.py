@@ -21,7 +21,6 @@ from sae_fast.callbacks import (
     ProgressBar,
     TensorBoard,
 )
-from sae_fast.core.networks import get_state
 from sae_fast.training import loop as training
 
 SIZES = [12, 8, 4]
@@ -182,7 +181,7 @@ class TestRefusedByACallback:
             assert_identical(one.parameters, other.parameters)
             assert one.scale == other.scale
             assert getattr(one, "weight_decay", 0) == getattr(other, "weight_decay", 0)
-            (ours, steps), (theirs, theirs_steps) = map(get_state, (one._state, other._state))
+            (ours, steps), (theirs, theirs_steps) = (net._state.get_state() for net in (one, other))
             assert steps == theirs_steps
             assert_identical(dict(enumerate(ours)), dict(enumerate(theirs)))
 

@@ -11,7 +11,7 @@ from ._core import build_config as _build_config
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
-    from . import callbacks, datasets, optimizers, plot
+    from . import activations, callbacks, datasets, optimizers, plot
     from .core.environment import info
     from .errors import (
         CheckpointError,
@@ -48,6 +48,7 @@ __all__ = [
     "SaeFastError",
     "StackedAutoencoder",
     "__version__",
+    "activations",
     "callbacks",
     "datasets",
     "info",

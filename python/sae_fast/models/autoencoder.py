@@ -61,8 +61,8 @@ class Autoencoder(Model):
         Width of the input and of the code.
     weight_decay : float, default 0
         L2 penalty, part of the loss that the optimizer differentiates.
-    activation, output : {"relu", "linear"}, default "relu" and "linear"
-        Of the hidden layer, and of the decoder.
+    activation, output : str, default "relu" and "linear"
+        Of the hidden layer, and of the decoder; one of :data:`sae_fast.activations.NAMES`.
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"

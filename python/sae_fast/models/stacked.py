@@ -67,8 +67,8 @@ class StackedAutoencoder(Model):
     init : {"normal", "he"}, default "normal"
         Hidden weights from N(0, 0.01²) (the article's) or N(0, 2/n_in) [2]_; biases 0. The softmax
         layer starts from N(0, 0.01²) with biases from N(0, 1).
-    activation : {"relu", "linear"}, default "relu"
-        Of the hidden layers.
+    activation : str, default "relu"
+        Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
     n_threads : int or None
