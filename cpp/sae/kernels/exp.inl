@@ -21,23 +21,42 @@ struct Exponential<double> {
     static constexpr int terms = 13, mantissa = 52, bias = 1023;
 };
 
+// exp(x) - 1 = 2^k (r q) + (2^k - 1), by the parts that exp(x) = 2^k (r q + 1) is made of too.
+template <class T>
+struct ExponentialParts {
+    Vector<T> power, r, q;  // 2^k, r, (exp(r) - 1) / r
+
+    explicit SAE_INLINE ExponentialParts(Vector<T> x) {
+        using E = Exponential<T>;
+        const Vector<T> shifted = x * T(1.4426950408889634) + E::rounder;  // k in its last bits
+        const Vector<T> k = shifted - E::rounder;
+        r = (x - k * E::ln2_high) - k * E::ln2_low;
+        T factorial = 1;
+        for (int i = 2; i <= E::terms; ++i) factorial *= T(i);
+        q = Vector<T>{} + 1 / factorial;
+#pragma GCC unroll 16
+        for (int i = E::terms - 1; i > 0; --i) {
+            factorial /= T(i + 1);
+            q = q * r + 1 / factorial;
+        }
+        const Bits<T> exponent = Bits<T>(shifted) - Bits<T>(Vector<T>{} + E::rounder) + E::bias;
+        power = Vector<T>(exponent << E::mantissa);
+    }
+};
+
 template <class T>
 SAE_INLINE Vector<T> exponential(Vector<T> x) {
-    using E = Exponential<T>;
-    const Vector<T> shifted = x * T(1.4426950408889634) + E::rounder;  // k in its last bits
-    const Vector<T> k = shifted - E::rounder;
-    const Vector<T> r = (x - k * E::ln2_high) - k * E::ln2_low;
-    T factorial = 1;
-    for (int i = 2; i <= E::terms; ++i) factorial *= T(i);
-    Vector<T> sum = Vector<T>{} + 1 / factorial;
-#pragma GCC unroll 16
-    for (int i = E::terms - 1; i >= 0; --i) {
-        factorial /= T(i + 1);
-        sum = sum * r + 1 / factorial;
-    }
-    const Bits<T> exponent = Bits<T>(shifted) - Bits<T>(Vector<T>{} + E::rounder) + E::bias;
-    const Vector<T> result = sum * Vector<T>(exponent << E::mantissa);
-    return x < E::smallest ? Vector<T>{} : result;  // NaN stays NaN
+    const ExponentialParts<T> e(x);
+    const Vector<T> result = (e.q * e.r + 1) * e.power;
+    return x < Exponential<T>::smallest ? Vector<T>{} : result;  // NaN stays NaN
+}
+
+// exp(x) - 1 for x <= 0, near zero too to the last bits.
+template <class T>
+SAE_INLINE Vector<T> exponential_minus_1(Vector<T> x) {
+    const ExponentialParts<T> e(x);
+    const Vector<T> result = e.power * (e.q * e.r) + (e.power - 1);
+    return x < Exponential<T>::smallest ? Vector<T>{} - 1 : result;
 }
 
 template <class T>
