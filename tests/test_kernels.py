@@ -161,6 +161,16 @@ def test_activate_and_derive(case, f):
 
 
 @pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_an_activation_of_small_and_large_numbers(case, f):
+    isa, kernels, dtype = case
+    size = np.logspace(-30, 30, 4001).astype(dtype)[None]
+    for z in (size, -size):
+        a = kernels.activate(isa, z, np.zeros(size.shape[1], dtype), f)
+        expected = ref.ACTIVATIONS[f.name][0](*exact(z))
+        np.testing.assert_allclose(a, expected, rtol=8 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
 def test_an_activation_shows_what_is_not_a_number(case, f):
     """NaN must come through, or divergence would look like a dead unit."""
     isa, kernels, dtype = case
