@@ -33,6 +33,7 @@ def relu(z: Array) -> Array:
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "linear": (lambda z: z, np.ones_like),
     "relu": (relu, lambda z: (z > 0.0).astype(np.float64)),
+    "tanh": (np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
 }
 
 

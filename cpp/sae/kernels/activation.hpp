@@ -8,7 +8,8 @@ namespace sae {
 // name, struct
 #define SAE_ACTIVATIONS(X) \
     X(linear, Linear)      \
-    X(relu, Relu)
+    X(relu, Relu)          \
+    X(tanh, Tanh)
 
 enum class Activation {
 #define SAE_NAME(name, Struct) name,

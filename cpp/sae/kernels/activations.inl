@@ -27,6 +27,21 @@ struct Relu {
     }
 };
 
+struct Tanh {
+    static constexpr bool fused = false;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        using T = std::decay_t<decltype(z[0])>;
+        const V t = exponential_minus_1<T>(z < V{} ? z + z : -(z + z));
+        const V a = t / (t + 2);  // -tanh |z|
+        return z < V{} ? a : -a;
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        return constant<V>(1) - a * a;
+    }
+};
+
 // Calls f with the struct of an activation.
 template <class F>
 SAE_INLINE void with_activation(Activation activation, F&& f) {

@@ -22,5 +22,6 @@ ACTIVATIONS = {
     for row in (
         Activation("linear", None, None),
         Activation("relu", "Relu", "ReLU"),
+        Activation("tanh", "Tanh", "Tanh"),
     )
 }
