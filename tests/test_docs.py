@@ -45,7 +45,7 @@ def classes_in(module):
     ]
 
 
-MODULES = ("callbacks", "datasets", "optimizers", "plot", "sklearn")
+MODULES = ("activations", "callbacks", "datasets", "optimizers", "plot", "sklearn")
 WITH_EXAMPLES = [page for page in PAGES if "```pycon" in text_of(page)]
 
 

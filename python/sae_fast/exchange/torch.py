@@ -70,8 +70,7 @@ def from_torch(module: Any) -> Part:
     nn = torch.nn
     if not isinstance(module, nn.Sequential):
         raise DataError(f"module: expected a torch.nn.Sequential, got {type(module).__name__}")
-    activations = {row.torch: name for name, row in ACTIVATIONS.items() if row.torch is not None}
-    kinds = tuple(getattr(nn, name) for name in activations)
+    kinds = {getattr(nn, row.torch): name for name, row in ACTIVATIONS.items() if row.torch}
     found = list(_flat("module", module, nn))
     layers: list[Layer] = []
     dtype, softmax = None, False
@@ -92,8 +91,9 @@ def from_torch(module: Any) -> Part:
             w = weight.numpy().T
             b = np.zeros(w.shape[1]) if child.bias is None else child.bias.detach().cpu().numpy()
             layers.append(Layer(w, b))
-        elif isinstance(child, kinds) and after_linear:
-            layers[-1] = layers[-1]._replace(activation=activations[type(child).__name__])
+        elif isinstance(child, tuple(kinds)) and after_linear:
+            activation = next(name for kind, name in kinds.items() if isinstance(child, kind))
+            layers[-1] = layers[-1]._replace(activation=activation)
         elif (
             isinstance(child, (nn.Softmax, nn.LogSoftmax))
             and child.dim in (1, -1)
@@ -103,7 +103,7 @@ def from_torch(module: Any) -> Part:
             softmax = True
         else:
             raise DataError(
-                f"{name}: expected Linear, a {' or '.join(activations)} after one, or at the end "
+                f"{name}: expected Linear, a {' or '.join(kind.__name__ for kind in kinds)} after one, or at the end "
                 f"Softmax or LogSoftmax of dim 1 after one, got {child}"
             )
     if not layers:
