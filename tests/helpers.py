@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sae_fast import _core
+from sae_fast.training.optimizers import RULES
 from sae_fast.callbacks import Callback
 
 TIME_LIMIT = 60  # seconds that a child process may take before it counts as hanging
@@ -154,15 +155,9 @@ def core_input(x: np.ndarray, dtype: str, layout: str = "automatic", n_threads: 
     )
 
 
-#: Options of each optimizer of the core where a test does not vary them.
-OPTIONS = {
-    "adam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "corrected_epsilon": 0.0},
-}
-
-
 def core_optimizer(rule: str = "adam", **options: float) -> Any:
     """Give the core's optimizer of this rule."""
-    return _core.Optimizer(getattr(_core.Rule, rule), {**OPTIONS[rule], **options})
+    return _core.Optimizer(_core.Rule[rule], {**RULES[rule]()._options(), **options})
 
 
 def core_trainer(

@@ -16,7 +16,6 @@ Array = NDArray[np.float64]
 Parameters = dict[str, Array]
 LossAndGradients = tuple[float, Parameters]
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 CLIP = 1e-10  # lower end of the article's clip range for probabilities; the upper end is 1
 
 
@@ -64,17 +63,22 @@ def autoencoder_gradients(
     parameters: Mapping[str, ArrayLike],
     x: ArrayLike,
     weight_decay: float = 0.0,
+    *,
     target: ArrayLike | None = None,
+    activation: str = "relu",
+    output: str = "linear",
 ) -> LossAndGradients:
     """Loss on `x` and its gradient with respect to every parameter; `target`: the clean x."""
     p = as_float64(parameters)
     x = np.asarray(x, np.float64)
     target = x if target is None else np.asarray(target, np.float64)
+    (f, df), (g, dg) = ACTIVATIONS[activation], ACTIVATIONS[output]
     z = x @ p["W_enc"] + p["b_enc"]
-    code = relu(z)
-    error = code @ p["W_dec"] + p["b_dec"] - target
-    delta_out = 2.0 * error
-    delta = (delta_out @ p["W_dec"].T) * (z > 0.0)
+    code = f(z)
+    z_out = code @ p["W_dec"] + p["b_dec"]
+    error = g(z_out) - target
+    delta_out = 2.0 * error * dg(z_out)
+    delta = (delta_out @ p["W_dec"].T) * df(z)
     gradients = {
         "W_enc": x.T @ delta + weight_decay * p["W_enc"],
         "b_enc": delta.sum(axis=0),
@@ -161,29 +165,34 @@ def evaluate_network(
 # Adam, and training with it on given batches.
 
 
-def adam_update(m: Array, v: Array, t: int, learning_rate: float, adam: str) -> Array:
-    """What to subtract from a parameter at step `t`, counted from 1."""
-    correction1, correction2 = 1.0 - BETA1**t, 1.0 - BETA2**t
-    if adam == "tf1":
-        return learning_rate * np.sqrt(correction2) / correction1 * m / (np.sqrt(v) + EPSILON)
-    if adam == "torch":
-        return learning_rate / correction1 * m / (np.sqrt(v) / np.sqrt(correction2) + EPSILON)
-    raise ValueError(adam)
-
-
 def adam_rule(
-    g: Array, w: Array, slots: list[Array], t: int, learning_rate: float, form: str = "tf1"
+    g: Array,
+    w: Array,
+    slots: list[Array],
+    t: int,
+    learning_rate: float,
+    form: str = "tf1",
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
 ) -> tuple[Array, list[Array]]:
     m, v = slots
-    m = BETA1 * m + (1.0 - BETA1) * g
-    v = BETA2 * v + (1.0 - BETA2) * g**2
-    return w - adam_update(m, v, t, learning_rate, form), [m, v]
+    m = beta1 * m + (1.0 - beta1) * g
+    v = beta2 * v + (1.0 - beta2) * g**2
+    correction1, correction2 = 1.0 - beta1**t, 1.0 - beta2**t
+    if form == "tf1":
+        step = np.sqrt(correction2) / correction1 * m / (np.sqrt(v) + epsilon)
+    elif form == "torch":
+        step = m / correction1 / (np.sqrt(v) / np.sqrt(correction2) + epsilon)
+    else:
+        raise ValueError(form)
+    return w - learning_rate * step, [m, v]
 
 
-#: A step of each update rule (gradient, parameter, slots, step from 1, rate, options), and how many
-#: slots it has: the new parameter and slots.
-RULES: dict[str, tuple[Callable[..., tuple[Array, list[Array]]], int]] = {
-    "adam": (adam_rule, 2),
+#: A step of each update rule (gradient, parameter, slots, step from 1, rate, options): the new
+#: parameter and slots; how many slots it has; options that tests try.
+RULES: dict[str, tuple[Callable[..., tuple[Array, list[Array]]], int, list[dict[str, object]]]] = {
+    "adam": (adam_rule, 2, [{}, {"form": "torch", "beta1": 0.8, "beta2": 0.99}]),
 }
 
 
@@ -197,7 +206,7 @@ def optimizer_steps(
 ) -> Iterator[tuple[float, Parameters]]:
     """Yield the batch loss before, and a copy of the parameters after, each step."""
     p = as_float64(parameters)
-    step, n_slots = RULES[rule]
+    step, n_slots, _ = RULES[rule]
     slots = {name: [np.zeros_like(value)] * n_slots for name, value in p.items()}
     for t, batch in enumerate(np.asarray(batches), start=1):
         value, gradients = gradients_of(p, batch)

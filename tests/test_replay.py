@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import reference as ref
 from helpers import assert_close, assert_identical, draw_batches, draw_x, draw_y
-from sae_fast import Autoencoder, DataError, StackedAutoencoder, datasets
+from sae_fast import Autoencoder, DataError, StackedAutoencoder, activations, datasets
+from sae_fast.training.optimizers import RULES
 
 N_STEPS = 60
 TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
@@ -78,6 +79,54 @@ def network_case(shape, layout, loss, adam):
     steps = list(ref.network_steps(initial, x, y, batches, loss=loss, adam=adam))
     curve = [ref.evaluate_network(p, x, y, loss) for _, p in steps[19::20]]
     return x, y, batches, initial, {n: steps[n - 1][1] for n in (1, 2, N_STEPS)}, curve
+
+
+@functools.cache
+def small_case():
+    """Data, batches and initial parameters that keep every activation in its bends."""
+    x = draw_x(50, 30, zeros=0.5).astype(np.float64)
+    rng = np.random.default_rng(3)
+    shapes = {"W_enc": (30, 8), "b_enc": 8, "W_dec": (8, 30), "b_dec": 30}
+    initial = {name: rng.normal(0, 0.4, shape) for name, shape in shapes.items()}
+    return x, draw_batches(N_STEPS, 12, 50), initial
+
+
+@pytest.mark.parametrize("output", activations.NAMES)
+@pytest.mark.parametrize("activation", activations.NAMES)
+def test_every_activation(activation, output):
+    x, batches, initial = small_case()
+    functions = {"activation": activation, "output": output}
+    ae = Autoencoder(30, 8, dtype="float64", weight_decay=0.1, **functions)
+    ae.parameters = initial
+    ae.fit(x, batches=batches, eval_every=0)
+
+    def gradients_of(p, batch):
+        return ref.autoencoder_gradients(p, x[batch], 0.1, **functions)
+
+    expected, _ = ref.run(ref.optimizer_steps(initial, gradients_of, batches))
+    assert_close(ae.parameters, expected, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [(rule, options) for rule, (_, _, variants) in ref.RULES.items() for options in variants],
+)
+def test_every_optimizer(rule, options):
+    x, batches, initial = small_case()
+    ae = Autoencoder(30, 8, dtype="float64", weight_decay=0.1)
+    ae.parameters = initial
+    ae.fit(x, batches=batches, eval_every=0, optimizer=RULES[rule](**options))
+
+    def gradients_of(p, batch):
+        return ref.autoencoder_gradients(p, x[batch], 0.1)
+
+    steps = ref.optimizer_steps(initial, gradients_of, batches, rule=rule, **options)
+    assert_close(ae.parameters, ref.run(steps)[0], 1e-9)
+
+
+def test_every_activation_and_optimizer_has_its_oracle():
+    assert list(activations.NAMES) == list(ref.ACTIVATIONS)
+    assert list(RULES) == list(ref.RULES)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

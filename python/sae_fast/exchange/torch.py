@@ -102,9 +102,10 @@ def from_torch(module: Any) -> Part:
         ):
             softmax = True
         else:
+            known = " or ".join(kind.__name__ for kind in kinds)
             raise DataError(
-                f"{name}: expected Linear, a {' or '.join(kind.__name__ for kind in kinds)} after one, or at the end "
-                f"Softmax or LogSoftmax of dim 1 after one, got {child}"
+                f"{name}: expected Linear, a {known} after one, or at the end Softmax or "
+                f"LogSoftmax of dim 1 after one, got {child}"
             )
     if not layers:
         raise DataError("module: expected at least one Linear, got none")
