@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from sae_fast import _core
-from sae_fast.training.optimizers import RULES
 from sae_fast.callbacks import Callback
+from sae_fast.training.optimizers import RULES
 
 TIME_LIMIT = 60  # seconds that a child process may take before it counts as hanging
 

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 from helpers import assert_identical, core_input, core_optimizer
-from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core
+from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core, activations
 from sae_fast.optimizers import Adam
 
 SIZES = [12, 8, 4]
@@ -153,7 +153,7 @@ class TestOptimizer:
             found = self.train(data, optimizer=Adam(**settings))["W_enc"]
             assert not np.array_equal(found, default)
 
-    @pytest.mark.parametrize("value", ["sgd", "Adam", "", None, 3, Adam])
+    @pytest.mark.parametrize("value", ["SGD", "Adam", "", None, 3, Adam])
     def test_unknown(self, data, value):
         with pytest.raises(DataError, match=r"optimizer: expected one of adam.*, or .*, got "):
             self.train(data, optimizer=value)
@@ -189,12 +189,13 @@ class TestOptimizer:
 class TestActivation:
     @pytest.mark.parametrize("value", ["ReLU", "", None, 3])
     def test_unknown(self, value):
+        known = ", ".join(activations.NAMES)
         for name, build in (
             ("activation", lambda **o: Autoencoder(4, 3, **o)),
             ("output", lambda **o: Autoencoder(4, 3, **o)),
             ("activation", lambda **o: StackedAutoencoder([4, 3], **o)),
         ):
-            with pytest.raises(DataError, match=f"^{name}: expected one of linear, relu, got "):
+            with pytest.raises(DataError, match=f"^{name}: expected one of {known}, got "):
                 build(**{name: value})
 
     def test_it_is_what_is_computed(self, data):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,26 @@ from ..errors import DataError
 _FORMS = ("tf1", "torch")
 
 
+class Rule:
+    """An update rule: its name, the names of the arrays that it keeps, and its settings."""
+
+    name: ClassVar[str]
+    slots: ClassVar[tuple[str, ...]]
+
+    def _options(self) -> dict[str, float]:
+        """Return what the core is told."""
+        raise NotImplementedError
+
+    def _check_number(self, name: str, *, positive: bool = False, share: bool = False) -> None:
+        """Check a setting, less than 1 if it is a share, and make it Python's own float."""
+        value = check_float(name, getattr(self, name), positive=positive)
+        if share and value >= 1:
+            raise DataError(f"{name}: expected less than 1, got {value!r}")
+        object.__setattr__(self, name, value)
+
+
 @dataclasses.dataclass(frozen=True)
-class Adam:
+class Adam(Rule):
     """Adam [1]_: steps along the mean of the gradients over the root of that of their squares.
 
     Parameters
@@ -56,22 +74,21 @@ class Adam:
     def __post_init__(self) -> None:
         """Check the settings, and make the numbers Python's own."""
         check_choice("form", self.form, _FORMS)
-        for name in ("beta1", "beta2", "epsilon"):
-            value = check_float(name, getattr(self, name), positive=name == "epsilon")
-            if name != "epsilon" and value >= 1:
-                raise DataError(f"{name}: expected less than 1, got {value!r}")
-            object.__setattr__(self, name, value)
+        self._check_number("beta1", share=True)
+        self._check_number("beta2", share=True)
+        self._check_number("epsilon", positive=True)
 
     def _options(self) -> dict[str, float]:
-        """Return what the core is told."""
         numbers = {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon")}
         return {**numbers, "corrected_epsilon": self.form == "torch"}
 
 
-#: A record of this module: a name, the names of the arrays it remembers, and settings.
-Rule: TypeAlias = Adam
-
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Adam,)}
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule
+    for rule in (
+        Adam,
+    )
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,5 +122,5 @@ class Optimizer:
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies it, in JSON's types."""
-        rule = {"name": self.rule.name, **dataclasses.asdict(self.rule)}
+        rule = {"name": self.rule.name, **vars(self.rule)}
         return {"optimizer": rule, "learning_rate": self.learning_rate}
