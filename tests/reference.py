@@ -189,10 +189,24 @@ def adam_rule(
     return w - learning_rate * step, [m, v]
 
 
+def sgd_rule(
+    g: Array,
+    w: Array,
+    slots: list[Array],
+    t: int,
+    learning_rate: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> tuple[Array, list[Array]]:
+    v = momentum * slots[0] + g
+    return w - learning_rate * (g + momentum * v if nesterov else v), [v]
+
+
 #: A step of each update rule (gradient, parameter, slots, step from 1, rate, options): the new
 #: parameter and slots; how many slots it has; options that tests try.
 RULES: dict[str, tuple[Callable[..., tuple[Array, list[Array]]], int, list[dict[str, object]]]] = {
     "adam": (adam_rule, 2, [{}, {"form": "torch", "beta1": 0.8, "beta2": 0.99}]),
+    "sgd": (sgd_rule, 1, [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}]),
 }
 
 

@@ -4,6 +4,6 @@
 A name stands for an object with default settings: ``"adam"`` for ``Adam()``.
 """
 
-from .training.optimizers import Adam
+from .training.optimizers import SGD, Adam
 
-__all__ = ["Adam"]
+__all__ = ["SGD", "Adam"]

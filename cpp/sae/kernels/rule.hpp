@@ -6,7 +6,9 @@
 namespace sae {
 
 // name, struct
-#define SAE_RULES(X) X(adam, Adam)
+#define SAE_RULES(X) \
+    X(adam, Adam)    \
+    X(sgd, Sgd)
 
 enum class Rule {
 #define SAE_NAME(name, Struct) name,

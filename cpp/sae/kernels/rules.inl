@@ -23,6 +23,21 @@ struct Adam {
     }
 };
 
+// v = momentum v + dw;  w -= rate_dw dw + rate_v v
+template <class T>
+struct Sgd {
+    static constexpr int n_slots = 1;  // v
+    T momentum, rate_dw, rate_v;
+    explicit Sgd(const T* c) : momentum(c[0]), rate_dw(c[1]), rate_v(c[2]) {}
+
+    template <class V>
+    SAE_INLINE void operator()(V dw, V& w, V* slots) const {
+        const V v = momentum * slots[0] + dw;
+        w -= rate_dw * dw + rate_v * v;
+        slots[0] = v;
+    }
+};
+
 // Calls f with the struct of a step's rule.
 template <class T, class F>
 SAE_INLINE void with_rule(const UpdateStep<T>& step, F&& f) {

@@ -2,6 +2,7 @@
 #include "sae/optimizers/optimizer.hpp"
 
 #include "sae/optimizers/adam.hpp"
+#include "sae/optimizers/sgd.hpp"
 
 namespace sae {
 

@@ -83,10 +83,58 @@ class Adam(Rule):
         return {**numbers, "corrected_epsilon": self.form == "torch"}
 
 
+@dataclasses.dataclass(frozen=True)
+class SGD(Rule):
+    """Gradient descent, with momentum [1]_ or without: ``v = momentum v + dw, w -= rate v``.
+
+    Parameters
+    ----------
+    momentum : float
+        What is left of v after a step; less than 1. 0: none.
+    nesterov : bool
+        Nesterov's form: ``w -= rate (dw + momentum v)``.
+
+    Raises
+    ------
+    DataError
+        If an argument is out of its range, or `nesterov` is without momentum.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> x = np.random.default_rng(0).random((200, 8))
+    >>> sgd = sae_fast.optimizers.SGD(momentum=0.9, nesterov=True)
+    >>> history = sae_fast.Autoencoder(8, 3).fit(x, steps=50, optimizer=sgd, learning_rate=1e-4)
+
+    References
+    ----------
+    .. [1] I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and
+       momentum in deep learning", ICML 2013.
+    """
+
+    name: ClassVar[str] = "sgd"
+    slots: ClassVar[tuple[str, ...]] = ("v",)
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings, and make the number Python's own."""
+        self._check_number("momentum", share=True)
+        if not isinstance(self.nesterov, bool) or (self.nesterov and not self.momentum):
+            raise DataError(
+                f"nesterov: expected True or False, True with momentum alone, got {self.nesterov!r}"
+            )
+
+    def _options(self) -> dict[str, float]:
+        return {"momentum": self.momentum, "nesterov": self.nesterov}
+
+
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
     for rule in (
         Adam,
+        SGD,
     )
 }  # fmt: skip
 
