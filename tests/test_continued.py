@@ -181,6 +181,7 @@ class TestOptimizer:
                 "name": "adam", "form": "tf1", "beta1": 0.5, "beta2": 0.999, "epsilon": 1e-8
             },
             "learning_rate": 1e-3,
+            "corruption": None,
             "batch_size": 20,
             "eval_every": 100,
         }  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sae_fast
 from helpers import assert_examples_run
-from sae_fast import callbacks, datasets, errors, optimizers, plot, sklearn
+from sae_fast import callbacks, corruptions, datasets, errors, optimizers, plot, sklearn
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -45,7 +45,7 @@ def classes_in(module):
     ]
 
 
-MODULES = ("activations", "callbacks", "datasets", "optimizers", "plot", "sklearn")
+MODULES = ("activations", "callbacks", "corruptions", "datasets", "optimizers", "plot", "sklearn")
 WITH_EXAMPLES = [page for page in PAGES if "```pycon" in text_of(page)]
 
 
@@ -99,6 +99,7 @@ def test_pictures_are_small_and_used():
         ("sklearn", sklearn.__all__),
         ("datasets", [name for name in datasets.__all__ if name != "Name"]),
         ("callbacks", [name for name in callbacks.__all__ if name != "CallbackOption"]),
+        ("corruptions", corruptions.__all__),
         ("optimizers", optimizers.__all__),
         ("errors", classes_in(errors)),
     ],

@@ -132,7 +132,8 @@ def test_the_build_lists_every_file():
 # top, inside functions or for types alone.
 ROOMS = (
     ("errors",), ("base",), ("datasets",), ("core",), ("training",), ("exchange",), ("models",),
-    ("plot",), ("experiment",), ("activations", "callbacks", "optimizers", "sklearn", "cli"),
+    ("plot",), ("experiment",),
+    ("activations", "callbacks", "corruptions", "optimizers", "sklearn", "cli"),
     ("__main__",),
     ("autoencoder", "stacked", "results"),  # names in pickles of 0.1.0
     ("__init__",),

@@ -11,7 +11,7 @@ from ._core import build_config as _build_config
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
-    from . import activations, callbacks, datasets, optimizers, plot
+    from . import activations, callbacks, corruptions, datasets, optimizers, plot
     from .core.environment import info
     from .errors import (
         CheckpointError,
@@ -50,6 +50,7 @@ __all__ = [
     "__version__",
     "activations",
     "callbacks",
+    "corruptions",
     "datasets",
     "info",
     "load",

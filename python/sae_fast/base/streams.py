@@ -21,11 +21,18 @@ class Purpose(enum.IntEnum):
     DECODER = 3
     PRETRAIN_ORDER = 4
     FINETUNE_ORDER = 5
+    CORRUPTION = 6
+
+
+def stream_key(seed: int, purpose: Purpose, layer: int = 0) -> NDArray[np.uint64]:
+    """Return Philox's key of the stream of (seed, purpose, layer): two numbers."""
+    source = np.random.SeedSequence(seed, spawn_key=(purpose, layer))
+    return source.generate_state(2, np.uint64).astype(np.uint64)
 
 
 def generator(seed: int, purpose: Purpose, layer: int = 0, counter: int = 0) -> np.random.Generator:
     """Return the stream of (seed, purpose, layer), `counter` * 2**192 draws from its start."""
-    key = np.random.SeedSequence(seed, spawn_key=(purpose, layer)).generate_state(2, np.uint64)
+    key = stream_key(seed, purpose, layer)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, counter]))
 
 

@@ -24,6 +24,7 @@ from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
 from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
+from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
@@ -185,6 +186,7 @@ class Autoencoder(Model):
         scale: float | None = None,
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
+        corruption: Corruption | None = None,
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
@@ -210,6 +212,8 @@ class Autoencoder(Model):
         adam : {"tf1", "torch"}
             The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
             (TensorFlow 1) or the corrected (PyTorch).
+        corruption : object of :mod:`sae_fast.corruptions`, optional
+            Noise on the samples of each step; the loss, and `eval_every`, go by the clean ones.
         continued : bool
             Go on with the optimizer's state, its step count and the shuffle as the latest training
             left them: two trainings are then the same as one of their length.
@@ -233,6 +237,7 @@ class Autoencoder(Model):
         """
         chosen = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective("squared_error", (L2(self.weight_decay),))
+        noise = check_corruption(corruption)
         data = self._input("x", x, self.n_features, scale)
         schedule = self._schedule(
             data.n_samples,
@@ -247,19 +252,19 @@ class Autoencoder(Model):
             batches=batches,
         )
         watching = as_callbacks(callbacks, progress)
-        return self._train(self._training(data, objective, chosen, schedule, watching), scale)
+        samples = Samples(data, corruption=noise)
+        return self._train(self._training(samples, objective, chosen, schedule, watching), scale)
 
     def _training(
         self,
-        data: Any,
+        samples: Samples,
         objective: Objective,
         optimizer: Optimizer,
         schedule: Schedule,
         callbacks: Sequence[Callback],
     ) -> Training:
-        """Return a training on a core input, of which everything has been checked."""
+        """Return a training of which everything has been checked."""
         title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        samples = Samples(data)
         return Training(
             self, title, self.layer, objective, optimizer, schedule, samples, callbacks=callbacks
         )

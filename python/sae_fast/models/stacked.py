@@ -41,6 +41,7 @@ from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
 from ..training.callbacks import CallbackOption, Training, as_callbacks
+from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples, losses_of
 from ..training.optimizers import Optimizer, Rule
@@ -222,7 +223,7 @@ class StackedAutoencoder(Model):
         """Return the network, with what the layer that is being pretrained has come to."""
         trained = self._in_pretraining
         if trained is not None:
-            self._network.set_parameters(trained.layer - 1, *trained._layer(0))
+            self._network.copy_layer(trained.layer - 1, trained._network, 0)
         return self._network
 
     def _settle(self) -> None:
@@ -300,6 +301,7 @@ class StackedAutoencoder(Model):
         scale: float | None = None,
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
+        corruption: Corruption | None = None,
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
@@ -312,7 +314,8 @@ class StackedAutoencoder(Model):
 
         Parameters
         ----------
-        x, batch_size, eval_every, scale, optimizer, adam, continued, callbacks, progress
+        x, batch_size, eval_every, scale, optimizer, adam, corruption, continued, callbacks, \
+        progress
             As in :meth:`Autoencoder.fit`.
         steps : int or sequence of int, default 3000 (or the length of `batches`)
             For all layers, or for each.
@@ -341,6 +344,7 @@ class StackedAutoencoder(Model):
             for rate in per_layer("learning_rate", learning_rate, self.n_layers)
         ]
         objective = Objective("squared_error", (L2(weight_decay),))
+        noise = check_corruption(corruption)
         watching = as_callbacks(callbacks, progress)
         data = self._input("x", x, self.n_features, scale)
         listed = isinstance(batches, (list, tuple))
@@ -374,7 +378,8 @@ class StackedAutoencoder(Model):
         for autoencoder, own_optimizer, schedule in zip(
             self.autoencoders, optimizers, schedules, strict=True
         ):
-            training = autoencoder._training(data, objective, own_optimizer, schedule, watching)
+            samples = Samples(data, corruption=noise)
+            training = autoencoder._training(samples, objective, own_optimizer, schedule, watching)
             histories.append(self._pretrain_layer(autoencoder, training, scale))
             for callback in watching:
                 callback.on_layer_end(training)
@@ -393,7 +398,7 @@ class StackedAutoencoder(Model):
         encoder = autoencoder._layer(0)
         try:
             self.pretrained = False
-            autoencoder._network.set_parameters(0, *self._layer(layer))
+            autoencoder._network.copy_layer(0, self._network, layer)
             self._in_pretraining = autoencoder
             autoencoder.weight_decay = training.objective.weight_decay
             if layer == 0:

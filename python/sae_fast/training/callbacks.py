@@ -33,6 +33,7 @@ class Trainable(Protocol):
     """What a model is to those who train it or look on."""
 
     n_threads: Any
+    seed: int
     _network: Network
     _state: Any  # of the optimizer, since the model's first training
     _n_assigned: int  # how often parameters have been assigned
@@ -171,6 +172,7 @@ class Training:
             "loss": self.objective.loss,
             "weight_decay": self.objective.weight_decay,
             **self.optimizer.describe(),
+            "corruption": self.samples.corruption and self.samples.corruption.describe(),
             "batch_size": self.schedule.batch_size,
             "eval_every": self.schedule.eval_every,
         }

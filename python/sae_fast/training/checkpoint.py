@@ -383,10 +383,11 @@ def _is_whole(path: Path) -> bool:
 def _translate(kept: dict[str, Any]) -> None:
     """Bring what release 0.1.0 kept of a training into the form of this one."""
     identity = kept["identity"]
-    own = {"output": "linear"} if identity["class"] == "Autoencoder" else {}
+    own: dict[str, Any] = {"output": "linear"} if identity["class"] == "Autoencoder" else {}
     rate = identity["learning_rate"]
     optimizer = Optimizer(Adam(identity.pop("adam")), rate).describe()
-    kept["identity"] = {**identity, "activation": "relu", **own, **optimizer}
+    own |= {"activation": "relu", "corruption": None}
+    kept["identity"] = {**identity, **own, **optimizer}
     kept["committed"] = kept["step"]
 
 

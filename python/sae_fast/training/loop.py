@@ -37,7 +37,7 @@ def train(training: Training) -> None:
     """
     model, samples, callbacks = training.model, training.samples, training.callbacks
     optimizer, schedule = training.optimizer, training.schedule
-    network = model._network
+    network, noise = model._network, samples.corruption
     trainer = new_trainer(
         network,
         optimizer.in_core(),
@@ -45,7 +45,7 @@ def train(training: Training) -> None:
         samples.x,
         samples.y,
         samples.weight,
-        corruption=None,
+        corruption=noise and noise.in_core(network, model.seed, training.layer or 0),
         loss=training.objective.loss,
         weight_decay=training.objective.weight_decay,
         batch_size=schedule.batch_size,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_choice, check_float
+from .corruptions import Corruption
 
 #: The losses, each with its target: what it compares the network's output with.
 LOSSES = {"squared_error": "input", "article": "labels", "cross_entropy": "labels"}
@@ -61,3 +62,4 @@ class Samples:
     x: Any  # the core's input, (n_samples, n_features)
     y: NDArray[np.int64] | None = None  # (n_samples,)
     weight: NDArray[Any] | None = None  # (n_samples,), of each sample's loss
+    corruption: Corruption | None = None  # of x, at each step anew
