@@ -483,7 +483,7 @@ class TestInitialValues:
             )
         ).standard_normal(3)
         np.testing.assert_array_equal(draws, expected)
-        assert [int(p) for p in Purpose] == [1, 2, 3, 4, 5]
+        assert [int(p) for p in Purpose] == [1, 2, 3, 4, 5, 6]
 
 
 class TestSampleOrder:
