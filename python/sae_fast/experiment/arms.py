@@ -8,7 +8,7 @@ those that remain. What runs beside an arm has no influence on its result.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -40,7 +40,6 @@ def train_arm(
     threads: int,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
-    inputs: tuple[Any, Any] | None = None,
 ) -> ArmOutcome:
     """Train one arm of the experiment, its pretraining included.
 
@@ -51,22 +50,22 @@ def train_arm(
     settings : RunSettings
     data : Dataset
     threads : int
-        To begin with; a callback may give the model others. No influence on the result.
+        No influence on the result.
     callbacks : sequence of Callback
     progress : bool
         Whether to show bars on stderr.
-    inputs : tuple, optional
-        What `prepare_inputs` made of `data`, so that arms of one process share it.
     """
-    x, x_test = inputs or prepare_inputs(data, threads)
-    net = StackedAutoencoder(
-        [data.x_train.shape[1], *settings.hidden],
-        data.n_classes,
-        seed=settings.seed,
-        init=ARMS[arm].init,
-        n_threads=threads,
-    )
-    training: dict[str, Any] = {
+    x, x_test = prepare_inputs(data, threads)
+    options = training_options(settings, data, callbacks, progress)
+    net, pretraining = begin_arm(arm, settings, data, x, threads, options)
+    return finish_arm(arm, settings, data, net, pretraining, x, x_test, options)
+
+
+def training_options(
+    settings: RunSettings, data: Dataset, callbacks: Sequence[Callback], progress: bool
+) -> dict[str, Any]:
+    """Return what pretraining and fine-tuning are both told."""
+    return {
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
         "eval_every": settings.eval_every,
@@ -74,17 +73,43 @@ def train_arm(
         "progress": progress,
         "scale": data.scale,
     }
-    pretraining: list[LayerResult] = []
-    if ARMS[arm].pretrained:
-        histories = net.pretrain(x, steps=settings.pretrain_steps, **training)
-        pretraining = layer_results(net.sizes, histories, net.count_dead_units(x))
+
+
+def begin_arm(
+    arm: str, settings: RunSettings, data: Dataset, x: Any, threads: int, options: Mapping[str, Any]
+) -> tuple[StackedAutoencoder, list[LayerResult]]:
+    """Build the network of an arm, and pretrain it on the core's input `x` if the arm says so."""
+    net = StackedAutoencoder(
+        [data.x_train.shape[1], *settings.hidden],
+        data.n_classes,
+        seed=settings.seed,
+        init=ARMS[arm].init,
+        n_threads=threads,
+    )
+    if not ARMS[arm].pretrained:
+        return net, []
+    histories = net.pretrain(x, steps=settings.pretrain_steps, **options)
+    return net, layer_results(net.sizes, histories, net.count_dead_units(x))
+
+
+def finish_arm(
+    arm: str,
+    settings: RunSettings,
+    data: Dataset,
+    net: StackedAutoencoder,
+    pretraining: list[LayerResult],
+    x: Any,
+    x_test: Any,
+    options: Mapping[str, Any],
+) -> ArmOutcome:
+    """Fine-tune what `begin_arm` has left, and say what came of the arm."""
     history = net.finetune(
         x,
         data.y_train,
         steps=settings.finetune_steps,
         eval_set=(x_test, data.y_test),
         title=f"fine-tuning, {arm}",
-        **training,
+        **options,
     )
     dead_units = net.count_dead_units(x_test)
     result = ArmResult(history.steps, history.loss, history.accuracy, dead_units, history.seconds)

@@ -25,7 +25,16 @@ from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import Callback
 from ..training.checkpoint import RunCheckpoint
-from .arms import ArmOutcome, Share, layer_results, prepare_inputs, train_arm, train_side_by_side
+from .arms import (
+    ArmOutcome,
+    Share,
+    begin_arm,
+    finish_arm,
+    layer_results,
+    prepare_inputs,
+    train_side_by_side,
+    training_options,
+)
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, check_output
 from .settings import ReconstructSettings, RunSettings, Settings
@@ -123,23 +132,24 @@ def run_experiment(
     settings = RunSettings(**locals())
     run = _Run(settings, dataset)
 
-    def train(arm: str, share: Share) -> ArmOutcome:
-        return train_arm(
-            arm,
-            settings,
-            run.data,
-            threads=share.threads,
-            callbacks=[*run.callbacks, share],
-            progress=not settings.quiet,
-            inputs=run.inputs,
-        )
+    data, (x, x_test) = run.data, run.inputs
 
-    outcomes = train_side_by_side(train, settings.arms, settings.threads)
+    def options(*share: Share) -> dict[str, Any]:
+        return training_options(settings, data, [*run.callbacks, *share], not settings.quiet)
+
+    # pretraining makes good use of all threads, fine-tuning of one
+    begun = {
+        arm: begin_arm(arm, settings, data, x, settings.threads, options()) for arm in settings.arms
+    }
+
+    def finish(arm: str, share: Share) -> ArmOutcome:
+        return finish_arm(arm, settings, data, *begun[arm], x, x_test, options(share))
+
+    outcomes = train_side_by_side(finish, settings.arms, settings.threads)
     seconds = run.clock()
     models = {arm: outcome.model for arm, outcome in outcomes.items()}
     for net in models.values():
         net.n_threads = settings.threads
-    x, x_test = run.inputs
     pretrained = outcomes.get("pretrained")
     codes: dict[str, NDArray[np.float32]] = {}
     shown: list[tuple[str, Autoencoder | StackedAutoencoder]] = []
