@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where one way of computing a product overtakes another: the measurements behind two constants.
 
-`Dense::is_wide` (cpp/sae/dense.cpp): from which width on BLAS beats our own tiles.
-`kSparseDensity` (cpp/sae/input.cpp): up to which share of non-zeros the sparse layout wins.
+`kWide` (cpp/sae/layers/strategy.cpp): from which width on BLAS beats our own tiles.
+`kSparseDensity` (cpp/sae/data/input.cpp): up to which share of non-zeros the sparse layout wins.
 Run: pytest benchmarks/test_kernels.py; rows of one group are alternatives.
 """
 

@@ -23,7 +23,7 @@ class Rule:
     slots: ClassVar[tuple[str, ...]]
 
     def _options(self) -> dict[str, float]:
-        """Return what the core is told."""
+        """Return what the core takes, numbers by name."""
         raise NotImplementedError
 
     def _check_number(self, name: str, *, positive: bool = False, share: bool = False) -> None:
