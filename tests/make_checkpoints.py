@@ -114,6 +114,10 @@ def main() -> None:
                 program(folder / f"{phase}-{dtype}", dtype, [Break(title, step)])
         (folder / f"stack-{dtype}.pickle").write_bytes(pickle.dumps(short_training(dtype)))
 
+    result = experiment()
+    result.models, result.environment = {}, {}
+    (folder / "result.pickle").write_bytes(pickle.dumps(result))
+
     finetune = StackedAutoencoder.finetune
 
     def broken_off(self, *arguments, callbacks, title, **options):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers import assert_identical, core_input, core_optimizer
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core, activations
-from sae_fast.optimizers import Adam
+from sae_fast.optimizers import SGD, Adam
+from sae_fast.training.optimizers import Rule
 
 SIZES = [12, 8, 4]
 
@@ -146,6 +147,16 @@ class TestOptimizer:
         expected = self.train(data, adam=form)
         assert_identical(self.train(data, optimizer="adam", adam=form), expected)
         assert_identical(self.train(data, optimizer=Adam(form)), expected)
+
+    @pytest.mark.parametrize("optimizer", ["sgd", SGD(0.9), Adam(), Adam("torch", beta1=0.5)])
+    def test_a_form_beside_another_optimizer(self, data, optimizer):
+        with pytest.raises(DataError, match=r"^adam: expected none beside optimizer=.*'torch'"):
+            self.train(data, optimizer=optimizer, adam="torch")
+
+    @pytest.mark.parametrize("value", [Rule(), Rule])
+    def test_the_base_of_all_is_none(self, data, value):
+        with pytest.raises(DataError, match=r"^optimizer: expected one of adam, "):
+            self.train(data, optimizer=value)
 
     def test_its_settings_count(self, data):
         default = self.train(data)["W_enc"]

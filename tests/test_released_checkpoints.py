@@ -53,6 +53,18 @@ def test_an_experiment_goes_on(release, tmp_path):
 
 
 @pytest.mark.parametrize("release", RELEASES)
+def test_a_result_is_what_it_was(release):
+    old = pickle.loads((made.FOLDER / release / "result.pickle").read_bytes())
+    new = made.experiment()
+    for arm, run in new.arms.items():
+        assert old.arms[arm].test_loss == run.test_loss
+        assert old.arms[arm].dead_units == run.dead_units
+    for one, other in zip(old.pretraining, new.pretraining, strict=True):
+        assert (one.steps, one.loss) == (other.steps, other.loss)
+    assert len(old.summary().splitlines()) == len(new.summary().splitlines())
+
+
+@pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("dtype", made.DTYPES)
 def test_a_pickle_goes_on(release, dtype):
     path = made.FOLDER / release / f"stack-{dtype}.pickle"

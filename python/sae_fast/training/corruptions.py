@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ..base.checks import check_float
 from ..base.streams import Purpose, stream_key
@@ -32,7 +32,7 @@ class Masking(Corruption):
     """Each feature of each sample is zero with probability `share`, anew at each step [1]_.
 
     Which are is a function of the model's seed, its layer, the step, the row of the batch and the
-    column.
+    column. A batch of sparse samples becomes a dense one: steps then take the time of dense ones.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ CORRUPTIONS: dict[str, type[Corruption]] = {
 
 def check_corruption(corruption: object) -> Corruption | None:
     """Return what a user asked for; DataError if it is none."""
-    if corruption is None or isinstance(corruption, Corruption):
-        return corruption
+    if corruption is None or type(corruption) in CORRUPTIONS.values():
+        return cast("Corruption | None", corruption)
     raise DataError(
         f"corruption: expected None or an object of sae_fast.corruptions, got {corruption!r}"
     )

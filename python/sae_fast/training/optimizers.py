@@ -151,14 +151,18 @@ class Optimizer:
         """Check what a user asked for; `adam` is the form of ``optimizer="adam"``."""
         check_choice("adam", adam, _FORMS)
         rate = check_float("learning_rate", learning_rate, positive=True)
-        if isinstance(optimizer, Rule):
-            return cls(optimizer, rate)
-        if not isinstance(optimizer, str) or optimizer not in RULES:
+        if isinstance(optimizer, Rule) and type(optimizer) in RULES.values():
+            rule = optimizer
+        elif isinstance(optimizer, str) and optimizer in RULES:
+            rule = Adam(adam) if optimizer == "adam" else RULES[optimizer]()
+        else:
             raise DataError(
                 f"optimizer: expected one of {', '.join(RULES)}, or one from sae_fast.optimizers, "
                 f"got {optimizer!r}"
             )
-        return cls(Adam(adam) if optimizer == "adam" else RULES[optimizer](), rate)
+        if adam != "tf1" and rule != Adam(adam):
+            raise DataError(f"adam: expected none beside optimizer={optimizer!r}, got {adam!r}")
+        return cls(rule, rate)
 
     def rates(self, n_steps: int) -> NDArray[np.float64]:
         """Return the learning rates of so many steps."""
