@@ -47,7 +47,6 @@ def as_input(
     name: str,
     x: Any,
     n_features: int,
-    *,
     dtype: str,
     n_threads: int,
     scale: float | None = None,
@@ -106,12 +105,7 @@ def _is_plain(x: Any, n_features: int) -> bool:
 
 
 def _checked(
-    name: str,
-    x: Any,
-    n_features: int,
-    scale: float | None,
-    default_scale: float | None,
-    dtype: str,
+    name: str, x: Any, n_features: int, scale: float | None, default_scale: float | None, dtype: str
 ) -> tuple[Any, float, bool]:
     """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")
