@@ -423,7 +423,7 @@ class StackedAutoencoderClassifier(
         net, histories = self._build(classes), []
         if any(pretrain_steps):
             histories = self._pretrain(net, X, pretrain_steps, rates)
-        history = self._finetune(net, classes, X, y, sample_weight, passes=20, at_least=300)
+        history = self._finetune(net, classes, X, y, sample_weight)
         self.classes_, self.network_ = classes, net
         self.histories_, self.history_ = histories, history
         return self
@@ -461,7 +461,7 @@ class StackedAutoencoderClassifier(
         X, y, sample_weight = self._weighted(X, y, sample_weight)
         net = self._build(classes) if first else self.network_
         self._check_same(net)
-        history = self._finetune(net, classes, X, y, sample_weight, passes=1, continued=True)
+        history = self._finetune(net, classes, X, y, sample_weight, continued=True)
         self.classes_, self.network_, self.history_ = classes, net, history
         if first:
             self.histories_ = []
@@ -490,7 +490,7 @@ class StackedAutoencoderClassifier(
         weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
         if not weight.any():
             raise DataError("sample_weight: expected some weight above zero, got none")
-        return X[weight > 0], y[weight > 0], weight[weight > 0]
+        return _rows(weight > 0, X, y, weight)
 
     def _finetune(
         self,
@@ -500,15 +500,12 @@ class StackedAutoencoderClassifier(
         y: NDArray[Any],
         sample_weight: NDArray[Any] | None,
         *,
-        passes: int,
-        at_least: int = 1,
         continued: bool = False,
     ) -> History:
-        """Fine-tune on the labelled rows; if `continued`, for `passes` whatever the settings."""
+        """Fine-tune on the labelled rows; if `continued`, for one pass whatever the settings."""
         labelled = ~_unlabelled(y)
         if not labelled.all():
-            X, y = X[labelled], y[labelled]
-            sample_weight = None if sample_weight is None else sample_weight[labelled]
+            X, y, sample_weight = _rows(labelled, X, y, sample_weight)
         if X.shape[0] == 0:
             raise DataError("y: expected some labelled rows with a weight above zero, got none")
         number = {label: i for i, label in enumerate(classes.tolist())}
@@ -532,18 +529,17 @@ class StackedAutoencoderClassifier(
                     f"{self.validation_fraction!r} of each class aside, got {len(codes)}: {error}"
                 ) from error
             eval_set = (X[aside], codes[aside])
-            X, codes = X[kept], codes[kept]
-            sample_weight = None if sample_weight is None else sample_weight[kept]
+            X, codes, sample_weight = _rows(kept, X, codes, sample_weight)
             callbacks.append(EarlyStopping(patience=self.patience))
         n_samples = X.shape[0]
-        one_pass = self._steps(None, n_samples, passes=1)
+        steps = one_pass = self._steps(None, n_samples, passes=1)
+        if not continued:
+            steps = self._steps(self.steps, n_samples, passes=20, at_least=300)
         return net.finetune(
             X,
             codes,
             sample_weight=sample_weight,
-            steps=self._steps(
-                None if continued else self.steps, n_samples, passes=passes, at_least=at_least
-            ),
+            steps=steps,
             batch_size=self._batch_size(n_samples),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -570,6 +566,10 @@ class StackedAutoencoderClassifier(
         X = self._validated(X, reset=False)
         labels: NDArray[Any] = self.classes_[self.network_.predict(X, scale=self.scale)]
         return labels
+
+
+def _rows(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
+    return X[which], y[which], None if weight is None else weight[which]
 
 
 def _unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:

@@ -135,33 +135,11 @@ def new_corruption(
     return core_class("Corruption", _dtype(network))(_core.CorruptionName[name], options, key)
 
 
-def new_trainer(
-    network: Network,
-    optimizer: _core.Optimizer,
-    state: Any,
-    x: Any,
-    y: NDArray[np.int64] | None,
-    sample_weight: NDArray[Any] | None,
-    *,
-    corruption: Any,
-    loss: str,
-    weight_decay: float,
-    batch_size: int,
-) -> Any:
-    """Return a trainer, which works on the network and the state.
+def new_trainer(network: Network, *arguments: Any, loss: str, **options: Any) -> Any:
+    """Return a trainer, which works on the network and the optimizer's state; see `_core.pyi`.
 
     Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many;
     `save_state` and `restore_state` keep and bring back parameters and state.
     """
-    return core_class("Trainer", _dtype(network))(
-        network,
-        optimizer,
-        state,
-        x,
-        y,
-        sample_weight,
-        corruption=corruption,
-        loss=_loss(loss),
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-    )
+    trainer = core_class("Trainer", _dtype(network))
+    return trainer(network, *arguments, loss=_loss(loss), **options)

@@ -98,7 +98,14 @@ def from_bytes(data: bytes, source: str) -> Any:
     """
     try:
         text, values = read_arrays(data)
-        description = _read_description(text)
+        description = json.loads(text)
+        if not isinstance(description, dict):
+            raise DataError("no sae_fast entry in its header")
+        if description.get("format") != FORMAT:
+            raise DataError(
+                f"format {description.get('format')!r} of release {description.get('version')!r}, "
+                f"where this release reads format {FORMAT}"
+            )
         at, digest = _checksum(data)
         if data[at : at + len(digest)] != digest:
             raise DataError("bytes that do not fit its checksum: it is damaged or was altered")
@@ -127,19 +134,6 @@ def from_bytes(data: bytes, source: str) -> Any:
     ) as error:
         raise ModelFileError(f"{source}: expected a model of sae_fast, got {error}") from error
     return model
-
-
-def _read_description(text: str) -> dict[str, Any]:
-    """Return the `sae_fast` entry of a header, if this release can read it."""
-    description = json.loads(text)
-    if not isinstance(description, dict):
-        raise DataError("no sae_fast entry in its header")
-    if description.get("format") != FORMAT:
-        raise DataError(
-            f"format {description.get('format')!r} of release {description.get('version')!r}, "
-            f"where this release reads format {FORMAT}"
-        )
-    return description
 
 
 def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storable:

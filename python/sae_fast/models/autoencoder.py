@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float, check_int, check_seed, check_width
+from ..base.checks import check_choice, check_float, check_int, check_width
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
 from ..core.layers import Part
@@ -115,7 +115,7 @@ class Autoencoder(Model):
         self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
         self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.output = check_choice("output", output, list(ACTIVATIONS))
-        self.seed = check_seed(seed)
+        self.seed = check_int("seed", seed, 0)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
         self.layer = check_int("layer", layer, 1)
@@ -210,15 +210,9 @@ class Autoencoder(Model):
         objective = Objective("squared_error", (L2(self.weight_decay),))
         noise = check_corruption(corruption)
         data = self._input("x", x, self.n_features, scale)
+        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
-            data.n_samples,
-            chosen,
-            continued=continued,
-            steps=steps,
-            default_steps=1000,
-            batch_size=batch_size,
-            eval_every=eval_every,
-            batches=batches,
+            data.n_samples, chosen, continued, default_steps=1000, batches=batches, **asked
         )
         watching = as_callbacks(callbacks, progress)
         samples = Samples(data, corruption=noise)

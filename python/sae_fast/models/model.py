@@ -228,7 +228,7 @@ class Model:
         return self._input("x", x, self.n_features, scale, self._scale)
 
     def _schedule(
-        self, n_samples: int, optimizer: Optimizer, *, continued: bool, **asked: Any
+        self, n_samples: int, optimizer: Optimizer, continued: bool, **asked: Any
     ) -> Schedule:
         """Check how long and in which order to train, and that a state can be continued."""
         steps_before = 0
@@ -240,7 +240,7 @@ class Model:
                 )
             steps_before = self._state.steps_done
         order = SampleOrder(n_samples, self.seed, *self._stream)
-        return Schedule.check(n_samples=n_samples, order=order, steps_before=steps_before, **asked)
+        return Schedule.check(order=order, steps_before=steps_before, **asked)
 
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""

@@ -15,9 +15,9 @@ from ..base.checks import (
     check_choice,
     check_classes,
     check_float,
+    check_int,
     check_labels,
     check_sample_weight,
-    check_seed,
     check_sizes,
     check_width,
     per_layer,
@@ -116,7 +116,7 @@ class StackedAutoencoder(Model):
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
         self.n_features, self._depth = self.sizes[0], len(self.sizes) - 1
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
-        self.seed = check_seed(seed)
+        self.seed = check_int("seed", seed, 0)
         self.init = check_choice("init", init, ("normal", "he"))
         self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
@@ -308,24 +308,18 @@ class StackedAutoencoder(Model):
             layer_batches = per_layer("batches", list(batches), self._depth)
         else:
             layer_batches = [batches] * self._depth
+        asked = {"default_steps": 3000, "batch_size": batch_size, "eval_every": eval_every}
+        layer_steps = per_layer("steps", steps, self._depth)
         schedules = [
-            autoencoder._schedule(
+            self.autoencoders[at]._schedule(
                 data.n_samples,
-                own_optimizer,
-                continued=continued,
-                steps=layer_steps,
-                default_steps=3000,
-                batch_size=batch_size,
-                eval_every=eval_every,
-                batches=own_batches,
+                optimizers[at],
+                continued,
+                steps=layer_steps[at],
+                batches=layer_batches[at],
+                **asked,
             )
-            for autoencoder, own_optimizer, layer_steps, own_batches in zip(
-                self.autoencoders,
-                optimizers,
-                per_layer("steps", steps, self._depth),
-                layer_batches,
-                strict=True,
-            )
+            for at in range(self._depth)
         ]
         self._settle()
         histories = []
@@ -444,15 +438,9 @@ class StackedAutoencoder(Model):
             eval_x = self._input("eval_set[0]", eval_x, self.n_features, own_scale)
             eval_y = check_labels("eval_set[1]", eval_y, eval_x.n_samples, n_classes)
             measured = Samples(eval_x, eval_y)
+        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
-            data.n_samples,
-            chosen,
-            continued=continued,
-            steps=steps,
-            default_steps=30000,
-            batch_size=batch_size,
-            eval_every=eval_every,
-            batches=batches,
+            data.n_samples, chosen, continued, default_steps=30000, batches=batches, **asked
         )
         self._settle()
         samples = Samples(data, labels, weight)
