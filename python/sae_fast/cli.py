@@ -129,13 +129,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Default: the process's arguments.
-    """
+    """Run the command line, by default the process's, and return its exit status."""
     options = _parser().parse_args(argv)
     try:
         if options.command == "info":

@@ -55,6 +55,10 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
 
     network_: StackedAutoencoder
 
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Hold the constructor's arguments as they are, unchecked, as scikit-learn wants it."""
+        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
+
     def _units(self) -> tuple[int, ...]:
         units = self.units
         return check_sizes("units", units if np.ndim(units) else [units])
@@ -96,6 +100,15 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
             if asked != has:
                 raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
 
+    def _each_steps(self, name: str, value: Any, minimum: int) -> list[int]:
+        """Return numbers of steps for each layer, checked under the parameter's own name."""
+        return [check_int(name, one, minimum) for one in per_layer(name, value, len(self._units()))]
+
+    def _each_rate(self, name: str) -> list[float]:
+        """Return a learning rate for each layer, checked under the parameter's own name."""
+        rates = per_layer(name, getattr(self, name), len(self._units()))
+        return [check_float(name, rate, positive=True) for rate in rates]
+
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
 
@@ -127,19 +140,6 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _each(name: str, value: Any, n_layers: int, check: Any) -> list[Any]:
-    """Return a parameter for each layer, checked under its own name."""
-    return [check(name, one) for one in per_layer(name, value, n_layers)]
-
-
-def _check_steps(name: str, value: Any) -> int:
-    return check_int(name, value, 1)
-
-
-def _check_rate(name: str, value: Any) -> float:
-    return check_float(name, value, positive=True)
 
 
 class StackedAutoencoderTransformer(
@@ -217,19 +217,7 @@ class StackedAutoencoderTransformer(
         callbacks: Sequence[CallbackOption] | None = None,
         verbose: bool = False,
     ) -> None:
-        self.units = units
-        self.steps = steps
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.init = init
-        self.scale = scale
-        self.dtype = dtype
-        self.eval_every = eval_every
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.callbacks = callbacks
-        self.verbose = verbose
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
         """Train one autoencoder per layer.
@@ -246,10 +234,9 @@ class StackedAutoencoderTransformer(
             DataError for X that does not fit.
         """
         X = self._validated(X, reset=True)
-        n_layers = len(self._units())
         steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
-        steps = _each("steps", steps, n_layers, _check_steps)
-        rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
+        steps = self._each_steps("steps", steps, 1)
+        rates = self._each_rate("learning_rate")
         net = self._build(None)
         self.histories_ = self._pretrain(net, X, steps, rates)
         self.network_ = net
@@ -265,8 +252,7 @@ class StackedAutoencoderTransformer(
         """
         first = not hasattr(self, "network_")
         X = self._validated(X, reset=first)
-        n_layers = len(self._units())
-        rates = _each("learning_rate", self.learning_rate, n_layers, _check_rate)
+        rates = self._each_rate("learning_rate")
         net = self._build(None) if first else self.network_
         self._check_same(net)
         steps = self._steps(None, X.shape[0], passes=1)
@@ -403,25 +389,7 @@ class StackedAutoencoderClassifier(
         callbacks: Sequence[CallbackOption] | None = None,
         verbose: bool = False,
     ) -> None:
-        self.units = units
-        self.pretrain_steps = pretrain_steps
-        self.steps = steps
-        self.pretrain_learning_rate = pretrain_learning_rate
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.loss = loss
-        self.init = init
-        self.scale = scale
-        self.dtype = dtype
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.eval_every = eval_every
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.callbacks = callbacks
-        self.verbose = verbose
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> StackedAutoencoderClassifier:
         """Pretrain on all rows, then fine-tune on the labelled ones.
@@ -443,10 +411,9 @@ class StackedAutoencoderClassifier(
         """
         X, y = self._validated(X, y, reset=True)
         self._check_settings()
-        n_layers = len(self._units())
         pretrain_steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
-        pretrain_steps = _each("pretrain_steps", pretrain_steps, n_layers, _check_pretrain_steps)
-        rates = _each("pretrain_learning_rate", self.pretrain_learning_rate, n_layers, _check_rate)
+        pretrain_steps = self._each_steps("pretrain_steps", pretrain_steps, 0)
+        rates = self._each_rate("pretrain_learning_rate")
         if any(pretrain_steps) and not all(pretrain_steps):
             raise DataError(
                 f"pretrain_steps: expected 0 for all layers or none, got {self.pretrain_steps!r}"
@@ -456,7 +423,7 @@ class StackedAutoencoderClassifier(
         net, histories = self._build(classes), []
         if any(pretrain_steps):
             histories = self._pretrain(net, X, pretrain_steps, rates)
-        history = self._finetune(net, classes, X, y, sample_weight, passes=20, at_least=300)
+        history = self._finetune(net, classes, X, y, sample_weight)
         self.classes_, self.network_ = classes, net
         self.histories_, self.history_ = histories, history
         return self
@@ -494,7 +461,7 @@ class StackedAutoencoderClassifier(
         X, y, sample_weight = self._weighted(X, y, sample_weight)
         net = self._build(classes) if first else self.network_
         self._check_same(net)
-        history = self._finetune(net, classes, X, y, sample_weight, passes=1, continued=True)
+        history = self._finetune(net, classes, X, y, sample_weight, continued=True)
         self.classes_, self.network_, self.history_ = classes, net, history
         if first:
             self.histories_ = []
@@ -523,7 +490,7 @@ class StackedAutoencoderClassifier(
         weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
         if not weight.any():
             raise DataError("sample_weight: expected some weight above zero, got none")
-        return X[weight > 0], y[weight > 0], weight[weight > 0]
+        return _rows(weight > 0, X, y, weight)
 
     def _finetune(
         self,
@@ -533,15 +500,12 @@ class StackedAutoencoderClassifier(
         y: NDArray[Any],
         sample_weight: NDArray[Any] | None,
         *,
-        passes: int,
-        at_least: int = 1,
         continued: bool = False,
     ) -> History:
-        """Fine-tune on the labelled rows; if `continued`, for `passes` whatever the settings."""
+        """Fine-tune on the labelled rows; if `continued`, for one pass whatever the settings."""
         labelled = ~_unlabelled(y)
         if not labelled.all():
-            X, y = X[labelled], y[labelled]
-            sample_weight = None if sample_weight is None else sample_weight[labelled]
+            X, y, sample_weight = _rows(labelled, X, y, sample_weight)
         if X.shape[0] == 0:
             raise DataError("y: expected some labelled rows with a weight above zero, got none")
         number = {label: i for i, label in enumerate(classes.tolist())}
@@ -565,18 +529,17 @@ class StackedAutoencoderClassifier(
                     f"{self.validation_fraction!r} of each class aside, got {len(codes)}: {error}"
                 ) from error
             eval_set = (X[aside], codes[aside])
-            X, codes = X[kept], codes[kept]
-            sample_weight = None if sample_weight is None else sample_weight[kept]
+            X, codes, sample_weight = _rows(kept, X, codes, sample_weight)
             callbacks.append(EarlyStopping(patience=self.patience))
         n_samples = X.shape[0]
-        one_pass = self._steps(None, n_samples, passes=1)
+        steps = one_pass = self._steps(None, n_samples, passes=1)
+        if not continued:
+            steps = self._steps(self.steps, n_samples, passes=20, at_least=300)
         return net.finetune(
             X,
             codes,
             sample_weight=sample_weight,
-            steps=self._steps(
-                None if continued else self.steps, n_samples, passes=passes, at_least=at_least
-            ),
+            steps=steps,
             batch_size=self._batch_size(n_samples),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
@@ -605,8 +568,8 @@ class StackedAutoencoderClassifier(
         return labels
 
 
-def _check_pretrain_steps(name: str, value: Any) -> int:
-    return check_int(name, value, 0)
+def _rows(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
+    return X[which], y[which], None if weight is None else weight[which]
 
 
 def _unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:

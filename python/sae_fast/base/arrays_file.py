@@ -21,10 +21,7 @@ def write_arrays(text: str, arrays: Mapping[str, Any]) -> bytes:
 def read_arrays(data: bytes) -> tuple[str, dict[str, Any]]:
     """Return the text and the arrays of a file, which take no more memory than the file.
 
-    Raises
-    ------
-    DataError
-        If `data` is anything else.
+    DataError if `data` is anything else.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load

@@ -117,11 +117,6 @@ def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
     return list(value)
 
 
-def check_seed(seed: object) -> int:
-    """Return a seed: any integer of at least 0."""
-    return check_int("seed", seed, 0)
-
-
 def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[np.int64]:
     """Return labels `y`, shape (n_samples,), as int64 in ``0 ... n_classes-1``, or raise."""
     y = check_array(name, y)

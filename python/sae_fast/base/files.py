@@ -22,20 +22,11 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def create_anew(path: Path) -> None:
-    """Make an empty file in place of what has its name: a leftover, or a link to another file."""
-    path.unlink(missing_ok=True)
-    path.touch(exist_ok=False)
-
-
 def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """Put `data` into a file and return its path; an older one of this name gets the name `keep`.
 
-    Raises
-    ------
-    OSError
-        If it cannot be written; `path` or, if there was no time to rename both, `keep` is then what
-        `path` was before.
+    OSError if it cannot be written; `path` or, if there was no time to rename both, `keep` is then
+    what `path` was before.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:

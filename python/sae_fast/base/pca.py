@@ -16,14 +16,7 @@ _ROWS = 4096  # converted to floating point at once
 
 
 class PCA:
-    """All principal components of a data set.
-
-    Parameters
-    ----------
-    x : ndarray, shape (n_samples, n_features)
-    scale : float
-        Factor on all values.
-    """
+    """All principal components of `x` (n_samples, n_features), a factor `scale` on all values."""
 
     def __init__(self, x: NDArray[Any], scale: float = 1.0) -> None:
         n_samples, n_features = x.shape

@@ -40,26 +40,15 @@ class SampleOrder:
     """The order in which training visits the samples: one shuffled epoch after another.
 
     A batch that an epoch cannot fill takes the rest and goes on into the next epoch, so no sample
-    is dropped and none is seen twice within an epoch (TensorFlow's `next_batch`).
-
-    Parameters
-    ----------
-    n_samples : int
-    seed, purpose, layer
-        Which stream, see :func:`generator`; its counter is the epoch.
+    is dropped and none is seen twice within an epoch (TensorFlow's `next_batch`). The counter of
+    its :func:`generator` is the epoch.
     """
 
     def __init__(self, n_samples: int, seed: int, purpose: Purpose, layer: int = 0) -> None:
-        self._n_samples = n_samples
+        self.n_samples = n_samples
         self._stream = (seed, purpose, layer)
         self._epoch = -1
         self._permutation: NDArray[np.int64] = np.empty(0, np.int64)
-
-    def _permutation_of(self, epoch: int) -> NDArray[np.int64]:
-        if epoch != self._epoch:
-            self._permutation = generator(*self._stream, counter=epoch).permutation(self._n_samples)
-            self._epoch = epoch
-        return self._permutation
 
     def batches(self, first_step: int, n_steps: int, batch_size: int) -> NDArray[np.int64]:
         """Return the sample numbers of steps ``first_step ...``, shape (n_steps, batch_size)."""
@@ -67,8 +56,10 @@ class SampleOrder:
         end = position + n_steps * batch_size
         parts = []
         while position < end:
-            epoch, start = divmod(position, self._n_samples)
-            part = self._permutation_of(epoch)[start : start + end - position]
-            parts.append(part)
-            position += len(part)
+            epoch, start = divmod(position, self.n_samples)
+            if epoch != self._epoch:
+                stream = generator(*self._stream, counter=epoch)
+                self._permutation, self._epoch = stream.permutation(self.n_samples), epoch
+            parts.append(self._permutation[start : start + end - position])
+            position += len(parts[-1])
         return np.concatenate(parts).reshape(n_steps, batch_size)

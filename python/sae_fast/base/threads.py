@@ -19,26 +19,14 @@ from .checks import check_int
 MOST_THREADS = 1024
 
 
-def _quota_v2(folder: Path) -> float:
-    """CPUs that a cgroup v2 folder allows; infinity if it sets no limit."""
+def _quota(folder: Path, kind: str) -> float:
+    """CPUs that a folder of cgroup v1 or v2 allows; infinity if it sets no limit."""
+    files = ("cpu.max",) if kind == "cgroup2" else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return math.inf if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
+        quota, period = " ".join((folder / file).read_text() for file in files).split()
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number
         return math.inf
-
-
-def _quota_v1(folder: Path) -> float:
-    """CPUs that a cgroup v1 folder allows; infinity if it sets no limit."""
-    try:
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-        return quota / period if quota > 0 and period > 0 else math.inf
-    except (OSError, ValueError):
-        return math.inf
-
-
-_QUOTAS = {"cgroup": _quota_v1, "cgroup2": _quota_v2}
 
 
 def _cgroup_quotas(proc: Path) -> Iterator[float]:
@@ -67,7 +55,7 @@ def _cgroup_quotas(proc: Path) -> Iterator[float]:
         group = groups[kind]
         folder = point / group.relative_to(root) if group.is_relative_to(root) else point
         for level in (folder, *folder.parents):
-            yield _QUOTAS[kind](level)
+            yield _quota(level, kind)
             if level == point:
                 break
 

@@ -47,33 +47,16 @@ def as_input(
     name: str,
     x: Any,
     n_features: int,
-    *,
     dtype: str,
     n_threads: int,
     scale: float | None = None,
     default_scale: float | None = None,
 ) -> Any:
-    """Return the core's input for `x`, shape (n_samples, n_features).
+    """Return the core's input for `x`, shape (n_samples, n_features); DataError names the argument.
 
-    Parameters
-    ----------
-    name : str
-        The argument's name, for errors.
-    x : array_like, SciPy sparse matrix or core input
-        A core input is returned as it is, so that several trainings can share one.
-    n_features : int
-    dtype : {"float32", "float64"}
-        Precision to compute in.
-    n_threads : int
-    scale : float or None
-        Factor for uint8 values; None for all other types.
-    default_scale : float or None
-        Factor for uint8 values where `scale` is None; has no influence on other types.
-
-    Raises
-    ------
-    DataError
-        If the shape, dtype or values do not fit.
+    `x` is an array, a SciPy sparse matrix, or a core input, which is returned as it is, so that
+    several trainings can share one. `scale` is the factor for uint8 values, None for all other
+    types; `default_scale` stands in where it is None, and has no influence on other types.
     """
     input_class = core_class("Input", dtype)
     if isinstance(x, input_class):
@@ -106,12 +89,7 @@ def _is_plain(x: Any, n_features: int) -> bool:
 
 
 def _checked(
-    name: str,
-    x: Any,
-    n_features: int,
-    scale: float | None,
-    default_scale: float | None,
-    dtype: str,
+    name: str, x: Any, n_features: int, scale: float | None, default_scale: float | None, dtype: str
 ) -> tuple[Any, float, bool]:
     """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")

@@ -20,7 +20,7 @@ from ..errors import DataError
 from .inputs import core_class
 from .layers import Part
 
-#: With the methods `get_parameters`, `set_parameters`, `finite` and `uses_blas`.
+#: Computes by `classify` and `count_dead_units` itself.
 Network: TypeAlias = _core.Network_float32 | _core.Network_float64
 
 #: What the core calls a loss, where that is not its name here: `article` is that of a recipe.
@@ -87,18 +87,6 @@ def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any
         raise DataError(f"codes: {error}") from error
 
 
-def classify(network: Network, x: Any, n_threads: int) -> NDArray[np.int64]:
-    """Return the number of the largest output for each sample, shape (n_samples,)."""
-    classes: NDArray[np.int64] = network.classify(x, n_threads=n_threads)
-    return classes
-
-
-def count_dead_units(network: Network, x: Any, n_threads: int) -> list[int]:
-    """Return, for each layer, how many units are zero on every sample of an input."""
-    dead: list[int] = network.count_dead_units(x, n_threads=n_threads)
-    return dead
-
-
 def squared_errors(network: Network, x: Any, n_threads: int) -> NDArray[np.float64]:
     """Return the mean squared error per feature that a network leaves of each sample."""
     loss = _core.Loss.squared_error
@@ -118,12 +106,7 @@ def evaluate(
 ) -> tuple[float, float]:
     """Return the loss summed over an input, and the share of right classes (NaN without y)."""
     value, n_correct = _core.evaluate(
-        network,
-        x,
-        y,
-        loss=_loss(loss),
-        weight_decay=weight_decay,
-        n_threads=n_threads,
+        network, x, y, loss=_loss(loss), weight_decay=weight_decay, n_threads=n_threads
     )
     return value, math.nan if y is None else n_correct / len(y)
 
@@ -152,33 +135,11 @@ def new_corruption(
     return core_class("Corruption", _dtype(network))(_core.CorruptionName[name], options, key)
 
 
-def new_trainer(
-    network: Network,
-    optimizer: _core.Optimizer,
-    state: Any,
-    x: Any,
-    y: NDArray[np.int64] | None,
-    sample_weight: NDArray[Any] | None,
-    *,
-    corruption: Any,
-    loss: str,
-    weight_decay: float,
-    batch_size: int,
-) -> Any:
-    """Return a trainer, which works on the network and the state.
+def new_trainer(network: Network, *arguments: Any, loss: str, **options: Any) -> Any:
+    """Return a trainer, which works on the network and the optimizer's state; see `_core.pyi`.
 
     Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many;
     `save_state` and `restore_state` keep and bring back parameters and state.
     """
-    return core_class("Trainer", _dtype(network))(
-        network,
-        optimizer,
-        state,
-        x,
-        y,
-        sample_weight,
-        corruption=corruption,
-        loss=_loss(loss),
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-    )
+    trainer = core_class("Trainer", _dtype(network))
+    return trainer(network, *arguments, loss=_loss(loss), **options)

@@ -17,7 +17,6 @@ from urllib import request
 from urllib.error import HTTPError
 from urllib.request import OpenerDirector
 
-from ..base.files import create_anew
 from ..errors import DataError, DatasetUnavailableError
 from .idx import CHUNK_BYTES, open_decompressed
 
@@ -43,24 +42,12 @@ def download(
     progress: bool = True,
     limits: Limits = Limits(),
 ) -> None:
-    """Put those of `files` that are not there yet into `folder`.
+    """Put those of `files` that are not there yet into `folder`, which is made if need be.
 
-    Parameters
-    ----------
-    files : mapping of str to str
-        File names, and the SHA-256 (hex) of the files' uncompressed content.
-    folder : Path
-        Made if need be. Processes that want the same folder wait for each other.
-    mirrors : sequence of str
-        http or https addresses that a file name is appended to; tried in turn for each file.
-    progress : bool
-        Whether to show a progress bar per file on stderr.
-    limits : Limits
-
-    Raises
-    ------
-    DatasetUnavailableError
-        If the folder cannot be written, or no mirror has a file; says for each what went wrong.
+    `files` maps names to the SHA-256 (hex) of the files' uncompressed content; `mirrors` are http
+    or https addresses that a name is appended to, tried in turn for each file. Processes that want
+    the same folder wait for each other. DatasetUnavailableError if the folder cannot be written, or
+    no mirror has a file; says for each what went wrong.
     """
     import filelock
 
@@ -80,16 +67,12 @@ def download(
 
 
 def _download_file(
-    name: str,
-    sha256: str,
-    folder: Path,
-    mirrors: Sequence[str],
-    progress: bool,
-    limits: Limits,
+    name: str, sha256: str, folder: Path, mirrors: Sequence[str], progress: bool, limits: Limits
 ) -> None:
     """Try the mirrors in turn; the caller holds the lock, so the temporary name is ours alone."""
     part = folder / f".{name}.part"
-    create_anew(part)  # a folder that cannot be written to is no mirror's fault
+    part.unlink(missing_ok=True)  # a leftover, or a link to another file
+    part.touch(exist_ok=False)  # a folder that cannot be written to is no mirror's fault
     failures = []
     try:
         for mirror in mirrors:

@@ -9,6 +9,7 @@ objects say themselves; it registers here.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -35,8 +36,6 @@ class Storable(Protocol):
     _NAME: ClassVar[str]
 
     @classmethod
-    def _asked(cls) -> Sequence[str]: ...
-    @classmethod
     def _blank(cls, **arguments: Any) -> Any: ...
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]: ...
@@ -56,6 +55,11 @@ def register(cls: type[_M]) -> type[_M]:
     """Let files hold models of a class (a decorator)."""
     _CLASSES[cls._NAME] = cls
     return cls
+
+
+def asked(name: str) -> list[str]:
+    """Return what makes a model of a class: what its constructor takes, threads aside."""
+    return [key for key in inspect.signature(_CLASSES[name]).parameters if key != "n_threads"]
 
 
 def _checksum(data: bytes) -> tuple[int, bytes]:
@@ -94,7 +98,14 @@ def from_bytes(data: bytes, source: str) -> Any:
     """
     try:
         text, values = read_arrays(data)
-        description = _read_description(text)
+        description = json.loads(text)
+        if not isinstance(description, dict):
+            raise DataError("no sae_fast entry in its header")
+        if description.get("format") != FORMAT:
+            raise DataError(
+                f"format {description.get('format')!r} of release {description.get('version')!r}, "
+                f"where this release reads format {FORMAT}"
+            )
         at, digest = _checksum(data)
         if data[at : at + len(digest)] != digest:
             raise DataError("bytes that do not fit its checksum: it is damaged or was altered")
@@ -125,19 +136,6 @@ def from_bytes(data: bytes, source: str) -> Any:
     return model
 
 
-def _read_description(text: str) -> dict[str, Any]:
-    """Return the `sae_fast` entry of a header, if this release can read it."""
-    description = json.loads(text)
-    if not isinstance(description, dict):
-        raise DataError("no sae_fast entry in its header")
-    if description.get("format") != FORMAT:
-        raise DataError(
-            f"format {description.get('format')!r} of release {description.get('version')!r}, "
-            f"where this release reads format {FORMAT}"
-        )
-    return description
-
-
 def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storable:
     """Build the described model, all parameters 0, unless it would be larger than the file.
 
@@ -148,7 +146,7 @@ def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storab
     if name not in _CLASSES:
         raise DataError(f"class {name!r}")
     cls = _CLASSES[name]
-    unknown = [key for key in arguments if key not in cls._asked()]
+    unknown = [key for key in arguments if key not in asked(name)]
     if unknown:
         raise DataError(f"{', '.join(unknown)} in its architecture, which this release lacks")
     widths = [check_int("width", width, 1) for width in cls._widths_of(arguments)]

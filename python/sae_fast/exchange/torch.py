@@ -58,13 +58,8 @@ def _flat(name: str, module: Any, nn: Any) -> Iterator[tuple[str, Any]]:
 def from_torch(module: Any) -> Part:
     """Return the layers of a PyTorch module.
 
-    Raises
-    ------
-    DataError
-        If it is no Sequential of Linear and activations with at most a softmax on top, each layer
-        as wide as the next one takes.
-    ImportError
-        If the package torch is not installed.
+    DataError if it is no Sequential of Linear and activations with at most a softmax on top, each
+    layer as wide as the next one takes; ImportError if the package torch is not installed.
     """
     torch = _torch("from_torch")
     nn = torch.nn

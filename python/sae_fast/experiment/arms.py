@@ -8,7 +8,7 @@ those that remain. What runs beside an arm has no influence on its result.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -21,6 +21,9 @@ from .results import ArmResult, LayerResult
 from .settings import ARMS, DTYPE, RunSettings
 
 _T = TypeVar("_T")
+
+#: Settings that pretraining and fine-tuning take as they are.
+SHARED = ("batch_size", "learning_rate", "eval_every")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,83 +46,72 @@ def train_arm(
 ) -> ArmOutcome:
     """Train one arm of the experiment, its pretraining included.
 
-    Parameters
-    ----------
-    arm : str
-        One of `ARMS`; whether `settings` has it does not matter.
-    settings : RunSettings
-    data : Dataset
-    threads : int
-        No influence on the result.
-    callbacks : sequence of Callback
-    progress : bool
-        Whether to show bars on stderr.
+    `arm` is one of `ARMS`; whether `settings` has it does not matter. `threads` have no influence
+    on the result.
     """
-    x, x_test = prepare_inputs(data, threads)
-    options = training_options(settings, data, callbacks, progress)
-    net, pretraining = begin_arm(arm, settings, data, x, threads, options)
-    return finish_arm(arm, settings, data, net, pretraining, x, x_test, options)
+    settings = dataclasses.replace(settings, threads=threads)
+    training = ArmTraining(arm, settings, data, prepare_inputs(data, threads), callbacks, progress)
+    training.pretrain()
+    return training.finetune()
 
 
-def training_options(
-    settings: RunSettings, data: Dataset, callbacks: Sequence[Callback], progress: bool
-) -> dict[str, Any]:
-    """Return what pretraining and fine-tuning are both told."""
-    return {
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "eval_every": settings.eval_every,
-        "callbacks": [*callbacks],
-        "progress": progress,
-        "scale": data.scale,
-    }
+@dataclasses.dataclass
+class ArmTraining:
+    """An arm under way: its network, and what that learns from and how."""
 
+    name: str
+    settings: RunSettings
+    data: Dataset
+    inputs: tuple[Any, Any]  # of `prepare_inputs`
+    callbacks: Sequence[Callback]
+    progress: bool
 
-def begin_arm(
-    arm: str, settings: RunSettings, data: Dataset, x: Any, threads: int, options: Mapping[str, Any]
-) -> tuple[StackedAutoencoder, list[LayerResult]]:
-    """Build the network of an arm, and pretrain it on the core's input `x` if the arm says so."""
-    net = StackedAutoencoder(
-        [data.x_train.shape[1], *settings.hidden],
-        data.n_classes,
-        seed=settings.seed,
-        init=ARMS[arm].init,
-        n_threads=threads,
-    )
-    if not ARMS[arm].pretrained:
-        return net, []
-    histories = net.pretrain(x, steps=settings.pretrain_steps, **options)
-    return net, layer_results(net.sizes, histories, net.count_dead_units(x))
+    def __post_init__(self) -> None:
+        """Build the network."""
+        self.pretraining: list[LayerResult] = []
+        self.model = StackedAutoencoder(
+            [self.data.x_train.shape[1], *self.settings.hidden],
+            self.data.n_classes,
+            seed=self.settings.seed,
+            init=ARMS[self.name].init,
+            n_threads=self.settings.threads,
+        )
 
+    def _options(self, *more: Callback) -> dict[str, Any]:
+        return {
+            **{name: getattr(self.settings, name) for name in SHARED},
+            "callbacks": [*self.callbacks, *more],
+            "progress": self.progress,
+            "scale": self.data.scale,
+        }
 
-def finish_arm(
-    arm: str,
-    settings: RunSettings,
-    data: Dataset,
-    net: StackedAutoencoder,
-    pretraining: list[LayerResult],
-    x: Any,
-    x_test: Any,
-    options: Mapping[str, Any],
-) -> ArmOutcome:
-    """Fine-tune what `begin_arm` has left, and say what came of the arm."""
-    history = net.finetune(
-        x,
-        data.y_train,
-        steps=settings.finetune_steps,
-        eval_set=(x_test, data.y_test),
-        title=f"fine-tuning, {arm}",
-        **options,
-    )
-    dead_units = net.count_dead_units(x_test)
-    result = ArmResult(history.steps, history.loss, history.accuracy, dead_units, history.seconds)
-    return ArmOutcome(result, pretraining, net)
+    def pretrain(self) -> None:
+        """Pretrain the hidden layers, if the arm says so."""
+        if ARMS[self.name].pretrained:
+            net, x, steps = self.model, self.inputs[0], self.settings.pretrain_steps
+            histories = net.pretrain(x, steps=steps, **self._options())
+            self.pretraining = layer_results(net.sizes, histories, net.count_dead_units(x))
+
+    def finetune(self, *more: Callback) -> ArmOutcome:
+        """Fine-tune the network, and say what came of the arm."""
+        x, x_test = self.inputs
+        h = self.model.finetune(
+            x,
+            self.data.y_train,
+            steps=self.settings.finetune_steps,
+            eval_set=(x_test, self.data.y_test),
+            title=f"fine-tuning, {self.name}",
+            **self._options(*more),
+        )
+        dead_units = self.model.count_dead_units(x_test)
+        result = ArmResult(h.steps, h.loss, h.accuracy, dead_units, h.seconds)
+        return ArmOutcome(result, self.pretraining, self.model)
 
 
 def prepare_inputs(data: Dataset, threads: int) -> tuple[Any, Any]:
     """Make the core's inputs of the training and the test samples."""
     x, x_test = (
-        as_input(name, x, x.shape[1], dtype=DTYPE, n_threads=threads, scale=data.scale)
+        as_input(name, x, x.shape[1], DTYPE, threads, data.scale)
         for name, x in (("x_train", data.x_train), ("x_test", data.x_test))
     )
     return x, x_test

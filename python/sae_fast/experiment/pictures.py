@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
     """Write every picture that a result has something to show in; return the PNG files by name.
 
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
+    ImportError if matplotlib is not installed.
     """
     files: dict[str, Path] = {}
     for name, picture in PICTURES.items():

@@ -178,8 +178,7 @@ class Findings:
     @property
     def collapses(self) -> list[str]:
         """A line for each collapsed arm."""
-        found = ((arm, self.collapse(arm)) for arm in self.arms)
-        return [f"{arm} collapsed: {how}" for arm, how in found if how is not None]
+        return [f"{arm} collapsed: {how}" for arm in self.arms if (how := self.collapse(arm))]
 
     def tables(self) -> list[Table]:
         """Tables of a summary: autoencoders, arms, reconstructions, as far as there are any."""
@@ -241,18 +240,14 @@ class Findings:
             Strictly valid JSON: NumPy's scalars and arrays are converted, and a number that JSON
             does not know (NaN, infinite) is None.
         """
+        derived = ("final_accuracy", "first_step_at_90", "collapsed")
         arms = {
-            name: {
-                **dataclasses.asdict(arm),
-                "final_accuracy": arm.final_accuracy,
-                "first_step_at_90": arm.first_step_at_90,
-                "collapsed": arm.collapsed,
-            }
+            name: vars(arm) | {what: getattr(arm, what) for what in derived}
             for name, arm in self.arms.items()
         }
         fields = ("command", "dataset", "config", "pretraining", "arms", "seconds", "environment")
         values = {name: getattr(self, name) for name in fields}
-        layers = [dataclasses.asdict(layer) for layer in self.pretraining]
+        layers = [vars(layer) for layer in self.pretraining]
         document: dict[str, Any] = _plain(
             {"schema": SCHEMA, **values, "pretraining": layers, "arms": arms}
         )

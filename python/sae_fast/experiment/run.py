@@ -25,16 +25,7 @@ from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import Callback
 from ..training.checkpoint import RunCheckpoint
-from .arms import (
-    ArmOutcome,
-    Share,
-    begin_arm,
-    finish_arm,
-    layer_results,
-    prepare_inputs,
-    train_side_by_side,
-    training_options,
-)
+from .arms import SHARED, ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, check_output
 from .settings import ReconstructSettings, RunSettings, Settings
@@ -131,22 +122,17 @@ def run_experiment(
     """
     settings = RunSettings(**locals())
     run = _Run(settings, dataset)
-
-    data, (x, x_test) = run.data, run.inputs
-
-    def options(*share: Share) -> dict[str, Any]:
-        return training_options(settings, data, [*run.callbacks, *share], not settings.quiet)
-
-    # pretraining makes good use of all threads, fine-tuning of one
+    x_test = run.inputs[1]
     begun = {
-        arm: begin_arm(arm, settings, data, x, settings.threads, options()) for arm in settings.arms
+        arm: ArmTraining(arm, settings, run.data, run.inputs, run.callbacks, not settings.quiet)
+        for arm in settings.arms
     }
-
-    def finish(arm: str, share: Share) -> ArmOutcome:
-        return finish_arm(arm, settings, data, *begun[arm], x, x_test, options(share))
-
-    outcomes = train_side_by_side(finish, settings.arms, settings.threads)
-    seconds = run.clock()
+    for arm in begun.values():  # pretraining makes good use of all threads, fine-tuning of one
+        arm.pretrain()
+    outcomes = train_side_by_side(
+        lambda name, share: begun[name].finetune(share), settings.arms, settings.threads
+    )
+    seconds = time.perf_counter() - run.started
     models = {arm: outcome.model for arm, outcome in outcomes.items()}
     for net in models.values():
         net.n_threads = settings.threads
@@ -236,9 +222,7 @@ def run_reconstruction(
     history = autoencoder.fit(
         x,
         steps=settings.steps,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        eval_every=settings.eval_every,
+        **{name: getattr(settings, name) for name in SHARED},
         scale=run.data.scale,
         callbacks=run.callbacks,
         progress=not settings.quiet,
@@ -246,7 +230,7 @@ def run_reconstruction(
     sizes = (x.n_features, settings.units)
     pretraining = layer_results(sizes, [history], [autoencoder.count_dead_units(x)])
     return run.result(
-        run.clock(),
+        time.perf_counter() - run.started,
         pretraining,
         [("autoencoder", autoencoder)],
         {f"autoencoder ({settings.units} units)": autoencoder.encode(x_test)},
@@ -261,16 +245,10 @@ class _Run:
 
     def __init__(self, settings: Settings, dataset: str | Dataset) -> None:
         self.settings = settings
-        self.data = data = (
-            dataset
-            if isinstance(dataset, Dataset)
-            else datasets.load(
-                cast(Any, dataset),
-                settings.data_dir,
-                offline=settings.offline,
-                progress=not settings.quiet,
-            )
-        )
+        if not isinstance(dataset, Dataset):
+            how: Any = {"offline": settings.offline, "progress": not settings.quiet}
+            dataset = datasets.load(cast(Any, dataset), settings.data_dir, **how)
+        self.data = data = dataset
         if settings.batch_size > len(data.x_train):
             raise DataError(
                 f"batch_size: expected at most the {len(data.x_train)} training samples, "
@@ -279,7 +257,7 @@ class _Run:
         if settings.output is not None:
             check_output(settings.output)
         self.callbacks = self._checkpoint()
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         self.inputs = prepare_inputs(data, settings.threads)
 
     def _checkpoint(self) -> list[Callback]:
@@ -297,10 +275,6 @@ class _Run:
         else:
             checkpoint.refuse_to_replace()
         return [checkpoint]
-
-    def clock(self) -> float:
-        """Return the seconds since the data were there."""
-        return time.perf_counter() - self._started
 
     def result(
         self,

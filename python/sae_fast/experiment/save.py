@@ -132,10 +132,7 @@ class ExperimentResult(Findings):
 def check_output(output: str | os.PathLike[str]) -> Path:
     """Make sure, before any training, that a folder is there and can be written, and return it.
 
-    Raises
-    ------
-    OutputError
-        With the path and the reason.
+    OutputError names the path and the reason.
     """
     folder = check_path("output", output)
     try:

@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import (
-    check_choice,
-    check_float,
-    check_int,
-    check_seed,
-    check_width,
-)
+from ..base.checks import check_choice, check_float, check_int, check_width
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
-from ..core.layers import Layer, Part
-from ..core.networks import count_dead_units, evaluate, new_network, predict, squared_errors
+from ..core.layers import Part
+from ..core.networks import new_network
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
@@ -101,6 +95,7 @@ class Autoencoder(Model):
     """
 
     _NAME = "Autoencoder"
+    _depth = 1
 
     def __init__(
         self,
@@ -115,45 +110,21 @@ class Autoencoder(Model):
         n_threads: int | None = None,
         layer: int = 1,
     ) -> None:
-        self._set_up(
-            n_features=n_features,
-            n_hidden=n_hidden,
-            weight_decay=weight_decay,
-            activation=activation,
-            output=output,
-            seed=seed,
-            dtype=dtype,
-            n_threads=n_threads,
-            layer=layer,
-        )
-        self._draw()
-
-    def _set_up(
-        self,
-        *,
-        n_features: int,
-        n_hidden: int,
-        weight_decay: float = 0.0,
-        activation: str = "relu",
-        output: str = "linear",
-        seed: int,
-        dtype: str,
-        n_threads: int | None = None,
-        layer: int,
-    ) -> None:
-        self.n_features, self.n_hidden = (
-            check_width("n_features", n_features),
-            check_width("n_hidden", n_hidden),
-        )
+        self.n_features = check_width("n_features", n_features)
+        self.n_hidden = check_width("n_hidden", n_hidden)
         self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
         self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.output = check_choice("output", output, list(ACTIVATIONS))
-        self.seed = check_seed(seed)
+        self.seed = check_int("seed", seed, 0)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
         self.layer = check_int("layer", layer, 1)
+        self._stream = Purpose.PRETRAIN_ORDER, self.layer
         self._widths = (self.n_features, self.n_hidden, self.n_features)
-        self._network = new_network(dtype, self._widths, [self.activation, self.output])
+        self._activations = (self.activation, self.output)
+        self._network = new_network(dtype, self._widths, self._activations)
+        if self._draws:
+            self._draw()
 
     def _draw(self) -> None:
         """Draw the initial parameters of this layer and seed."""
@@ -239,17 +210,9 @@ class Autoencoder(Model):
         objective = Objective("squared_error", (L2(self.weight_decay),))
         noise = check_corruption(corruption)
         data = self._input("x", x, self.n_features, scale)
+        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
-            data.n_samples,
-            Purpose.PRETRAIN_ORDER,
-            self.layer,
-            optimizer=chosen,
-            continued=continued,
-            steps=steps,
-            default_steps=1000,
-            batch_size=batch_size,
-            eval_every=eval_every,
-            batches=batches,
+            data.n_samples, chosen, continued, default_steps=1000, batches=batches, **asked
         )
         watching = as_callbacks(callbacks, progress)
         samples = Samples(data, corruption=noise)
@@ -269,46 +232,15 @@ class Autoencoder(Model):
             self, title, self.layer, objective, optimizer, schedule, samples, callbacks=callbacks
         )
 
-    def _predict(self, data: Any, first_layer: int, last_layer: int) -> NDArray[Any]:
-        return predict(self._network, data, self.n_threads, layers=(first_layer, last_layer))
-
-    def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
-        return self._predict(self._samples(x, scale), 0, 1)
-
-    def decode(self, code: Any) -> NDArray[Any]:
-        """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features)."""
-        return self._predict(self._input("code", code, self.n_hidden), 1, 2)
-
-    def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return ``decode(encode(x))``, shape (n_samples, n_features)."""
-        return self._predict(self._samples(x, scale), 0, 2)
-
-    def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
-        """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
-        data = self._samples(x, scale)
-        loss, _ = evaluate(self._network, data, None, self.n_threads, loss="squared_error")
-        return loss / float(data.n_samples * data.n_features)
-
-    def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
-        """Return the mean squared error per feature of each sample, shape (n_samples,).
-
-        The larger, the less a sample is like what the autoencoder was trained on.
-        """
-        data = self._samples(x, scale)
-        return squared_errors(self._network, data, self.n_threads)
-
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are zero on every sample of `x`."""
         data = self._samples(x, scale)
-        return count_dead_units(self._network, data, self.n_threads)[0]
+        return self._network.count_dead_units(data, n_threads=self.n_threads)[0]
 
     def _part(self, part: str | None) -> Part:
         choices = ("encoder", "reconstruction")
         part = check_choice("part", choices[-1] if part is None else part, choices)
-        activations = (self.activation, self.output)
-        layers = [Layer(*self._layer(at), activations[at]) for at in range(2)]
-        return Part(part, layers[:1] if part == "encoder" else layers)
+        return Part(part, [self._layer(at) for at in range(1 if part == "encoder" else 2)])
 
     @classmethod
     def from_torch(
@@ -362,10 +294,4 @@ class Autoencoder(Model):
             dtype=encoder.w.dtype.name,
             n_threads=n_threads,
         )
-        autoencoder.parameters = {
-            "W_enc": encoder.w,
-            "b_enc": encoder.b,
-            "W_dec": decoder.w,
-            "b_dec": decoder.b,
-        }
-        return autoencoder
+        return autoencoder._adopt(source.layers)

@@ -8,7 +8,6 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import json
 import os
@@ -25,10 +24,10 @@ from ..base.files import write_file
 from ..base.streams import Purpose, SampleOrder
 from ..base.threads import resolve_threads
 from ..core.inputs import as_input
-from ..core.layers import Part
-from ..core.networks import Network, new_state
+from ..core.layers import Layer, Part
+from ..core.networks import Network, evaluate, new_state, predict, squared_errors
 from ..errors import DataError
-from ..exchange.model_file import from_bytes, to_bytes
+from ..exchange.model_file import asked, from_bytes, to_bytes
 from ..exchange.onnx import export_onnx
 from ..exchange.torch import to_torch
 from ..training.callbacks import Training
@@ -108,26 +107,21 @@ class Model:
     _n_threads: int
     _network: Network
     _widths: Sequence[int]  # of the samples, and of each layer of the network
+    _activations: Sequence[str]  # of each layer of the network
+    _depth: int  # hidden layers: what is above them is no code
     _state: Any = None  # of the optimizer of the latest training
     _optimizer: str | None = None  # its name
     _n_assigned: int = 0  # how often parameters have been assigned
+    _stream: tuple[Purpose, int]  # of the order of its samples
+    _draws = True  # whether the constructor draws initial parameters
 
     @classmethod
     def _blank(cls, **arguments: Any) -> Self:
         """Return what the constructor would, without initial parameters: all are 0."""
         model = cls.__new__(cls)
-        model._set_up(**arguments)
+        model._draws = False
+        model.__init__(**arguments)  # type: ignore[misc]
         return model
-
-    def _set_up(self, *args: Any, **arguments: Any) -> None:
-        """Check the constructor's arguments, and become a model of which all parameters are 0."""
-        raise NotImplementedError
-
-    @classmethod
-    def _asked(cls) -> list[str]:
-        """Return the names of what makes the model: what `_set_up` takes, threads aside."""
-        names = inspect.signature(cls._set_up).parameters
-        return [name for name in names if name not in ("self", "n_threads")]
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
@@ -150,10 +144,20 @@ class Model:
             shapes |= {w: (n_in, n_out), b: (n_out,)}
         return shapes
 
-    def _layer(self, layer: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return copies of the weights and the biases of a layer."""
+    def _layer(self, layer: int) -> Layer:
+        """Return a layer, its parameters copied."""
         network, at = self._place(layer)
-        return network.get_parameters(at)
+        w, b = network.get_parameters(at)
+        return Layer(w, b, self._activations[layer])
+
+    def _adopt(self, layers: Sequence[Layer]) -> Self:
+        """Take over the parameters of as many layers."""
+        self.parameters = {
+            name: value
+            for names, layer in zip(self._names(), layers, strict=True)
+            for name, value in zip(names, layer[:2], strict=True)
+        }
+        return self
 
     @property
     def parameters(self) -> dict[str, NDArray[Any]]:
@@ -165,7 +169,7 @@ class Model:
         return {
             name: value
             for layer, names in enumerate(self._names())
-            for name, value in zip(names, self._layer(layer), strict=True)
+            for name, value in zip(names, self._layer(layer)[:2], strict=True)
         }
 
     @parameters.setter
@@ -185,19 +189,23 @@ class Model:
             model._n_assigned += 1
         for layer, names in enumerate(self._names()):
             if not new.keys() >= set(names):
-                new = {**dict(zip(names, self._layer(layer), strict=True)), **new}
+                new = {**dict(zip(names, self._layer(layer)[:2], strict=True)), **new}
             network, at = self._place(layer)
             network.set_parameters(at, *(new.pop(name) for name in names))
 
     @property
     def n_threads(self) -> int:
-        """Most threads to compute on; assignable at any time, during a training as well."""
+        """Most threads to compute on, in a stack's `autoencoders` too.
+
+        Assignable at any time, during a training as well.
+        """
         return self._n_threads
 
     @n_threads.setter
     def n_threads(self, n_threads: int | None) -> None:
-        self._n_threads = resolve_threads(n_threads)
-        self._asked_threads = n_threads
+        resolved = resolve_threads(n_threads)
+        for model in self._trained():
+            model._n_threads, model._asked_threads = resolved, n_threads
 
     @property
     def scale(self) -> float | None:
@@ -211,38 +219,16 @@ class Model:
     def scale(self, scale: float | None) -> None:
         self._scale = None if scale is None else check_scale(scale, self.dtype)
 
-    def _input(
-        self,
-        name: str,
-        x: Any,
-        n_features: int,
-        scale: float | None = None,
-        default_scale: float | None = None,
-    ) -> Any:
+    def _input(self, name: str, x: Any, n_features: int, *scales: float | None) -> Any:
         """Return the core's input for an argument, shape (n_samples, n_features)."""
-        return as_input(
-            name,
-            x,
-            n_features,
-            dtype=self.dtype,
-            n_threads=self.n_threads,
-            scale=scale,
-            default_scale=default_scale,
-        )
+        return as_input(name, x, n_features, self.dtype, self.n_threads, *scales)
 
     def _samples(self, x: Any, scale: float | None) -> Any:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
         return self._input("x", x, self.n_features, scale, self._scale)
 
     def _schedule(
-        self,
-        n_samples: int,
-        purpose: Purpose,
-        layer: int = 0,
-        *,
-        optimizer: Optimizer,
-        continued: bool,
-        **asked: Any,
+        self, n_samples: int, optimizer: Optimizer, continued: bool, **asked: Any
     ) -> Schedule:
         """Check how long and in which order to train, and that a state can be continued."""
         steps_before = 0
@@ -253,23 +239,80 @@ class Model:
                     f"from, got {optimizer.rule.name}"
                 )
             steps_before = self._state.steps_done
-        order = SampleOrder(n_samples, self.seed, purpose, layer)
-        return Schedule.check(n_samples=n_samples, order=order, steps_before=steps_before, **asked)
+        order = SampleOrder(n_samples, self.seed, *self._stream)
+        return Schedule.check(order=order, steps_before=steps_before, **asked)
 
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""
         before = self._scale, self._state, self._optimizer
         self.scale = scale
-        rule = training.optimizer.rule
         if training.schedule.steps_before == 0:
             self._state = new_state(self._network, training.optimizer.in_core())
-        self._optimizer = rule.name
+        self._optimizer = training.optimizer.rule.name
         try:
             train(training)
         finally:
             if training.committed is None:  # refused at its start
                 self.scale, self._state, self._optimizer = before
         return training.history
+
+    def _current(self) -> Network:
+        """Return the network as it is now."""
+        return self._network
+
+    def _reconstructor(self, caller: str) -> Network:
+        """Return all encoders and decoders as a network; DataError names the caller."""
+        return self._network
+
+    def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
+        data = self._samples(x, scale)
+        return predict(self._current(), data, self.n_threads, layers=(0, self._depth))
+
+    def decode(self, code: Any) -> NDArray[Any]:
+        """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features).
+
+        A stack does it by the decoders that `pretrain` left.
+
+        Raises
+        ------
+        DataError
+            If `code` does not fit, or a stack has not been pretrained.
+        """
+        network = self._reconstructor("decode")
+        data = self._input("code", code, self._widths[self._depth])
+        return predict(network, data, self.n_threads, layers=(self._depth, 2 * self._depth))
+
+    def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+        """Return `x` through all autoencoders and back, shape (n_samples, n_features).
+
+        A stack takes encoders and decoders as `pretrain` left them: `finetune` moves the network's
+        encoders away from their decoders.
+
+        Raises
+        ------
+        DataError
+            If `x` does not fit, or a stack has not been pretrained.
+        """
+        network = self._reconstructor("reconstruct")
+        data = self._samples(x, scale)
+        return predict(network, data, self.n_threads, layers=(0, 2 * self._depth))
+
+    def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
+        """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
+        network = self._reconstructor("reconstruction_error")
+        data = self._samples(x, scale)
+        loss, _ = evaluate(network, data, None, self.n_threads, loss="squared_error")
+        return loss / float(data.n_samples * data.n_features)
+
+    def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
+        """Return the mean squared error per feature of each sample, shape (n_samples,).
+
+        What `reconstruct` leaves: the larger, the less a sample is like what the autoencoders were
+        trained on.
+        """
+        network = self._reconstructor("score_samples")
+        return squared_errors(network, self._samples(x, scale), self.n_threads)
 
     def _part(self, part: str | None) -> Part:
         """Return the part of this name, or the whole; DataError if the model has none."""
@@ -298,7 +341,7 @@ class Model:
 
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
-        own = {name: getattr(self, name) for name in self._asked()}
+        own = {name: getattr(self, name) for name in asked(self._NAME)}
         return {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
 
     def _become(self, description: Mapping[str, Any]) -> None:

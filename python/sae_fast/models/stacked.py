@@ -15,28 +15,17 @@ from ..base.checks import (
     check_choice,
     check_classes,
     check_float,
+    check_int,
     check_labels,
     check_sample_weight,
-    check_seed,
     check_sizes,
     check_width,
     per_layer,
 )
 from ..base.streams import Purpose, generator
-from ..base.threads import resolve_threads
 from ..core.activations import ACTIVATIONS
-from ..core.layers import Layer, Part
-from ..core.networks import (
-    Network,
-    classify,
-    count_dead_units,
-    encode_input,
-    evaluate,
-    network_of,
-    new_network,
-    predict,
-    squared_errors,
-)
+from ..core.layers import Part
+from ..core.networks import Network, encode_input, evaluate, network_of, new_network, predict
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
@@ -108,6 +97,7 @@ class StackedAutoencoder(Model):
     """
 
     _NAME = "StackedAutoencoder"
+    _stream = Purpose.FINETUNE_ORDER, 0
     _in_pretraining: Autoencoder | None = None  # holds its layer of the network meanwhile
 
     def __init__(
@@ -121,45 +111,12 @@ class StackedAutoencoder(Model):
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
-        self._set_up(
-            sizes=sizes,
-            n_classes=n_classes,
-            seed=seed,
-            init=init,
-            activation=activation,
-            dtype=dtype,
-            n_threads=n_threads,
-        )
-        for autoencoder in self.autoencoders:
-            autoencoder._draw()
-        for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
-            top = layer == len(self.sizes)
-            stddev = np.sqrt(2 / n_in) if init == "he" and not top else STDDEV
-            w = draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
-            drawn = {f"W{layer}": w}
-            if top:
-                drawn[f"b{layer}"] = generator(self.seed, Purpose.BIASES, layer).standard_normal(
-                    n_out
-                )
-            self.parameters = drawn
-
-    def _set_up(
-        self,
-        *,
-        sizes: Sequence[int],
-        n_classes: int | None,
-        seed: int,
-        init: str,
-        activation: str = "relu",
-        dtype: str,
-        n_threads: int | None = None,
-    ) -> None:
         self.sizes = check_sizes("sizes", sizes)
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
-        self.n_features = self.sizes[0]
+        self.n_features, self._depth = self.sizes[0], len(self.sizes) - 1
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
-        self.seed = check_seed(seed)
+        self.seed = check_int("seed", seed, 0)
         self.init = check_choice("init", init, ("normal", "he"))
         self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
@@ -178,8 +135,24 @@ class StackedAutoencoder(Model):
         )
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
-        activations = [*[activation] * self.n_layers, "linear"]
-        self._network = new_network(dtype, self._widths, activations[: self._n_weights])
+        self._activations = [*[activation] * self._depth, "linear"][: len(self._widths) - 1]
+        self._network = new_network(dtype, self._widths, self._activations)
+        if self._draws:
+            self._draw()
+
+    def _draw(self) -> None:
+        for autoencoder in self.autoencoders:
+            autoencoder._draw()
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
+            top = layer == len(self.sizes)
+            stddev = np.sqrt(2 / n_in) if self.init == "he" and not top else STDDEV
+            drawn = {
+                f"W{layer}": draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
+            }
+            if top:
+                biases = generator(self.seed, Purpose.BIASES, layer)
+                drawn[f"b{layer}"] = biases.standard_normal(n_out)
+            self.parameters = drawn
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
@@ -199,7 +172,7 @@ class StackedAutoencoder(Model):
         super()._become(description)
         self.pretrained = description["pretrained"] is True
         self.classes = description["classes"]
-        weight_decay = description.get("weight_decay", [0.0] * self.n_layers)
+        weight_decay = description.get("weight_decay", [0.0] * self._depth)
         for autoencoder, value in zip(self.autoencoders, weight_decay, strict=True):
             autoencoder.weight_decay = check_float("weight_decay", value, positive=False)
             if not self.pretrained:  # it is as it was before any training
@@ -232,19 +205,7 @@ class StackedAutoencoder(Model):
         self._in_pretraining = None
 
     def _names(self) -> list[tuple[str, str]]:
-        return [(f"W{layer}", f"b{layer}") for layer in range(1, self._n_weights + 1)]
-
-    @property
-    def n_threads(self) -> int:
-        """Most threads to compute on, here and in `autoencoders`; assignable at any time."""
-        return self._n_threads
-
-    @n_threads.setter
-    def n_threads(self, n_threads: int | None) -> None:
-        self._n_threads = resolve_threads(n_threads)
-        self._asked_threads = n_threads
-        for autoencoder in self.autoencoders:
-            autoencoder.n_threads = n_threads
+        return [(f"W{layer}", f"b{layer}") for layer in range(1, len(self._widths))]
 
     @property
     def scale(self) -> float | None:
@@ -274,12 +235,7 @@ class StackedAutoencoder(Model):
     @property
     def n_layers(self) -> int:
         """Number of hidden layers."""
-        return len(self.sizes) - 1
-
-    @property
-    def _n_weights(self) -> int:
-        """Layers with weights: the hidden ones, and the softmax layer if there is one."""
-        return self.n_layers + (self.n_classes is not None)
+        return self._depth
 
     def _check_classes(self) -> int:
         """Return the number of classes, or raise DataError if there is no softmax layer."""
@@ -341,7 +297,7 @@ class StackedAutoencoder(Model):
         """
         optimizers = [
             Optimizer.check(optimizer, adam, rate)
-            for rate in per_layer("learning_rate", learning_rate, self.n_layers)
+            for rate in per_layer("learning_rate", learning_rate, self._depth)
         ]
         objective = Objective("squared_error", (L2(weight_decay),))
         noise = check_corruption(corruption)
@@ -349,29 +305,21 @@ class StackedAutoencoder(Model):
         data = self._input("x", x, self.n_features, scale)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
-            layer_batches = per_layer("batches", list(batches), self.n_layers)
+            layer_batches = per_layer("batches", list(batches), self._depth)
         else:
-            layer_batches = [batches] * self.n_layers
+            layer_batches = [batches] * self._depth
+        asked = {"default_steps": 3000, "batch_size": batch_size, "eval_every": eval_every}
+        layer_steps = per_layer("steps", steps, self._depth)
         schedules = [
-            autoencoder._schedule(
+            self.autoencoders[at]._schedule(
                 data.n_samples,
-                Purpose.PRETRAIN_ORDER,
-                autoencoder.layer,
-                optimizer=own_optimizer,
-                continued=continued,
-                steps=layer_steps,
-                default_steps=3000,
-                batch_size=batch_size,
-                eval_every=eval_every,
-                batches=own_batches,
+                optimizers[at],
+                continued,
+                steps=layer_steps[at],
+                batches=layer_batches[at],
+                **asked,
             )
-            for autoencoder, own_optimizer, layer_steps, own_batches in zip(
-                self.autoencoders,
-                optimizers,
-                per_layer("steps", steps, self.n_layers),
-                layer_batches,
-                strict=True,
-            )
+            for at in range(self._depth)
         ]
         self._settle()
         histories = []
@@ -383,7 +331,7 @@ class StackedAutoencoder(Model):
             histories.append(self._pretrain_layer(autoencoder, training, scale))
             for callback in watching:
                 callback.on_layer_end(training)
-            if autoencoder.layer < self.n_layers:
+            if autoencoder.layer < self._depth:
                 data = encode_input(autoencoder._network, data, 1, self.n_threads)
                 scale = None
         self.pretrained = True
@@ -395,7 +343,7 @@ class StackedAutoencoder(Model):
         """Train an autoencoder from the weights of its layer, which it holds meanwhile."""
         layer = autoencoder.layer - 1
         before = self._scale, self.pretrained, autoencoder.weight_decay
-        encoder = autoencoder._layer(0)
+        w, b, _ = autoencoder._layer(0)
         try:
             self.pretrained = False
             autoencoder._network.copy_layer(0, self._network, layer)
@@ -408,7 +356,7 @@ class StackedAutoencoder(Model):
             if training.committed is None:  # refused at its start
                 self._in_pretraining = None
                 self.scale, self.pretrained, autoencoder.weight_decay = before
-                autoencoder._network.set_parameters(0, *encoder)
+                autoencoder._network.set_parameters(0, w, b)
             self._settle()
 
     @trains
@@ -481,48 +429,25 @@ class StackedAutoencoder(Model):
         only_eval = eval_uint8 and getattr(x, "dtype", None) != np.uint8
         data = self._input("x", x, self.n_features, None if only_eval else scale)
         labels = check_labels("y", y, data.n_samples, n_classes)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                "sample_weight", sample_weight, data.n_samples, self.dtype
-            )
-        measured = None
+        weight, measured = sample_weight, None
+        if weight is not None:
+            weight = check_sample_weight("sample_weight", weight, data.n_samples, self.dtype)
         if eval_set is not None:
-            eval_x = self._input(
-                "eval_set[0]", eval_set[0], self.n_features, scale if eval_uint8 else None
-            )
-            measured = Samples(
-                eval_x, check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
-            )
+            eval_x, eval_y = eval_set
+            own_scale = scale if eval_uint8 else None
+            eval_x = self._input("eval_set[0]", eval_x, self.n_features, own_scale)
+            eval_y = check_labels("eval_set[1]", eval_y, eval_x.n_samples, n_classes)
+            measured = Samples(eval_x, eval_y)
+        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
-            data.n_samples,
-            Purpose.FINETUNE_ORDER,
-            optimizer=chosen,
-            continued=continued,
-            steps=steps,
-            default_steps=30000,
-            batch_size=batch_size,
-            eval_every=eval_every,
-            batches=batches,
+            data.n_samples, chosen, continued, default_steps=30000, batches=batches, **asked
         )
         self._settle()
-        samples = Samples(data, labels, sample_weight)
+        samples = Samples(data, labels, weight)
         training = Training(
             self, title, None, objective, chosen, schedule, samples, measured, watching
         )
         return self._train(training, scale)
-
-    def _predict(self, x: Any, scale: float | None, n_layers: int) -> NDArray[Any]:
-        return predict(
-            self._current(),
-            self._samples(x, scale),
-            self.n_threads,
-            layers=(0, n_layers),
-            softmax=n_layers > self.n_layers,
-        )
-
-    def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return the codes of the last hidden layer, shape (n_samples, sizes[-1])."""
-        return self._predict(x, scale, self.n_layers)
 
     @property
     def n_hidden(self) -> int:
@@ -535,81 +460,33 @@ class StackedAutoencoder(Model):
         part = check_choice("part", whole if part is None else part, choices)
         if part == "reconstruction":
             return self._reconstruction("part 'reconstruction'")
-        n_layers = self.n_layers
-        if part == "classifier":
+        classifies = part == "classifier"
+        if classifies:
             self._check_classes()
-            n_layers += 1
-        layers = [
-            Layer(*self._layer(at), self.activation if at < self.n_layers else "linear")
-            for at in range(n_layers)
-        ]
-        return Part(part, layers, softmax=part == "classifier")
+        layers = [self._layer(at) for at in range(self._depth + classifies)]
+        return Part(part, layers, softmax=classifies)
 
     def _reconstruction(self, caller: str) -> Part:
         """Go up all autoencoders and down again."""
         if not self.pretrained:
             raise DataError(f"{caller}: expected a pretrained network; call pretrain() first")
-        parts = [autoencoder._part(None).layers for autoencoder in self.autoencoders]
-        encoders, decoders = zip(*parts, strict=True)
-        return Part("reconstruction", [*encoders, *reversed(decoders)])
+        encoders = [autoencoder._layer(0) for autoencoder in self.autoencoders]
+        decoders = [autoencoder._layer(1) for autoencoder in reversed(self.autoencoders)]
+        return Part("reconstruction", [*encoders, *decoders])
 
     def _reconstructor(self, caller: str) -> Network:
         return network_of(self._reconstruction(caller))
 
-    def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return `x` through all autoencoders and back, shape (n_samples, n_features).
-
-        Takes encoders and decoders as `pretrain` left them: `finetune` moves the network's
-        encoders away from their decoders.
-
-        Raises
-        ------
-        DataError
-            If `x` does not fit, or the network has not been pretrained.
-        """
-        network = self._reconstructor("reconstruct")
-        data = self._samples(x, scale)
-        return predict(network, data, self.n_threads, layers=(0, 2 * self.n_layers))
-
-    def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
-        """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
-        data = self._samples(x, scale)
-        network = self._reconstructor("reconstruction_error")
-        loss, _ = evaluate(network, data, None, self.n_threads, loss="squared_error")
-        return loss / float(data.n_samples * data.n_features)
-
-    def decode(self, code: Any) -> NDArray[Any]:
-        """Return what `code` (n_samples, sizes[-1]) stands for, shape (n_samples, n_features).
-
-        By the decoders that `pretrain` left.
-
-        Raises
-        ------
-        DataError
-            If `code` does not fit, or the network has not been pretrained.
-        """
-        network = self._reconstructor("decode")
-        data = self._input("code", code, self.n_hidden)
-        layers = (self.n_layers, 2 * self.n_layers)
-        return predict(network, data, self.n_threads, layers=layers)
-
-    def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
-        """Return the mean squared error per feature of each sample, shape (n_samples,).
-
-        What `reconstruct` leaves: the larger, the less a sample is like those of `pretrain`.
-        """
-        data = self._samples(x, scale)
-        return squared_errors(self._reconstructor("score_samples"), data, self.n_threads)
-
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the probability of each class, shape (n_samples, n_classes)."""
         self._check_classes()
-        return self._predict(x, scale, self.n_layers + 1)
+        data, layers = self._samples(x, scale), (0, self._depth + 1)
+        return predict(self._current(), data, self.n_threads, layers=layers, softmax=True)
 
     def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
         """Return the most probable class of each sample, shape (n_samples,)."""
         self._check_classes()
-        return classify(self._current(), self._samples(x, scale), self.n_threads)
+        return self._current().classify(self._samples(x, scale), n_threads=self.n_threads)
 
     def evaluate(
         self, x: Any, y: Any, *, scale: float | None = None, loss: str = "article"
@@ -623,7 +500,7 @@ class StackedAutoencoder(Model):
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are zero on every sample of `x`."""
         data = self._samples(x, scale)
-        return count_dead_units(self._current(), data, self.n_threads)[: self.n_layers]
+        return self._current().count_dead_units(data, n_threads=self.n_threads)[: self._depth]
 
     @classmethod
     def from_torch(
@@ -678,8 +555,4 @@ class StackedAutoencoder(Model):
             dtype=layers[0].w.dtype.name,
             n_threads=n_threads,
         )
-        values: dict[str, Any] = {}
-        for number, layer in enumerate(layers, start=1):
-            values[f"W{number}"], values[f"b{number}"] = layer.w, layer.b
-        net.parameters = values
-        return net
+        return net._adopt(layers)

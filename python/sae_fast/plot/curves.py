@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,17 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class _Result(Protocol):
-    """What `plot_accuracy` reads of an `ExperimentResult`."""
-
-    @property
-    def arms(self) -> Mapping[str, Any]: ...
-
-    @property
-    def hidden(self) -> Sequence[int]: ...
-
-
-def plot_accuracy(result: _Result, ax: Axes | None = None) -> Axes:
+def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every arm against the steps of fine-tuning.
 
     The axis is logarithmic in the error (100 % minus accuracy), so that one picture shows both a
@@ -38,8 +28,7 @@ def plot_accuracy(result: _Result, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     result : ExperimentResult
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------
@@ -101,8 +90,7 @@ def plot_history(
     dead_units : optional
         What `count_dead_units` returned, for the legend: one for one history; for several a
         sequence or mapping like `history`.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------
@@ -178,8 +166,7 @@ def plot_dead_units(
         several networks by name.
     hidden : sequence of int
         Units of each hidden layer: ``net.sizes[1:]``.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------

@@ -23,11 +23,7 @@ N_BINS = 60
 
 
 def plot_confusion_matrix(
-    y_true: Any,
-    y_pred: Any,
-    *,
-    labels: Sequence[Hashable] | None = None,
-    ax: Axes | None = None,
+    y_true: Any, y_pred: Any, *, labels: Sequence[Hashable] | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw how many samples of each class were taken for which.
 
@@ -41,8 +37,7 @@ def plot_confusion_matrix(
         True and predicted classes, numbers or names.
     labels : sequence, optional
         All classes, in the order of rows and columns. Default: those that occur, sorted.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------
@@ -91,13 +86,7 @@ def plot_confusion_matrix(
     return ax
 
 
-def plot_codes(
-    codes: Any,
-    y: Any = None,
-    *,
-    method: str = "pca",
-    ax: Axes | None = None,
-) -> Axes:
+def plot_codes(codes: Any, y: Any = None, *, method: str = "pca", ax: Axes | None = None) -> Axes:
     """Draw codes as points in two dimensions, each class in a colour and marker of its own.
 
     Parameters
@@ -110,8 +99,7 @@ def plot_codes(
         The two principal components, each on a scale of its own, with the share of the variance
         that it holds; or scikit-learn's t-SNE, which keeps neighbours together and nothing else:
         its distances and directions mean nothing.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------
@@ -156,10 +144,7 @@ def plot_codes(
 
 
 def plot_scores(
-    scores: Any,
-    is_anomaly: Any = None,
-    threshold: float | None = None,
-    ax: Axes | None = None,
+    scores: Any, is_anomaly: Any = None, threshold: float | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw a histogram of anomaly scores, normal samples against anomalous ones.
 
@@ -174,8 +159,7 @@ def plot_scores(
         What is known to be anomalous; without it there is one group.
     threshold : float, optional
         Scores above it count as anomalous; the legend says how many of each group these are.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------

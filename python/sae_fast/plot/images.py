@@ -41,8 +41,7 @@ def plot_reconstructions(
         Without it each sample is drawn as a curve.
     scale : float, optional
         Factor on `x`, the one that the network was given with it.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
 
     Returns
     -------
@@ -103,8 +102,7 @@ def plot_weights(
         ``W1`` or ``W_enc`` of a network's `parameters`; the first `MAX_UNITS` units are drawn.
     image_shape : (height, width), optional
         Without it each unit is a row of a heat map.
-    ax : Axes, optional
-        Where to draw; by default a figure of its own.
+    ax : Axes, default a figure of its own
     limit : float, optional
         End of the colour scale; by default 0.5 % of the weights lie beyond it.
 

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What may look on while a model trains, and stop it: bars, logs, early stopping, user functions.
-
-A callback is called between native calls, on the thread that trains, so that it may read and even
-assign the model's parameters. If one raises, training ends there with the model as the last whole
-step left it, every callback's `on_stop` is called, and the exception reaches the caller.
-"""
+"""What may look on while a model trains, and stop it; `sae_fast.callbacks` says when and how."""
 
 from __future__ import annotations
 
@@ -50,25 +45,13 @@ class Trainable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Where callbacks were when all had last been called that were due, parameters aside.
+    """Where callbacks were when all had last been called that were due, parameters aside."""
 
-    Attributes
-    ----------
-    step : int
-        Step after which they were called.
-    history : History
-    stopped : bool
-    states : dict
-        Copies of the dicts in `Training.state`.
-    n_assigned : int
-        How often the model's parameters had been assigned.
-    """
-
-    step: int
+    step: int  # after which they were called
     history: History
     stopped: bool
-    states: dict[Callback, dict[str, Any]]
-    n_assigned: int
+    states: dict[Callback, dict[str, Any]]  # copies of the dicts in `Training.state`
+    n_assigned: int  # how often the model's parameters had been assigned
 
 
 @dataclasses.dataclass
@@ -188,10 +171,6 @@ class Training:
             "eval_set[0]": eval_set.x,
             "eval_set[1]": eval_set.y,
         }
-
-    def is_due(self, callback: Callback) -> bool:
-        """Return whether `on_step` of a callback is called after the latest step."""
-        return self.step % (callback.every or 1) == 0 or self.step == self.n_steps
 
     def stop(self) -> None:
         """End this training after a last evaluation; pretraining goes on with the next layer.
@@ -441,14 +420,8 @@ class JsonLinesLog(Callback):
         self.path = check_path("path", path)
 
     def _write(self, event: str, training: Training, **more: object) -> None:
-        line = {
-            "event": event,
-            "title": training.title,
-            "layer": training.layer,
-            "step": training.step,
-            "n_steps": training.n_steps,
-            **more,
-        }
+        shown = {name: getattr(training, name) for name in ("title", "layer", "step", "n_steps")}
+        line = {"event": event, **shown, **more}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

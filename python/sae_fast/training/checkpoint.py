@@ -334,12 +334,7 @@ def read_checkpoint(
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, _Arrays]]:
     """Return the run of a file, and what it keeps of each training by its key.
 
-    Raises
-    ------
-    _DamagedError
-        If it is not what was written.
-    CheckpointError
-        If it is of another release.
+    _DamagedError if it is not what was written, CheckpointError if it is of another release.
     """
     try:
         text, arrays = read_arrays(data)

@@ -27,13 +27,8 @@ def train(training: Training) -> None:
     """Train to the end of the schedule, or until a callback stops it.
 
     The model is asked for its `n_threads` before every native call, so that trainings side by side
-    can hand threads over.
-
-    Raises
-    ------
-    DivergenceError
-        If the loss or a parameter is no longer finite when it is looked at; everything is then as
-        it was when it last was.
+    can hand threads over. DivergenceError if the loss or a parameter is no longer finite when it is
+    looked at; everything is then as it was when it last was.
     """
     model, samples, callbacks = training.model, training.samples, training.callbacks
     optimizer, schedule = training.optimizer, training.schedule
@@ -68,7 +63,8 @@ def train(training: Training) -> None:
 
     def call_due() -> None:
         """Call the callbacks that are due after the latest step."""
-        due = [callback for callback in callbacks if training.is_due(callback)]
+        step, last = training.step, training.step == schedule.steps
+        due = [callback for callback in callbacks if last or step % (callback.every or 1) == 0]
         acting = any(callback.every for callback in due)
         if acting and not network.finite():  # before one saves it
             diverged("a parameter")

@@ -29,7 +29,6 @@ class Schedule:
     def check(
         cls,
         *,
-        n_samples: int,
         steps: int | None,
         default_steps: int,
         batch_size: int | None,
@@ -39,6 +38,7 @@ class Schedule:
         steps_before: int,
     ) -> Schedule:
         """Check what a user asked for; `batches` replaces the shuffle and sets both sizes."""
+        n_samples = order.n_samples
         eval_every = check_int("eval_every", eval_every, 0)
         if steps is not None:
             steps = check_int("steps", steps, 1)
