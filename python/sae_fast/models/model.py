@@ -244,7 +244,7 @@ class Model:
 
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""
-        before = self._scale, self._state, self._optimizer
+        before, parameters = (self._scale, self._state, self._optimizer), self.parameters
         self.scale = scale
         if training.schedule.steps_before == 0:
             self._state = new_state(self._network, training.optimizer.in_core())
@@ -252,13 +252,10 @@ class Model:
         try:
             train(training)
         finally:
-            if training.committed is None:  # refused at its start
+            if not training.started:  # refused by a callback
                 self.scale, self._state, self._optimizer = before
+                self.parameters = parameters
         return training.history
-
-    def _current(self) -> Network:
-        """Return the network as it is now."""
-        return self._network
 
     def _reconstructor(self, caller: str) -> Network:
         """Return all encoders and decoders as a network; DataError names the caller."""
@@ -267,7 +264,7 @@ class Model:
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
         data = self._samples(x, scale)
-        return predict(self._current(), data, self.n_threads, layers=(0, self._depth))
+        return predict(self._network, data, self.n_threads, layers=(0, self._depth))
 
     def decode(self, code: Any) -> NDArray[Any]:
         """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features).

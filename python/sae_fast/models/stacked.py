@@ -29,7 +29,7 @@ from ..core.networks import Network, encode_input, evaluate, network_of, new_net
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
-from ..training.callbacks import CallbackOption, Training, as_callbacks
+from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples, losses_of
@@ -39,6 +39,22 @@ from .model import Model, trains
 
 if TYPE_CHECKING:
     import torch
+
+
+class _Follow(Callback):
+    """Keeps the network up with the layer that is being pretrained, for who predicts meanwhile."""
+
+    def __init__(self, net: StackedAutoencoder, autoencoder: Autoencoder) -> None:
+        self._net, self._autoencoder = net, autoencoder
+
+    def copy(self) -> None:
+        """Copy the layer as it is now."""
+        layer = self._autoencoder.layer - 1
+        self._net._network.copy_layer(layer, self._autoencoder._network, 0)
+
+    def on_step(self, training: Training) -> None:
+        """Copy the layer before other callbacks look."""
+        self.copy()
 
 
 @register
@@ -192,16 +208,10 @@ class StackedAutoencoder(Model):
             return trained._network, 0
         return self._network, layer
 
-    def _current(self) -> Network:
-        """Return the network, with what the layer that is being pretrained has come to."""
-        trained = self._in_pretraining
-        if trained is not None:
-            self._network.copy_layer(trained.layer - 1, trained._network, 0)
-        return self._network
-
     def _settle(self) -> None:
         """Take over the layer that has been pretrained, however that ended."""
-        self._current()
+        if self._in_pretraining is not None:
+            _Follow(self, self._in_pretraining).copy()
         self._in_pretraining = None
 
     def _names(self) -> list[tuple[str, str]]:
@@ -327,7 +337,8 @@ class StackedAutoencoder(Model):
             self.autoencoders, optimizers, schedules, strict=True
         ):
             samples = Samples(data, corruption=noise)
-            training = autoencoder._training(samples, objective, own_optimizer, schedule, watching)
+            looking = [_Follow(self, autoencoder), *watching]
+            training = autoencoder._training(samples, objective, own_optimizer, schedule, looking)
             histories.append(self._pretrain_layer(autoencoder, training, scale))
             for callback in watching:
                 callback.on_layer_end(training)
@@ -353,7 +364,7 @@ class StackedAutoencoder(Model):
                 self.scale = scale
             return autoencoder._train(training, scale)
         finally:  # what an error or Ctrl-C ended is kept
-            if training.committed is None:  # refused at its start
+            if not training.started:  # refused by a callback
                 self._in_pretraining = None
                 self.scale, self.pretrained, autoencoder.weight_decay = before
                 autoencoder._network.set_parameters(0, w, b)
@@ -481,12 +492,12 @@ class StackedAutoencoder(Model):
         """Return the probability of each class, shape (n_samples, n_classes)."""
         self._check_classes()
         data, layers = self._samples(x, scale), (0, self._depth + 1)
-        return predict(self._current(), data, self.n_threads, layers=layers, softmax=True)
+        return predict(self._network, data, self.n_threads, layers=layers, softmax=True)
 
     def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
         """Return the most probable class of each sample, shape (n_samples,)."""
         self._check_classes()
-        return self._current().classify(self._samples(x, scale), n_threads=self.n_threads)
+        return self._network.classify(self._samples(x, scale), n_threads=self.n_threads)
 
     def evaluate(
         self, x: Any, y: Any, *, scale: float | None = None, loss: str = "article"
@@ -495,12 +506,12 @@ class StackedAutoencoder(Model):
         check_choice("loss", loss, losses_of("labels"))
         data = self._samples(x, scale)
         labels = check_labels("y", y, data.n_samples, self._check_classes())
-        return evaluate(self._current(), data, labels, self.n_threads, loss=loss)
+        return evaluate(self._network, data, labels, self.n_threads, loss=loss)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are zero on every sample of `x`."""
         data = self._samples(x, scale)
-        return self._current().count_dead_units(data, n_threads=self.n_threads)[: self._depth]
+        return self._network.count_dead_units(data, n_threads=self.n_threads)[: self._depth]
 
     @classmethod
     def from_torch(

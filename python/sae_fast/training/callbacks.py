@@ -48,10 +48,17 @@ class Snapshot:
     """Where callbacks were when all had last been called that were due, parameters aside."""
 
     step: int  # after which they were called
-    history: History
     stopped: bool
-    states: dict[Callback, dict[str, Any]]  # copies of the dicts in `Training.state`
+    states: dict[Callback, dict[str, Any]]  # copies of `Training.state`, where `on_commit` is used
     n_assigned: int  # how often the model's parameters had been assigned
+    _grown: History  # the training's own, which may have grown since
+    _n_points: int
+    _seconds: float
+
+    @property
+    def history(self) -> History:  # noqa: D102
+        n, grown = self._n_points, self._grown
+        return History(grown.steps[:n], grown.loss[:n], grown.accuracy[:n], self._seconds)
 
 
 @dataclasses.dataclass
@@ -86,6 +93,8 @@ class Training:
         What evaluations found so far.
     stopped : bool
         Whether `stop` has been called.
+    started : bool
+        Whether all callbacks have let it start.
     error : BaseException or None
         What ended the training before its time, for `on_stop`.
     committed : Snapshot or None
@@ -119,6 +128,7 @@ class Training:
     callbacks: Sequence[Callback] = ()
     history: History = dataclasses.field(default_factory=History)
     stopped: bool = False
+    started: bool = False
     error: BaseException | None = None
     committed: Snapshot | None = None
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
@@ -181,12 +191,16 @@ class Training:
 
     def snapshot(self, step: int) -> Snapshot:
         """Return where callbacks are that have been called after `step`."""
+        wanted = any(type(one).on_commit is not Callback.on_commit for one in self.callbacks)
+        states = self.state if wanted else {}
         return Snapshot(
             step,
-            self.history.copy(),
             self.stopped,
-            {key: _copied(kept) for key, kept in self.state.items() if isinstance(kept, dict)},
+            {key: _copied(kept) for key, kept in states.items() if isinstance(kept, dict)},
             self.model._n_assigned,
+            self.history,
+            len(self.history.steps),
+            self.history.seconds,
         )
 
     def commit(self) -> Snapshot:

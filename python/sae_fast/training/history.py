@@ -26,7 +26,3 @@ class History:
     loss: list[float] = dataclasses.field(default_factory=list)
     accuracy: list[float] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
-
-    def copy(self) -> History:
-        """Return one with lists of its own."""
-        return History([*self.steps], [*self.loss], [*self.accuracy], self.seconds)

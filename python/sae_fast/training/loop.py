@@ -103,6 +103,7 @@ def train(training: Training) -> None:
         training.commit()
 
     with watched(training):
+        training.started = True
         started -= training.history.seconds  # of a training that is taken up again
         trainer.save_state()
         seen = (training.committed or training.commit()).step  # callbacks have been called after it
