@@ -34,7 +34,7 @@ def data():
 
 
 class Recorder(Callback):
-    """Writes down what it is told."""
+    """Writes down what it is called with."""
 
     def __init__(self, every=None):
         self.every = every

@@ -229,7 +229,7 @@ class TestInPython:
         first = run()
         assert_identical(run(), first)
 
-    def test_an_evaluation_that_not_all_have_been_told_of(self, tmp_path):
+    def test_an_evaluation_that_not_all_have_seen(self, tmp_path):
         def run(*callbacks):
             ae = Autoencoder(12, 5)
             checkpoint = RunCheckpoint(tmp_path, 1000)
@@ -322,7 +322,7 @@ class TestInPython:
     @pytest.mark.parametrize("step", [20, 60, 120, 200])
     @pytest.mark.parametrize("by", ["another callback", "the native call"])
     def test_a_callback_that_acts_on_steps_of_its_own(self, tmp_path, monkeypatch, step, by):
-        """It was not told of the step that was interrupted."""
+        """It did not see the step that was interrupted."""
 
         class Shrink(Callback):
             every = 20

@@ -173,7 +173,7 @@ class TestOneTrainingAtATime:
     @pytest.mark.parametrize("before", [0, 1, 3])
     def test_an_interrupt_leaves_no_claim_behind(self, before):
         """At whatever line of making, taking and releasing it, also after others have ended."""
-        codes = (Autoencoder.fit.__code__, _Claim.take.__code__, _Claim.holds.__code__)
+        codes = (Autoencoder.fit.__code__, _Claim.take.__code__)
         for line in itertools.count(1):
             model = Autoencoder(60, 40)
             for _ in range(before):

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where release 0.1.0 had `Autoencoder`: its pickles name this module."""
 
-from .models import Autoencoder
-
-__all__ = ["Autoencoder"]
+from .models import Autoencoder as Autoencoder

@@ -65,6 +65,14 @@ def check_float(name: str, value: object, *, positive: bool) -> float:
     return number
 
 
+def settle_float(record: object, name: str, *, positive: bool = False, share: bool = False) -> None:
+    """Check a number of a frozen record, less than 1 if it is a share, and make it a float."""
+    value = check_float(name, getattr(record, name), positive=positive)
+    if share and value >= 1:
+        raise DataError(f"{name}: expected less than 1, got {value!r}")
+    object.__setattr__(record, name, value)
+
+
 def check_scale(scale: object, dtype: str) -> float:
     """Return the value of one step of uint8 data as a float that `dtype` can hold, or raise."""
     factor = check_float("scale", scale, positive=True)

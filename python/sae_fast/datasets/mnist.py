@@ -88,7 +88,10 @@ def load_mnist(
                 f"mnist: got no complete set in {places}, expected its four files there: allow "
                 f"the download, or name their folder with --data-dir or ${DATA_DIR_VARIABLE}"
             )
-        _download(folder, progress)
+        from .download import download as fetch
+
+        wanted = {file_name(part) + ".gz": _SHA256[part] for part in _missing(folder)}
+        fetch(wanted, folder, MIRRORS, progress=progress)
     try:
         train, test = read_splits(folder, find_sets(folder).get("", {}), sha256=_SHA256)
     except DataError as error:
@@ -133,10 +136,3 @@ def _missing(folder: Path) -> list[str]:
     except DatasetUnavailableError:
         files = {}
     return [part for part in _SHA256 if part not in files]
-
-
-def _download(folder: Path, progress: bool) -> None:
-    from .download import download
-
-    files = {file_name(part) + ".gz": _SHA256[part] for part in _missing(folder)}
-    download(files, folder, MIRRORS, progress=progress)

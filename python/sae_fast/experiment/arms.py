@@ -49,8 +49,8 @@ def train_arm(
     `arm` is one of `ARMS`; whether `settings` has it does not matter. `threads` have no influence
     on the result.
     """
-    settings = dataclasses.replace(settings, threads=threads)
-    training = ArmTraining(arm, settings, data, prepare_inputs(data, threads), callbacks, progress)
+    inputs = prepare_inputs(data, threads)
+    training = ArmTraining(arm, settings, data, inputs, threads, callbacks, progress)
     training.pretrain()
     return training.finetune()
 
@@ -63,6 +63,7 @@ class ArmTraining:
     settings: RunSettings
     data: Dataset
     inputs: tuple[Any, Any]  # of `prepare_inputs`
+    threads: int
     callbacks: Sequence[Callback]
     progress: bool
 
@@ -74,7 +75,7 @@ class ArmTraining:
             self.data.n_classes,
             seed=self.settings.seed,
             init=ARMS[self.name].init,
-            n_threads=self.settings.threads,
+            n_threads=self.threads,
         )
 
     def _options(self, *more: Callback) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ from .settings import ReconstructSettings, RunSettings, Settings
 N_SHOWN = 10
 #: Samples shown in the picture of codes: the first of the test set.
 N_CODES = 2000
+
+_Shown: TypeAlias = tuple[str, Autoencoder | StackedAutoencoder]  # a model, and what it is called
 
 
 def run_experiment(
@@ -123,10 +125,8 @@ def run_experiment(
     settings = RunSettings(**locals())
     run = _Run(settings, dataset)
     x_test = run.inputs[1]
-    begun = {
-        arm: ArmTraining(arm, settings, run.data, run.inputs, run.callbacks, not settings.quiet)
-        for arm in settings.arms
-    }
+    shared = settings, run.data, run.inputs, settings.threads, run.callbacks, not settings.quiet
+    begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
     for arm in begun.values():  # pretraining makes good use of all threads, fine-tuning of one
         arm.pretrain()
     outcomes = train_side_by_side(
@@ -138,19 +138,20 @@ def run_experiment(
         net.n_threads = settings.threads
     pretrained = outcomes.get("pretrained")
     codes: dict[str, NDArray[np.float32]] = {}
-    shown: list[tuple[str, Autoencoder | StackedAutoencoder]] = []
+    shown: list[_Shown] = []
+    pretraining: list[LayerResult] = []
     if pretrained is not None:
-        net = pretrained.model
+        net, pretraining = pretrained.model, pretrained.pretraining
         before = x_test
         for autoencoder in net.autoencoders:
             before = autoencoder.encode(before)
         codes = {"pretrained": before, "pretrained, then fine-tuned": net.encode(x_test)}
         shown = [("first autoencoder", net.autoencoders[0]), ("whole stack", net)]
     return run.result(
-        seconds,
-        [] if pretrained is None else pretrained.pretraining,
         shown,
         codes,
+        seconds=seconds,
+        pretraining=pretraining,
         arms={arm: outcome.arm for arm, outcome in outcomes.items()},
         models=models,
         first_weights={arm: net.parameters["W1"] for arm, net in models.items()},
@@ -228,12 +229,12 @@ def run_reconstruction(
         progress=not settings.quiet,
     )
     sizes = (x.n_features, settings.units)
-    pretraining = layer_results(sizes, [history], [autoencoder.count_dead_units(x)])
+    seconds = time.perf_counter() - run.started
     return run.result(
-        time.perf_counter() - run.started,
-        pretraining,
         [("autoencoder", autoencoder)],
         {f"autoencoder ({settings.units} units)": autoencoder.encode(x_test)},
+        seconds=seconds,
+        pretraining=layer_results(sizes, [history], [autoencoder.count_dead_units(x)]),
         arms={},
         models={"autoencoder": autoencoder},
         first_weights={"autoencoder": autoencoder.parameters["W_enc"]},
@@ -277,12 +278,7 @@ class _Run:
         return [checkpoint]
 
     def result(
-        self,
-        seconds: float,
-        pretraining: list[LayerResult],
-        shown: Sequence[tuple[str, Autoencoder | StackedAutoencoder]],
-        codes: dict[str, NDArray[np.float32]],
-        **found: Any,
+        self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
         data = self.data
@@ -295,8 +291,6 @@ class _Run:
                 "sha256": data.sha256,
             },
             config=self.settings.config(),
-            pretraining=pretraining,
-            seconds=seconds,
             environment=info(),
             reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
             y_test=data.y_test,
@@ -308,9 +302,7 @@ class _Run:
         return result
 
 
-def _reconstructions(
-    data: Dataset, x: Any, models: Sequence[tuple[str, Autoencoder | StackedAutoencoder]]
-) -> Reconstructions:
+def _reconstructions(data: Dataset, x: Any, models: Sequence[_Shown]) -> Reconstructions:
     """Show the first training samples through each model, and through a PCA of the same width."""
     scale = 1.0 if data.scale is None else data.scale
     shown = data.x_train[:N_SHOWN]

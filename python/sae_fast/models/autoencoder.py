@@ -17,12 +17,11 @@ from ..core.networks import new_network
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
-from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
+from ..training.callbacks import CallbackOption, Training, as_callbacks
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
-from ..training.schedule import Schedule
 from .model import Model, trains
 
 if TYPE_CHECKING:
@@ -179,7 +178,7 @@ class Autoencoder(Model):
         scale : float, optional
             Value of one step of uint8 data, such as 1/255. The model remembers it, and reads uint8
             with it when it computes.
-        optimizer : {"adam"} or object of :mod:`sae_fast.optimizers`
+        optimizer : str or object of :mod:`sae_fast.optimizers`
         adam : {"tf1", "torch"}
             The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
             (TensorFlow 1) or the corrected (PyTorch).
@@ -208,29 +207,20 @@ class Autoencoder(Model):
         """
         chosen = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective("squared_error", (L2(self.weight_decay),))
-        noise = check_corruption(corruption)
         data = self._input("x", x, self.n_features, scale)
         asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
             data.n_samples, chosen, continued, default_steps=1000, batches=batches, **asked
         )
         watching = as_callbacks(callbacks, progress)
-        samples = Samples(data, corruption=noise)
-        return self._train(self._training(samples, objective, chosen, schedule, watching), scale)
+        samples = Samples(data, corruption=check_corruption(corruption))
+        what = self, self._title, self.layer
+        training = Training(*what, objective, chosen, schedule, samples, callbacks=watching)
+        return self._train(training, scale)
 
-    def _training(
-        self,
-        samples: Samples,
-        objective: Objective,
-        optimizer: Optimizer,
-        schedule: Schedule,
-        callbacks: Sequence[Callback],
-    ) -> Training:
-        """Return a training of which everything has been checked."""
-        title = f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
-        return Training(
-            self, title, self.layer, objective, optimizer, schedule, samples, callbacks=callbacks
-        )
+    @property
+    def _title(self) -> str:
+        return f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are zero on every sample of `x`."""
@@ -281,8 +271,8 @@ class Autoencoder(Model):
         n_features, n_hidden = encoder.w.shape
         if len(source.layers) != 2 or source.softmax or decoder.w.shape != encoder.w.T.shape:
             raise DataError(
-                f"module: expected Linear, ReLU, Linear back to the {n_features} in_features of "
-                f"the first, got {module}"
+                f"module: expected Linear, an activation or none, Linear back to the {n_features} "
+                f"in_features of the first, got {module}"
             )
         autoencoder = cls(
             n_features,

@@ -52,18 +52,15 @@ class _Claim:
         self.thread, self.process = threading.get_ident(), os.getpid()
         self.over = False
 
-    def holds(self) -> bool:
-        """Whether it counts still; a forked child has none of its parent's threads that train."""
-        return not self.over and self.process == os.getpid()
-
     def take(self, model: Model) -> _Claim:
         """Claim a model; return the claim that holds it, which is this one or was there before.
 
         Each step is one operation under the GIL. A claim that is over, however it ended, is
-        followed by the first that asks, so that all who come find the same one at the end.
+        followed by the first that asks, so that all who come find the same one at the end. A forked
+        child has none of its parent's threads that train.
         """
         claim = vars(model).setdefault("_claim", self)
-        while claim is not self and not claim.holds():
+        while claim is not self and (claim.over or claim.process != os.getpid()):
             claim = vars(claim).setdefault("next", self)
         if claim is self:
             vars(model)["_claim"] = self

@@ -32,7 +32,7 @@ from ..exchange.torch import from_torch
 from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
-from ..training.objective import L2, Objective, Samples, losses_of
+from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
 from .autoencoder import STDDEV, Autoencoder, draw_weights
 from .model import Model, trains
@@ -338,7 +338,9 @@ class StackedAutoencoder(Model):
         ):
             samples = Samples(data, corruption=noise)
             looking = [_Follow(self, autoencoder), *watching]
-            training = autoencoder._training(samples, objective, own_optimizer, schedule, looking)
+            what = autoencoder, autoencoder._title, autoencoder.layer
+            how = objective, own_optimizer, schedule
+            training = Training(*what, *how, samples, callbacks=looking)
             histories.append(self._pretrain_layer(autoencoder, training, scale))
             for callback in watching:
                 callback.on_layer_end(training)
@@ -429,7 +431,7 @@ class StackedAutoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
         """
-        check_choice("loss", loss, losses_of("labels"))
+        check_choice("loss", loss, LABEL_LOSSES)
         n_classes = self._check_classes()
         chosen = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective(loss, (L2(weight_decay),))
@@ -503,7 +505,7 @@ class StackedAutoencoder(Model):
         self, x: Any, y: Any, *, scale: float | None = None, loss: str = "article"
     ) -> tuple[float, float]:
         """Return the loss summed over the samples, and the share that is classified right."""
-        check_choice("loss", loss, losses_of("labels"))
+        check_choice("loss", loss, LABEL_LOSSES)
         data = self._samples(x, scale)
         labels = check_labels("y", y, data.n_samples, self._check_classes())
         return evaluate(self._network, data, labels, self.n_threads, loss=loss)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, cast
 
-from ..base.checks import check_float
+from ..base.checks import settle_float
 from ..base.streams import Purpose, stream_key
 from ..core.networks import Network, new_corruption
 from ..errors import DataError
@@ -63,10 +63,7 @@ class Masking(Corruption):
 
     def __post_init__(self) -> None:
         """Check the share, and make it Python's own."""
-        share = check_float("share", self.share, positive=False)
-        if share >= 1:
-            raise DataError(f"share: expected less than 1, got {share!r}")
-        object.__setattr__(self, "share", share)
+        settle_float(self, "share", share=True)
 
 
 #: All kinds, a line each.

@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float
+from ..base.checks import check_choice, settle_float
 from .corruptions import Corruption
 
 #: The losses, each with its target: what it compares the network's output with.
 LOSSES = {"squared_error": "input", "article": "labels", "cross_entropy": "labels"}
-
-
-def losses_of(target: str) -> list[str]:
-    """Return the names of the losses that have this target."""
-    return [loss for loss, of in LOSSES.items() if of == target]
+LABEL_LOSSES = [loss for loss, target in LOSSES.items() if target == "labels"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +25,7 @@ class L2:
 
     def __post_init__(self) -> None:
         """Check the number, and make it Python's own."""
-        value = check_float("weight_decay", self.weight_decay, positive=False)
-        object.__setattr__(self, "weight_decay", value)
+        settle_float(self, "weight_decay")
 
 
 @dataclasses.dataclass(frozen=True)

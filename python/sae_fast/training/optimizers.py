@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float
+from ..base.checks import check_choice, check_float, settle_float
 from ..core.networks import new_optimizer
 from ..errors import DataError
 
@@ -23,15 +23,8 @@ class Rule:
     slots: ClassVar[tuple[str, ...]]
 
     def _options(self) -> dict[str, float]:
-        """Return what the core takes, numbers by name."""
-        raise NotImplementedError
-
-    def _check_number(self, name: str, *, positive: bool = False, share: bool = False) -> None:
-        """Check a setting, less than 1 if it is a share, and make it Python's own float."""
-        value = check_float(name, getattr(self, name), positive=positive)
-        if share and value >= 1:
-            raise DataError(f"{name}: expected less than 1, got {value!r}")
-        object.__setattr__(self, name, value)
+        """Return the settings as the core takes them."""
+        return vars(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +67,9 @@ class Adam(Rule):
     def __post_init__(self) -> None:
         """Check the settings, and make the numbers Python's own."""
         check_choice("form", self.form, _FORMS)
-        self._check_number("beta1", share=True)
-        self._check_number("beta2", share=True)
-        self._check_number("epsilon", positive=True)
+        settle_float(self, "beta1", share=True)
+        settle_float(self, "beta2", share=True)
+        settle_float(self, "epsilon", positive=True)
 
     def _options(self) -> dict[str, float]:
         numbers = {name: getattr(self, name) for name in ("beta1", "beta2", "epsilon")}
@@ -120,14 +113,11 @@ class SGD(Rule):
 
     def __post_init__(self) -> None:
         """Check the settings, and make the number Python's own."""
-        self._check_number("momentum", share=True)
+        settle_float(self, "momentum", share=True)
         if not isinstance(self.nesterov, bool) or (self.nesterov and not self.momentum):
             raise DataError(
                 f"nesterov: expected True or False, True with momentum alone, got {self.nesterov!r}"
             )
-
-    def _options(self) -> dict[str, float]:
-        return {"momentum": self.momentum, "nesterov": self.nesterov}
 
 
 RULES: dict[str, type[Rule]] = {
