@@ -229,8 +229,6 @@ def test_activations(activation, output):
 )
 def test_no_autoencoder(module):
     with pytest.raises(DataError, match="module: expected Linear, an activation or none, Linear "):
-        DataError, match="module: expected Linear, an activation or none, Linear back to the 4"
-    ):
         Autoencoder.from_torch(module)
 
 
