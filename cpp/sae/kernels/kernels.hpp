@@ -10,8 +10,7 @@
 
 #include "sae/base/isa.hpp"
 #include "sae/base/view.hpp"
-#include "sae/kernels/activation.hpp"
-#include "sae/kernels/rule.hpp"
+#include "sae/kernels/names.hpp"
 
 namespace sae {
 

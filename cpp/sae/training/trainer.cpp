@@ -43,7 +43,7 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       batch_(source.make_batch(batch_size, form_of(corruption, loss_))),
       a_(network.layers(), 0, network.n_layers(), batch_size),
       deltas_(network.layers(), 0, network.n_layers(), batch_size) {
-    bool fits = state.slots.count() == optimizer.n_slots();
+    bool fits = state.slots.count() == optimizer.n_slots;
     for (const Buffer<T>& slot : state.slots) {
         fits = fits && slot.size() == network.parameters().size();
     }
