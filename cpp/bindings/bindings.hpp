@@ -25,8 +25,11 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 using Indices = Array<std::int64_t>;
 
-template <class T>
-inline const char* const kSuffix = sizeof(T) == 4 ? "_float32" : "_float64";
+// A class of one precision, named after it.
+template <class T, class Class>
+py::class_<Class> class_of(py::module_& m, const std::string& name) {
+    return {m, (name + (sizeof(T) == 4 ? "_float32" : "_float64")).c_str()};
+}
 
 // Runs f without the GIL and in FloatMode. Python objects, copies of references to them too, stay
 // outside.

@@ -14,6 +14,14 @@ namespace sae::bindings {
 
 namespace {
 
+template <class Enum>
+void register_enum(py::module_& m, const char* name) {
+    py::native_enum<Enum> values(m, name, "enum.Enum");
+    int value = 0;
+    for (const char* word : names_of(Enum{})) values.value(word, static_cast<Enum>(value++));
+    values.finalize();
+}
+
 py::dict build_config() {
     py::dict config;
     config["version"] = SAE_FAST_VERSION;
@@ -46,27 +54,10 @@ PYBIND11_MODULE(_core, m) {
         .value("dense", Layout::dense)
         .value("sparse", Layout::sparse)
         .finalize();
-    py::native_enum<Activation> activations(m, "Activation", "enum.Enum");
-#define SAE_VALUE(name, Struct) activations.value(#name, Activation::name);
-    SAE_ACTIVATIONS(SAE_VALUE)
-#undef SAE_VALUE
-    activations.finalize();
-    py::native_enum<Rule> rules(m, "Rule", "enum.Enum");
-#define SAE_VALUE(name, Struct) rules.value(#name, Rule::name);
-    SAE_RULES(SAE_VALUE)
-#undef SAE_VALUE
-    rules.finalize();
-    py::native_enum<LossName> losses(m, "Loss", "enum.Enum");
-#define SAE_VALUE(name) losses.value(#name, LossName::name);
-    SAE_LOSSES(SAE_VALUE)
-#undef SAE_VALUE
-    losses.finalize();
-
-    py::native_enum<CorruptionName> corruptions(m, "CorruptionName", "enum.Enum");
-#define SAE_VALUE(name, Class) corruptions.value(#name, CorruptionName::name);
-    SAE_CORRUPTIONS(SAE_VALUE)
-#undef SAE_VALUE
-    corruptions.finalize();
+    register_enum<Activation>(m, "Activation");
+    register_enum<Rule>(m, "Rule");
+    register_enum<LossName>(m, "Loss");
+    register_enum<CorruptionName>(m, "CorruptionName");
 
     register_input<float>(m);
     register_input<double>(m);

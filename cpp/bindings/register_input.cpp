@@ -47,7 +47,7 @@ BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py
 template <class T>
 void register_input(py::module_& m) {
     using Bound = BoundInput<T>;
-    py::class_<Bound>(m, ("Input" + std::string(kSuffix<T>)).c_str())
+    class_of<T, Bound>(m, "Input")
         .def(py::init(&from_dense<T>), py::arg("x"), py::kw_only(), py::arg("scale"),
              py::arg("layout"), py::arg("n_threads"))
         .def_static("from_csr", &from_csr<T, std::int32_t>, py::arg("indptr").noconvert(),

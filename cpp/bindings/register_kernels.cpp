@@ -11,39 +11,57 @@ namespace sae::bindings {
 
 namespace {
 
-// A copy of a contiguous (rows, cols) or (cols,) array with padded rows.
+// A contiguous (rows, cols) or (cols,) array as it is: what a product has on its left.
 template <class T>
-struct Padded {
-    explicit Padded(const Array<T>& a)
-        : rows(a.ndim() == 2 ? a.shape(0) : 1),
-          cols(a.shape(a.ndim() - 1)),
-          ld(padded<T>(cols)),
-          memory(rows * ld) {
-        for (Index i = 0; i < rows; ++i) std::copy_n(a.data() + i * cols, cols, data() + i * ld);
-    }
-    Padded(Index n_rows, Index n_cols)
-        : rows(n_rows), cols(n_cols), ld(padded<T>(cols)), memory(rows * ld) {}
+View<const T> view(const Array<T>& a) {
+    const Index cols = a.shape(a.ndim() - 1);
+    return {a.data(), a.ndim() == 2 ? a.shape(0) : 1, cols, cols};
+}
 
-    T* data() const { return memory.data(); }
+// A matrix with padded rows: zeros, or a copy of an array.
+template <class T>
+struct Padded : View<T> {
+    Padded(Index n_rows, Index n_cols) : memory(n_rows * padded<T>(n_cols)) {
+        T* next = memory.data();
+        View<T>::operator=(take(next, n_rows, n_cols));
+    }
+    explicit Padded(const Array<T>& a) : Padded(view(a).rows, view(a).cols) {
+        for (Index i = 0; i < this->rows; ++i) {
+            std::copy_n(view(a).row(i), this->cols, this->row(i));
+        }
+    }
+
     Array<T> array() const {
-        Array<T> a({rows, cols});
-        for (Index i = 0; i < rows; ++i) {
-            std::copy_n(data() + i * ld, cols, a.mutable_data() + i * cols);
+        Array<T> a({this->rows, this->cols});
+        for (Index i = 0; i < this->rows; ++i) {
+            std::copy_n(this->row(i), this->cols, a.mutable_data(i, 0));
         }
         return a;
     }
 
-    Index rows, cols, ld;
     Buffer<T> memory;
 };
 
-// One column's entries.
+// Parameters and the slots of their update rule, padded; then without the padding.
 template <class T>
-std::vector<Entry<T>> entries(const Array<std::uint32_t>& rows, const Array<T>& values) {
-    std::vector<Entry<T>> x;
-    for (Index t = 0; t < rows.size(); ++t) x.push_back({rows.data()[t], values.data()[t]});
-    return x;
-}
+struct Parameters {
+    Parameters(const Array<T>& w_array, const std::vector<Array<T>>& slot_arrays) : w(w_array) {
+        for (const Array<T>& slot : slot_arrays) slots.emplace_back(slot);
+    }
+    ParameterRows<T> rows() const {
+        ParameterRows<T> found{w.data, {}, w.ld};
+        for (std::size_t i = 0; i < slots.size(); ++i) found.slots[i] = slots[i].data;
+        return found;
+    }
+    py::tuple arrays() const {
+        py::list list;
+        for (const Padded<T>& slot : slots) list.append(slot.array());
+        return py::make_tuple(w.array(), list);
+    }
+
+    Padded<T> w;
+    std::vector<Padded<T>> slots;
+};
 
 // `array`, and `last` behind its end.
 template <class To, class From>
@@ -58,66 +76,42 @@ template <class T>
 void register_kernels_of(py::module_& m) {
     using A = const Array<T>&;
     using Index32 = const Array<std::uint32_t>&;
-    const auto table = [](const std::string& isa) { return kernels<T>(find_isa(isa)); };
-    m.def("dense_forward", [=](const std::string& isa, A x, A w, A b, Activation f) {
-        Padded<T> pw(w), pb(b), out(x.shape(0), w.shape(1));
-        table(isa).dense_forward(out.rows, out.cols, x.shape(1), x.data(), x.shape(1), pw.data(),
-                                 pw.ld, pb.data(), f, out.data(), out.ld);
-        return out.array();
-    });
-    m.def("dense_backward", [=](const std::string& isa, A delta, A w_t, Activation f, A a) {
-        Padded<T> pw(w_t), pa(a), out(delta.shape(0), w_t.shape(1));
-        table(isa).dense_backward(out.rows, out.cols, delta.shape(1), delta.data(), delta.shape(1),
-                                  pw.data(), pw.ld, f, pa.data(), pa.ld, out.data(), out.ld);
-        return out.array();
-    });
-    // Parameters and the slots of their update rule, padded; then without the padding.
-    struct Parameters {
-        Parameters(A w_array, const std::vector<Array<T>>& slot_arrays) : w(w_array) {
-            for (const Array<T>& slot : slot_arrays) slots.emplace_back(slot);
-        }
-        ParameterRows<T> rows() const {
-            ParameterRows<T> found{w.data(), {}, w.ld};
-            for (std::size_t i = 0; i < slots.size(); ++i) found.slots[i] = slots[i].data();
-            return found;
-        }
-        py::tuple arrays() const {
-            py::list list;
-            for (const Padded<T>& slot : slots) list.append(slot.array());
-            return py::make_tuple(w.array(), list);
-        }
-
-        Padded<T> w;
-        std::vector<Padded<T>> slots;
-    };
     using Slots = const std::vector<Array<T>>&;
+    using Name = const std::string&;
     // A step of an optimizer: its number, the learning rate, weight decay.
     using Step = const std::tuple<Index, double, double>&;
+    const auto table = [](Name isa) { return kernels<T>(find_isa(isa)); };
     const auto update_step = [](const Optimizer& optimizer, Step step) {
         return optimizer.update_step<T>(std::get<0>(step), std::get<1>(step), std::get<2>(step));
     };
-    m.def("dense_update", [=](const std::string& isa, A x, A delta, A w, Slots slots,
-                              const Optimizer& optimizer, Step step) {
-        Padded<T> pd(delta);
-        const Parameters parameters(w, slots);
-        table(isa).dense_update(w.shape(0), w.shape(1), x.shape(0), x.data(), x.shape(1), 1,
-                                pd.data(), pd.ld, update_step(optimizer, step), parameters.rows());
-        return parameters.arrays();
+    m.def("dense_forward", [=](Name isa, A x, A w, A b, Activation f) {
+        const Padded<T> pw(w), pb(b), out(x.shape(0), w.shape(1));
+        table(isa).dense_forward(view(x), pw, pb.data, f, out);
+        return out.array();
     });
-    m.def("update", [=](const std::string& isa, A dw, A w, Slots slots, const Optimizer& optimizer,
-                        Step step) {
-        Padded<T> pd(dw);
-        const Parameters parameters(w, slots);
-        table(isa).update(w.shape(0), w.shape(1), pd.data(), pd.ld, update_step(optimizer, step),
-                          parameters.rows());
+    m.def("dense_backward", [=](Name isa, A delta, A w_t, Activation f, A a) {
+        const Padded<T> pw(w_t), pa(a), out(delta.shape(0), w_t.shape(1));
+        table(isa).dense_backward(view(delta), pw, f, pa, out);
+        return out.array();
+    });
+    m.def("dense_update",
+          [=](Name isa, A x, A delta, A w, Slots slots, const Optimizer& optimizer, Step step) {
+              const Parameters<T> parameters(w, slots);
+              table(isa).dense_update(view(x), Padded<T>(delta), update_step(optimizer, step),
+                                      parameters.rows());
+              return parameters.arrays();
+          });
+    m.def("update", [=](Name isa, A dw, A w, Slots slots, const Optimizer& optimizer, Step step) {
+        const Parameters<T> parameters(w, slots);
+        table(isa).update(Padded<T>(dw), update_step(optimizer, step), parameters.rows());
         return parameters.arrays();
     });
     // One row in all three ways that rows are packed: columns in 16 or 32 bits, values in bytes
     // if there is a table.
     m.def("sparse_forward",
-          [=](const std::string& isa, Index32 columns, const py::array& values,
+          [=](Name isa, Index32 columns, const py::array& values,
               std::optional<Array<T>> byte_values, bool wide, A w, A b, Activation f) {
-              Padded<T> pw(w), pb(b), out(1, w.shape(1));
+              const Padded<T> pw(w), pb(b), out(1, w.shape(1));
               const auto columns16 = closed(columns, kNoColumn<std::uint16_t>);
               const auto columns32 = closed(columns, kNoColumn<std::uint32_t>);
               std::vector<std::uint8_t> bytes;
@@ -137,74 +131,67 @@ void register_kernels_of(py::module_& m) {
               }
               // in two blocks, the second on top of the first one's sums
               Index next = 0;
-              const auto middle = static_cast<std::uint32_t>(w.shape(0) / 2);
-              const auto all = static_cast<std::uint32_t>(w.shape(0));
-              table(isa).sparse_forward(1, out.cols, {packed, &next, middle}, pw.data(), pw.ld,
-                                        false, nullptr, f, out.data(), out.ld);
-              table(isa).sparse_forward(1, out.cols, {packed, &next, all}, pw.data(), pw.ld, true,
-                                        pb.data(), f, out.data(), out.ld);
+              const auto n_in = static_cast<std::uint32_t>(pw.rows);
+              table(isa).sparse_forward({packed, &next, n_in / 2}, pw, false, nullptr, f, out);
+              table(isa).sparse_forward({packed, &next, n_in}, pw, true, pb.data, f, out);
               return out.array();
           });
-    m.def("sparse_update", [=](const std::string& isa, Index32 rows, A values, A delta, A w,
-                               Slots slots, const Optimizer& optimizer, Step step) {
-        Padded<T> pd(delta);
-        const Parameters parameters(w, slots);
-        const std::vector<Entry<T>> x = entries<T>(rows, values);
-        const std::uint32_t ends[] = {0, static_cast<std::uint32_t>(x.size())};
-        table(isa).sparse_update(1, w.shape(1), {x.data(), ends}, pd.data(), pd.ld,
+    m.def("sparse_update", [=](Name isa, Index32 rows, A values, A delta, A w, Slots slots,
+                               const Optimizer& optimizer, Step step) {
+        const Parameters<T> parameters(w, slots);
+        std::vector<Entry<T>> column;
+        for (Index t = 0; t < rows.size(); ++t) column.push_back({rows.at(t), values.at(t)});
+        const std::uint32_t ends[] = {0, static_cast<std::uint32_t>(column.size())};
+        table(isa).sparse_update(1, {column.data(), ends}, Padded<T>(delta),
                                  update_step(optimizer, step), parameters.rows());
         return parameters.arrays();
     });
-    m.def("activate", [=](const std::string& isa, A z, A b, Activation f) {
-        Padded<T> pz(z), pb(b);
-        table(isa).activate(pz.rows, pz.cols, pb.data(), f, pz.data(), pz.ld);
-        return pz.array();
-    });
-    m.def("derive", [=](const std::string& isa, Activation f, A a, A delta) {
-        Padded<T> pa(a), pd(delta);
-        table(isa).derive(pd.rows, pd.cols, f, pa.data(), pa.ld, pd.data(), pd.ld);
-        return pd.array();
-    });
-    m.def("transpose", [=](const std::string& isa, A w) {
-        Padded<T> out(w.shape(1), w.shape(0));
-        table(isa).transpose(w.shape(0), w.shape(1), w.data(), w.shape(1), out.data(), out.ld);
+    m.def("activate", [=](Name isa, A z, A b, Activation f) {
+        const Padded<T> out(z), pb(b);
+        table(isa).activate(pb.data, f, out);
         return out.array();
     });
-    m.def("squared_error_delta", [=](const std::string& isa, A a, A x) {
-        Padded<T> pa(a), px(x), out(1, a.size());
-        table(isa).squared_error_delta(a.size(), pa.data(), px.data(), out.data());
+    m.def("derive", [=](Name isa, Activation f, A a, A delta) {
+        const Padded<T> pa(a), out(delta);
+        table(isa).derive(f, pa, out);
         return out.array();
     });
-    m.def("exp_shifted", [=](const std::string& isa, A z, T largest) {
-        Padded<T> pz(z), out(1, pz.ld);  // the padding too, which stays zero
-        table(isa).exp_shifted(z.size(), pz.data(), largest, out.data());
+    m.def("transpose", [=](Name isa, A w) {
+        const Padded<T> out(w.shape(1), w.shape(0));
+        table(isa).transpose(view(w), out);
         return out.array();
     });
-    m.def("squared_error", [=](const std::string& isa, A a, A x) {
+    m.def("squared_error_delta", [=](Name isa, A a, A x) {
+        const Padded<T> pa(a), px(x), out(1, a.size());
+        table(isa).squared_error_delta(a.size(), pa.data, px.data, out.data);
+        return out.array();
+    });
+    m.def("exp_shifted", [=](Name isa, A z, T largest) {
+        const Padded<T> pz(z), out(1, pz.ld);  // the padding too, which stays zero
+        table(isa).exp_shifted(z.size(), pz.data, largest, out.data);
+        return out.array();
+    });
+    m.def("squared_error", [=](Name isa, A a, A x) {
         return table(isa).squared_error(a.size(), a.data(), x.data());
     });
-    m.def("dot", [=](const std::string& isa, A a, A x) {
-        return table(isa).dot(a.size(), a.data(), x.data());
-    });
+    m.def("dot", [=](Name isa, A a, A x) { return table(isa).dot(a.size(), a.data(), x.data()); });
     m.def(
         "multiply_adds",
-        [=](const std::string& isa, Index rounds) {
+        [=](Name isa, Index rounds) {
             Buffer<T> out(kAlignment / static_cast<Index>(sizeof(T)));
             return table(isa).multiply_adds(rounds, T(0.5), T(1), out.data());
         },
         py::call_guard<py::gil_scoped_release>());
-    m.def("gram", [=](const std::string& isa, A h) {
-        Padded<T> ph(h), out(h.shape(1), h.shape(1));
-        table(isa).gram(ph.rows, ph.cols, ph.data(), ph.ld, out.data(), out.ld);
+    m.def("gram", [=](Name isa, A h) {
+        const Padded<T> ph(h), out(h.shape(1), h.shape(1));
+        table(isa).gram(ph, out);
         return out.array();
     });
     m.def("gemm", [](bool transpose_a, bool transpose_b, A a, A b) {
         const auto flag = [](bool yes) { return yes ? Transpose::yes : Transpose::no; };
-        const Index m_rows = a.shape(transpose_a ? 1 : 0), k = a.shape(transpose_a ? 0 : 1);
-        const Index n = b.shape(transpose_b ? 0 : 1);
-        Array<T> c({m_rows, n});
-        gemm(flag(transpose_a), flag(transpose_b), m_rows, n, k, a.data(), a.shape(1), b.data(),
-             b.shape(1), c.mutable_data(), n);
+        Array<T> c({a.shape(transpose_a ? 1 : 0), b.shape(transpose_b ? 0 : 1)});
+        const View<T> to{c.mutable_data(), c.shape(0), c.shape(1), c.shape(1)};
+        gemm<T>(flag(transpose_a), flag(transpose_b), view(a), view(b), to);
         return c;
     });
 }

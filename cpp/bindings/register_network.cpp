@@ -17,7 +17,7 @@ template <class T>
 void register_network(py::module_& m) {
     using Net = Network<T>;
     using Bound = BoundInput<T>;
-    py::class_<Net>(m, ("Network" + std::string(kSuffix<T>)).c_str())
+    class_of<T, Net>(m, "Network")
         .def(py::init([](const std::vector<Index>& sizes, const std::vector<Activation>& f) {
                  return std::make_unique<Net>(sizes, f);
              }),

@@ -46,15 +46,50 @@ Source<T> labelled(const BoundInput<T>& x, const std::optional<Indices>& labels)
     return Source<T>(x.input, per_sample(labels, x.input.n_samples()));
 }
 
+template <class T>
+void register_state(py::module_& m) {
+    using State = OptimizerState<T>;
+    class_of<T, State>(m, "OptimizerState")
+        .def(py::init([](const Network<T>& network, const Optimizer& optimizer) {
+                 return std::make_unique<State>(network.parameters().size(), optimizer.n_slots);
+             }),
+             py::arg("network"), py::arg("optimizer"))
+        .def_readonly("steps_done", &State::steps_done)
+        .def("get_state",
+             [](const State& state) {
+                 py::list slots;
+                 for (const Buffer<T>& slot : state.slots) {
+                     slots.append(Array<T>(slot.size(), slot.data()));
+                 }
+                 return py::make_tuple(slots, state.steps_done);
+             })
+        .def(
+            "set_state",
+            [](State& state, const std::vector<Array<T>>& slots, Index steps_done) {
+                bool fits = slots.size() == state.slots.size();
+                for (std::size_t i = 0; fits && i < slots.size(); ++i) {
+                    fits = slots[i].size() == state.slots.front().size();
+                }
+                if (!fits) throw py::value_error("state of another network or optimizer");
+                for (Index i = 0; i < state.slots.count(); ++i) {
+                    const Array<T>& from = slots[static_cast<std::size_t>(i)];
+                    std::copy_n(from.data(), from.size(), state.slots[i].data());
+                }
+                state.steps_done = steps_done;
+            },
+            py::arg("slots").noconvert(), py::arg("steps_done"));
+}
+
 }  // namespace
 
 template <class T>
 void register_trainer(py::module_& m) {
-    py::class_<Corruption<T>>(m, ("Corruption" + std::string(kSuffix<T>)).c_str())
+    register_state<T>(m);
+    class_of<T, Corruption<T>>(m, "Corruption")
         .def(py::init(&make_corruption<T>), py::arg("name"), py::arg("options"), py::arg("key"));
 
     using Bound = BoundTrainer<T>;
-    py::class_<Bound>(m, ("Trainer" + std::string(kSuffix<T>)).c_str())
+    class_of<T, Bound>(m, "Trainer")
         .def(py::init([](py::object network, py::object optimizer, py::object state,
                          py::object input, const std::optional<Indices>& labels,
                          const std::optional<Array<T>>& weights, py::object corruption,
@@ -118,5 +153,11 @@ void register_trainer(py::module_& m) {
 
 template void register_trainer<float>(py::module_&);
 template void register_trainer<double>(py::module_&);
+
+void register_optimizer(py::module_& m) {
+    py::class_<Optimizer>(m, "Optimizer")
+        .def(py::init(&make_optimizer), py::arg("rule"), py::arg("options"))
+        .def_readonly("n_slots", &Optimizer::n_slots);
+}
 
 }  // namespace sae::bindings

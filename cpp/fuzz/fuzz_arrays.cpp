@@ -29,22 +29,31 @@ void require(bool what) {
     if (!what) __builtin_trap();
 }
 
-// n elements of any bits in memory of their own; 0 where the input has ended.
+// n elements in memory of their own, zero at first.
 template <class S>
-std::unique_ptr<S[]> any_array(Data& data, Index n) {
-    auto array = std::make_unique<S[]>(static_cast<std::size_t>(n));
+struct Items {
+    explicit Items(Index n) : memory(std::make_unique<S[]>(static_cast<std::size_t>(n))) {}
+
+    S& operator[](Index i) const { return memory[static_cast<std::size_t>(i)]; }
+    S* get() const { return memory.get(); }
+
+    std::unique_ptr<S[]> memory;
+};
+
+// n elements of any bits; 0 where the input has ended.
+template <class S>
+Items<S> any_array(Data& data, Index n) {
+    Items<S> array(n);
     data.ConsumeData(array.get(), static_cast<std::size_t>(n) * sizeof(S));
     return array;
 }
 
 // The same, of finite numbers.
 template <class T>
-std::unique_ptr<T[]> finite_array(Data& data, Index n) {
+Items<T> finite_array(Data& data, Index n) {
     auto array = any_array<T>(data, n);
     for (Index i = 0; i < n; ++i) {
-        if (!std::isfinite(array[static_cast<std::size_t>(i)])) {
-            array[static_cast<std::size_t>(i)] = std::numeric_limits<T>::max();
-        }
+        if (!std::isfinite(array[i])) array[i] = std::numeric_limits<T>::max();
     }
     return array;
 }
@@ -74,22 +83,21 @@ constexpr Storage kStorage = sizeof(S) == 1   ? Storage::uint8
 // Checks that rows of an input from numbers of type S, in any order, are those of a matrix; what is
 // denormal in S or in T may have been flushed.
 template <class S, class T>
-void check_rows(const Input<T>& input, const std::vector<T>& expected) {
+void check_rows(const Input<T>& input, const List<T>& expected) {
     const Index n = input.n_samples(), m = input.n_features();
     const double normal = std::max<double>(std::numeric_limits<T>::min(),
                                            sizeof(S) == 4 ? std::numeric_limits<float>::min() : 0);
     Buffer<T> memory(n * padded<T>(m));
-    std::vector<std::int64_t> backwards(static_cast<std::size_t>(n));
-    for (Index i = 0; i < n; ++i) backwards[static_cast<std::size_t>(i)] = n - 1 - i;
-    for (const std::int64_t* index : {static_cast<const std::int64_t*>(nullptr),
-                                      static_cast<const std::int64_t*>(backwards.data())}) {
+    const Items<std::int64_t> backwards(n);
+    for (Index i = 0; i < n; ++i) backwards[i] = n - 1 - i;
+    for (const std::int64_t* index : {static_cast<std::int64_t*>(nullptr), backwards.get()}) {
         T* next = memory.data();
         const View<T> rows = take(next, n, m);
         input.gather(index, 0, rows);
         for (Index i = 0; i < n; ++i) {
             const Index from = index ? n - 1 - i : i;
             for (Index j = 0; j < m; ++j) {
-                const T wanted = expected[static_cast<std::size_t>(from * m + j)];
+                const T wanted = expected[from * m + j];
                 require(rows(i, j) == wanted || (std::abs(wanted) < normal && rows(i, j) == 0));
             }
         }
@@ -115,7 +123,7 @@ void try_dense(Data& data, Shape shape, bool large) {
     const auto memory = any_array<S>(data, high - low + 1);
     const S* first = memory.get() - low;
 
-    std::vector<T> expected;
+    List<T> expected;
     bool finite = true;
     for (Index i = 0; i < shape.n_samples; ++i) {
         for (Index j = 0; j < shape.n_features; ++j) {
@@ -140,46 +148,39 @@ void try_dense(Data& data, Shape shape, bool large) {
 template <class T, class S, class I>
 void try_csr(Data& data, Shape shape, bool large) {
     const T scale = any_scale<T, S>(data);
-    const auto n = static_cast<std::size_t>(shape.n_samples);
-    auto row_start = std::make_unique<I[]>(n + 1);
-    for (std::size_t i = 0; i < n; ++i) {
+    const Index n = shape.n_samples, m = shape.n_features;
+    const Items<I> row_start(n + 1);
+    for (Index i = 0; i < n; ++i)
         row_start[i + 1] = row_start[i] + static_cast<I>(pick(data, 0, 6));
-    }
     const auto n_nonzero = static_cast<Index>(row_start[n]);
-    auto columns = std::make_unique<I[]>(static_cast<std::size_t>(n_nonzero));
-    for (std::size_t i = 0; i < n; ++i) {
+    const Items<I> columns(n_nonzero);
+    for (Index i = 0; i < n; ++i) {
         Index column = -1;
-        for (auto at = static_cast<std::size_t>(row_start[i]);
-             at < static_cast<std::size_t>(row_start[i + 1]); ++at) {
-            column += pick(data, 1, std::max<Index>(1, shape.n_features / 4));
+        for (Index at = row_start[i]; at < row_start[i + 1]; ++at) {
+            column += pick(data, 1, std::max<Index>(1, m / 4));
             columns[at] = static_cast<I>(column);
         }
     }
     for (Index left = pick(data, 0, 2); left > 0; --left) {
-        row_start[static_cast<std::size_t>(pick(data, 0, shape.n_samples))] =
-            data.ConsumeIntegral<I>();
-        if (n_nonzero > 0) {
-            columns[static_cast<std::size_t>(pick(data, 0, n_nonzero - 1))] =
-                data.ConsumeIntegral<I>();
-        }
+        row_start[pick(data, 0, n)] = data.ConsumeIntegral<I>();
+        if (n_nonzero > 0) columns[pick(data, 0, n_nonzero - 1)] = data.ConsumeIntegral<I>();
     }
-    const auto values = any_array<S>(data, n_nonzero);
+    const Items<S> values = any_array<S>(data, n_nonzero);
 
-    std::vector<T> expected(n * static_cast<std::size_t>(shape.n_features));
+    List<T> expected(static_cast<std::size_t>(n * m));
     bool right = row_start[0] == 0, finite = true;
-    for (std::size_t i = 0; i < n && right; ++i) {
+    for (Index i = 0; i < n && right; ++i) {
         right =
             row_start[i] <= row_start[i + 1] && static_cast<Index>(row_start[i + 1]) <= n_nonzero;
         Index previous = -1;
         for (Index at = row_start[i]; right && at < static_cast<Index>(row_start[i + 1]); ++at) {
-            const auto column = static_cast<Index>(columns[static_cast<std::size_t>(at)]);
-            right = column > previous && column < shape.n_features;
+            const auto column = static_cast<Index>(columns[at]);
+            right = column > previous && column < m;
             if (!right) break;
             previous = column;
-            const T value = static_cast<T>(values[static_cast<std::size_t>(at)]) * scale;
+            const T value = static_cast<T>(values[at]) * scale;
             finite = finite && std::isfinite(value);
-            expected[i * static_cast<std::size_t>(shape.n_features) +
-                     static_cast<std::size_t>(column)] = value;
+            expected[i * m + column] = value;
         }
     }
     const CsrSource<I> source{row_start.get(), columns.get(),    values.get(), kStorage<S>,
@@ -196,40 +197,35 @@ void try_csr(Data& data, Shape shape, bool large) {
     }
 }
 
-#define SAE_COUNT(...) +1
-constexpr int kLosses = SAE_LOSSES(SAE_COUNT), kActivations = SAE_ACTIVATIONS(SAE_COUNT),
-              kRules = SAE_RULES(SAE_COUNT), kCorruptions = SAE_CORRUPTIONS(SAE_COUNT);
-#undef SAE_COUNT
-
-// One of an enumeration of so many.
-template <class E>
-E any_of(Data& data, int count) {
-    return static_cast<E>(data.ConsumeIntegralInRange<int>(0, count - 1));
+template <class Enum>
+Enum any_of(Data& data) {
+    constexpr int count = names_of(Enum{}).size();
+    return static_cast<Enum>(data.ConsumeIntegralInRange<int>(0, count - 1));
 }
 
 // An optimizer of any rule, with options of all of them.
-std::unique_ptr<Optimizer> any_optimizer(Data& data) {
+Optimizer any_optimizer(Data& data) {
     const double flag = data.ConsumeBool() ? 1 : 0;
     const OptimizerOptions options{{"beta1", 0.9},     {"beta2", 0.999},
                                    {"epsilon", 1e-8},  {"momentum", 0.9},
                                    {"nesterov", flag}, {"corrected_epsilon", flag}};
-    return make_optimizer(any_of<Rule>(data, kRules), options);
+    return make_optimizer(any_of<Rule>(data), options);
 }
 
 // A training on the input, and all that a network computes from it.
 template <class T>
 void compute(Data& data, const Input<T>& input, bool large) {
     const Index n = input.n_samples();
-    const auto loss = any_of<LossName>(data, kLosses);
+    const auto loss = any_of<LossName>(data);
     List<Index> sizes{input.n_features()};
     List<Activation> activations;
     for (Index left = pick(data, 0, 3); left > 0; --left) {
         sizes.push_back(pick(data, 1, large ? 300 : 40));
-        activations.push_back(any_of<Activation>(data, kActivations));
+        activations.push_back(any_of<Activation>(data));
     }
     const bool labelled = find_loss<T>(loss).target() == Target::label;
     sizes.push_back(labelled ? pick(data, 2, 12) : input.n_features());
-    activations.push_back(any_of<Activation>(data, kActivations));
+    activations.push_back(any_of<Activation>(data));
 
     Network<T> network(sizes, activations);
     for (Index l = 0; l < network.n_layers(); ++l) {
@@ -237,7 +233,7 @@ void compute(Data& data, const Input<T>& input, bool large) {
         const Index n_given = std::min<Index>(layer.n_in * layer.n_out, 64);
         const auto w = finite_array<T>(data, n_given);
         List<T> all(static_cast<std::size_t>(layer.n_in * layer.n_out));
-        for (Index i = 0; i < all.count(); ++i) all[i] = w[static_cast<std::size_t>(i % n_given)];
+        for (Index i = 0; i < all.count(); ++i) all[i] = w[i % n_given];
         network.set_parameters(l, all.data(), finite_array<T>(data, layer.n_out).get());
     }
     const auto any_positive = [&] {
@@ -245,19 +241,17 @@ void compute(Data& data, const Input<T>& input, bool large) {
         return std::isfinite(value) && value > 0 ? value : 1e-3;
     };
     const auto optimizer = any_optimizer(data);
-    OptimizerState<T> state(network.parameters().size(), optimizer->n_slots());
+    OptimizerState<T> state(network.parameters().size(), optimizer.n_slots);
     for (const Buffer<T>& slot : state.slots) {
         const Index n_given = std::min<Index>(slot.size(), 32);
         data.ConsumeData(slot.data(), static_cast<std::size_t>(n_given) * sizeof(T));
     }
     state.steps_done = pick(data, 0, Index{1} << 53);
 
-    const auto labels = std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n));
-    for (Index i = 0; i < n; ++i)
-        labels[static_cast<std::size_t>(i)] = pick(data, 0, sizes.back() - 1);
-    auto weights = finite_array<T>(data, n);
-    for (Index i = 0; i < n; ++i)
-        weights[static_cast<std::size_t>(i)] = std::abs(weights[static_cast<std::size_t>(i)]);
+    const Items<std::int64_t> labels(n);
+    for (Index i = 0; i < n; ++i) labels[i] = pick(data, 0, sizes.back() - 1);
+    const auto weights = finite_array<T>(data, n);
+    for (Index i = 0; i < n; ++i) weights[i] = std::abs(weights[i]);
 
     const Index batch_size = pick(data, 1, 9);
     const double weight_decay = data.ConsumeBool() ? 0.0 : any_positive();
@@ -267,25 +261,23 @@ void compute(Data& data, const Input<T>& input, bool large) {
     std::unique_ptr<Corruption<T>> corruption;
     if (data.ConsumeBool()) {
         const PhiloxKey key{data.ConsumeIntegral<std::uint64_t>(), 0};
-        corruption = make_corruption<T>(any_of<CorruptionName>(data, kCorruptions),
+        corruption = make_corruption<T>(any_of<CorruptionName>(data),
                                         {{"share", data.ConsumeProbability<double>()}}, key);
     }
-    Trainer<T> trainer(network, *optimizer, state, source, corruption.get(), {loss, weight_decay},
+    Trainer<T> trainer(network, optimizer, state, source, corruption.get(), {loss, weight_decay},
                        batch_size);
     for (Index left = pick(data, 0, 2); left > 0; --left) {
         const Index n_steps = pick(data, 0, 2);
-        auto batches =
-            std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n_steps * batch_size));
+        const Items<std::int64_t> batches(n_steps * batch_size);
         bool inside = true;
         const bool any = data.ConsumeBool();
         for (Index i = 0; i < n_steps * batch_size; ++i) {
-            std::int64_t& sample = batches[static_cast<std::size_t>(i)];
-            sample = any ? data.ConsumeIntegral<std::int64_t>() : pick(data, 0, n - 1);
-            inside = inside && sample >= 0 && sample < n;
+            batches[i] = any ? data.ConsumeIntegral<std::int64_t>() : pick(data, 0, n - 1);
+            inside = inside && batches[i] >= 0 && batches[i] < n;
         }
         const double max_seconds = data.ConsumeBool() ? 0 : 1e9;
         try {
-            const std::vector<double> rates(static_cast<std::size_t>(n_steps), any_positive());
+            const List<double> rates(static_cast<std::size_t>(n_steps), any_positive());
             const Index done =
                 trainer.run(batches.get(), rates.data(), n_steps, max_seconds, n_threads);
             require(inside && done <= n_steps && (done > 0 || n_steps == 0));
@@ -295,17 +287,14 @@ void compute(Data& data, const Input<T>& input, bool large) {
     }
 
     evaluate(network, source, loss, weight_decay, n_threads);
-    const auto losses = std::make_unique<double[]>(static_cast<std::size_t>(n));
+    const Items<double> losses(n);
     sample_losses(network, source, loss, n_threads, losses.get());
     const Index last = pick(data, 1, network.n_layers());
-    const auto out = std::make_unique<T[]>(static_cast<std::size_t>(n * sizes[last]));
+    const Items<T> out(n * sizes[last]);
     network.predict(input, 0, last, data.ConsumeBool(), n_threads, out.get());
-    const auto classes = std::make_unique<std::int64_t[]>(static_cast<std::size_t>(n));
+    const Items<std::int64_t> classes(n);
     network.classify(input, n_threads, classes.get());
-    for (Index i = 0; i < n; ++i) {
-        require(classes[static_cast<std::size_t>(i)] >= 0 &&
-                classes[static_cast<std::size_t>(i)] < sizes.back());
-    }
+    for (Index i = 0; i < n; ++i) require(classes[i] >= 0 && classes[i] < sizes.back());
     network.count_dead_units(input, n_threads);
     network.finite();
 }

@@ -89,23 +89,26 @@ void watch_forks() {
 
 }  // namespace
 
-template <>
-void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index k, const float* a,
-          Index lda, const float* b, Index ldb, float* c, Index ldc) {
+template <class T>
+void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b,
+          View<T> c) {
     const Call call;
-    BLAS(cblas_sgemm)(kRowMajor, flag(transpose_a), flag(transpose_b), static_cast<int>(m),
-                      static_cast<int>(n), static_cast<int>(k), 1.0f, a, static_cast<int>(lda), b,
-                      static_cast<int>(ldb), 0.0f, c, static_cast<int>(ldc));
+    const auto k = static_cast<int>(transpose_a == Transpose::yes ? a.rows : a.cols);
+    const auto m = static_cast<int>(c.rows), n = static_cast<int>(c.cols);
+    const auto lda = static_cast<int>(a.ld), ldb = static_cast<int>(b.ld);
+    const auto multiply = [&](auto gemm_of_type) {
+        gemm_of_type(kRowMajor, flag(transpose_a), flag(transpose_b), m, n, k, T(1), a.data, lda,
+                     b.data, ldb, T(0), c.data, static_cast<int>(c.ld));
+    };
+    if constexpr (sizeof(T) == 4) {
+        multiply(BLAS(cblas_sgemm));
+    } else {
+        multiply(BLAS(cblas_dgemm));
+    }
 }
 
-template <>
-void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index k, const double* a,
-          Index lda, const double* b, Index ldb, double* c, Index ldc) {
-    const Call call;
-    BLAS(cblas_dgemm)(kRowMajor, flag(transpose_a), flag(transpose_b), static_cast<int>(m),
-                      static_cast<int>(n), static_cast<int>(k), 1.0, a, static_cast<int>(lda), b,
-                      static_cast<int>(ldb), 0.0, c, static_cast<int>(ldc));
-}
+template void gemm(Transpose, Transpose, View<const float>, View<const float>, View<float>);
+template void gemm(Transpose, Transpose, View<const double>, View<const double>, View<double>);
 
 #ifdef SAE_FAST_BLAS_VENDORED
 std::string blas_description() {

@@ -11,10 +11,10 @@ namespace sae {
 
 enum class Transpose { no, yes };
 
-// c (m, n) = op(a) (m, k) op(b) (k, n)
+// c = op(a) op(b)
 template <class T>
-void gemm(Transpose transpose_a, Transpose transpose_b, Index m, Index n, Index k, const T* a,
-          Index lda, const T* b, Index ldb, T* c, Index ldc);
+void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b,
+          View<T> c);
 
 // What the library says of itself: version, build options, kernel in use.
 std::string blas_description();

@@ -11,10 +11,6 @@
 
 namespace sae {
 
-struct Range {
-    Index begin, end;
-};
-
 // Where a team waits for its last member: spinning for about as long as members of a step differ,
 // then giving the processor away. On a machine with other work a barrier that only spins can
 // burn the very time slice that the missing member needs.

@@ -12,6 +12,13 @@ using Index = std::ptrdiff_t;
 
 inline constexpr Index kAlignment = 64;  // bytes: a cache line, and the widest vector
 
+// Consecutive numbers, of rows or columns.
+struct Range {
+    Index begin, end;
+
+    Index count() const { return end - begin; }
+};
+
 template <class T>
 struct View {
     T* data = nullptr;
@@ -21,6 +28,8 @@ struct View {
 
     T* row(Index i) const { return data + i * ld; }
     T& operator()(Index i, Index j) const { return data[i * ld + j]; }
+    View part(Range some) const { return {row(some.begin), some.count(), cols, ld}; }
+    View columns(Range some) const { return {data + some.begin, rows, some.count(), ld}; }
     operator View<const T>() const { return {data, rows, cols, ld}; }
 };
 

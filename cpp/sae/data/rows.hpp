@@ -30,7 +30,7 @@ struct Rows {
         if (sparse()) {
             some.start += rows.begin;
         } else {
-            some.dense = {dense.row(rows.begin), rows.end - rows.begin, dense.cols, dense.ld};
+            some.dense = dense.part(rows);
         }
         return some;
     }

@@ -47,7 +47,7 @@ void SparseColumns<T>::sort(Range range) {
     first_ = range.begin;
     Entry<T>* const entries = entries_.data();
     std::uint32_t* const ends = ends_.data();
-    for (Index j = 0; j < range.end - range.begin; ++j) {
+    for (Index j = 0; j < range.count(); ++j) {
         ends[2 * j] = ends[2 * j + 1] = static_cast<std::uint32_t>(j * capacity_);
     }
     with_packed(packed_, [&](const auto* columns, auto values) {

@@ -91,7 +91,7 @@ class LinearDecoder {
         }
         transposed_->forward(chunk.batch.x, {s.wx.data(), chunk.rows, n, ld}, {0, n}, s.workspace);
         const View<T> h = chunk.a[network_.n_layers() - 2];
-        k_.gram(chunk.rows, n, h.data, h.ld, s.hth.data(), ld);
+        k_.gram(h.part({0, chunk.rows}), {s.hth.data(), n, n, ld});
         const double squares = k_.dot(n * ld, s.hth.data(), gram_.data());
         double cross = 0;
         for (Index i = 0; i < chunk.rows; ++i) cross += k_.dot(n, h.row(i), s.wx.data() + i * ld);

@@ -28,41 +28,40 @@ namespace {
 
 // The second pass of an activation that is not fused; what pads the rows stays zero.
 template <class F, class T>
-SAE_INLINE void activate_rows(Index m, Index n, T* out, Index ldo) {
-    for (Index r = 0; r < m; ++r) {
-        T* row = out + r * ldo;
-        for (Index c = 0; c < n; c += kLanes<T>) {
-            store(row + c, first_lanes<T>(F::forward(load<Vector<T>>(row + c)), n - c));
+SAE_INLINE void activate_rows(View<T> out) {
+    for (Index r = 0; r < out.rows; ++r) {
+        T* row = out.row(r);
+        for (Index c = 0; c < out.cols; c += kLanes<T>) {
+            store(row + c, first_lanes<T>(F::forward(load<Vector<T>>(row + c)), out.cols - c));
         }
     }
 }
 
 // Calls product(epilogue) so that it ends in out = f(its sums + b).
 template <class T, class Product>
-SAE_INLINE void activated(Activation activation, Index m, Index n, const T* b, T* out, Index ldo,
-                          Product&& product) {
+SAE_INLINE void activated(Activation activation, const T* b, View<T> out, Product&& product) {
     with_activation(activation, [&](auto f) SAE_INLINE_LAMBDA {
         using F = decltype(f);
         if constexpr (F::fused) {
-            product(Activate<F, T>{b, out, ldo});
+            product(Activate<F, T>{b, out.data, out.ld});
         } else {
-            product(Activate<Linear, T>{b, out, ldo});
-            activate_rows<F>(m, n, out, ldo);
+            product(Activate<Linear, T>{b, out.data, out.ld});
+            activate_rows<F>(out);
         }
     });
 }
 
 // Calls product(epilogue) so that it ends in out = its sums * f'(z), a being f(z).
 template <class T, class Product>
-SAE_INLINE void derived(Activation activation, Index m, Index n, const T* a, Index lda, T* out,
-                        Index ldo, Product&& product) {
+SAE_INLINE void derived(Activation activation, View<const T> a, View<T> out, Product&& product) {
     with_activation(activation, [&](auto f) SAE_INLINE_LAMBDA {
         using F = decltype(f);
+        const Derive<F, T> derive{a.data, a.ld, out.data, out.ld};
         if constexpr (F::fused) {
-            product(Derive<F, T>{a, lda, out, ldo});
+            product(derive);
         } else {
-            product(Store<T>{out, ldo});
-            from_memory(m, n, out, ldo, Derive<F, T>{a, lda, out, ldo});
+            product(Store<T>{out.data, out.ld});
+            from_memory<T>(out, derive);
         }
     });
 }
@@ -77,97 +76,95 @@ SAE_INLINE void updated(const UpdateStep<T>& step, const ParameterRows<T>& param
 }
 
 template <class T>
-void dense_forward(Index m, Index n, Index k, const T* x, Index ldx, const T* w, Index ldw,
-                   const T* b, Activation activation, T* out, Index ldo) {
-    activated(activation, m, n, b, out, ldo, [&](auto epilogue) SAE_INLINE_LAMBDA {
-        if (m > 1) return dense_product(m, n, k, x, ldx, 1, w, ldw, epilogue);
+void dense_forward(View<const T> x, View<const T> w, const T* b, Activation f, View<T> out) {
+    const Index m = out.rows, n = out.cols, k = x.cols;
+    activated(f, b, out, [&](auto epilogue) SAE_INLINE_LAMBDA {
+        if (m > 1) return dense_product(m, n, k, x.data, x.ld, 1, w.data, w.ld, epilogue);
         // a single row has to make its sums in flight from columns alone
         for_each_panel<T, kRowVectors>(n, [&](auto panel, Index c) {
-            dense_panel<1, decltype(panel)>(0, m, k, x, ldx, 1, w + c, ldw, c, epilogue);
+            dense_panel<1, decltype(panel)>(0, m, k, x.data, x.ld, 1, w.data + c, w.ld, c,
+                                            epilogue);
         });
     });
 }
 
 template <class T>
-void dense_backward(Index m, Index k, Index n, const T* delta, Index ldd, const T* w_t, Index ldw,
-                    Activation activation, const T* a, Index lda, T* delta_in, Index ldi) {
-    derived(activation, m, k, a, lda, delta_in, ldi, [&](auto epilogue) SAE_INLINE_LAMBDA {
-        dense_product(m, k, n, delta, ldd, 1, w_t, ldw, epilogue);
+void dense_backward(View<const T> delta, View<const T> w_t, Activation f, View<const T> a,
+                    View<T> delta_in) {
+    derived(f, a, delta_in, [&](auto epilogue) SAE_INLINE_LAMBDA {
+        dense_product(delta.rows, delta_in.cols, delta.cols, delta.data, delta.ld, 1, w_t.data,
+                      w_t.ld, epilogue);
     });
 }
 
 template <class T>
-void dense_update(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs, const T* delta,
-                  Index ldd, const UpdateStep<T>& step, const ParameterRows<T>& parameters) {
+void dense_update(View<const T> x, View<const T> delta, const UpdateStep<T>& step,
+                  const ParameterRows<T>& parameters) {
     updated(step, parameters, [&](auto epilogue) SAE_INLINE_LAMBDA {
-        dense_product(rows, n, batch, x, xs, ldx, delta, ldd, epilogue);
+        dense_product(x.cols, delta.cols, delta.rows, x.data, 1, x.ld, delta.data, delta.ld,
+                      epilogue);
     });
 }
 
 template <class T>
-void sparse_forward(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw, bool resume,
-                    const T* b, Activation activation, T* out, Index ldo) {
+void sparse_forward(const SparseRows<T>& x, View<const T> w, bool resume, const T* b, Activation f,
+                    View<T> out) {
     const auto product = [&](auto epilogue) {
         with_packed(x.packed, [&](const auto* columns, auto values) {
             const auto limit = static_cast<std::decay_t<decltype(*columns)>>(x.limit);
-            for_each_panel<T, kRowVectors>(n, [&](auto panel, Index c) {
+            for_each_panel<T, kRowVectors>(out.cols, [&](auto panel, Index c) {
                 using P = decltype(panel);
-                const bool last = c + P::kColumns >= n;
-                sparse_rows_panel<P>(m, columns, values, x.next, limit, last, w + c, ldw, resume,
-                                     out, ldo, c, epilogue);
+                const bool last = c + P::kColumns >= out.cols;
+                sparse_rows_panel<P>(out.rows, columns, values, x.next, limit, last, w.data + c,
+                                     w.ld, resume, out.data, out.ld, c, epilogue);
             });
         });
     };
-    if (!b) return product(Store<T>{out, ldo});
-    activated(activation, m, n, b, out, ldo, product);
+    if (!b) return product(Store<T>{out.data, out.ld});
+    activated(f, b, out, product);
 }
 
 template <class T>
-void sparse_update(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
+void sparse_update(Index rows, const SparseColumnEntries<T>& x, View<const T> delta,
                    const UpdateStep<T>& step, const ParameterRows<T>& parameters) {
     updated(step, parameters, [&](auto epilogue) {
-        for_each_panel<T, kRowVectors>(n, [&](auto panel, Index c) {
-            sparse_columns_panel<decltype(panel)>(rows, x, delta + c, ldd, c, epilogue);
+        for_each_panel<T, kRowVectors>(delta.cols, [&](auto panel, Index c) {
+            sparse_columns_panel<decltype(panel)>(rows, x, delta.data + c, delta.ld, c, epilogue);
         });
     });
 }
 
 template <class T>
-void activate(Index m, Index n, const T* b, Activation activation, T* out, Index ldo) {
-    activated(activation, m, n, b, out, ldo,
-              [&](auto epilogue) { from_memory(m, n, out, ldo, epilogue); });
+void activate(const T* b, Activation f, View<T> out) {
+    activated(f, b, out, [&](auto epilogue) { from_memory<T>(out, epilogue); });
 }
 
 template <class T>
-void derive(Index m, Index n, Activation activation, const T* a, Index lda, T* delta, Index ldd) {
-    derived(activation, m, n, a, lda, delta, ldd,
-            [&](auto epilogue) { from_memory(m, n, delta, ldd, epilogue); });
+void derive(Activation f, View<const T> a, View<T> delta) {
+    derived(f, a, delta, [&](auto epilogue) { from_memory<T>(delta, epilogue); });
 }
 
 template <class T>
-void update(Index rows, Index n, const T* dw, Index lddw, const UpdateStep<T>& step,
-            const ParameterRows<T>& parameters) {
-    updated(step, parameters, [&](auto epilogue) { from_memory(rows, n, dw, lddw, epilogue); });
+void update(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>& parameters) {
+    updated(step, parameters, [&](auto epilogue) { from_memory(dw, epilogue); });
 }
 
 template <class T>
-inline constexpr Kernels<T> kTable = {
-    dense_forward<T>,
-    dense_backward<T>,
-    dense_update<T>,
-    sparse_forward<T>,
-    sparse_update<T>,
-    activate<T>,
-    derive<T>,
-    update<T>,
-    gram<T>,
-    transpose<T>,
-    squared_error_delta<T>,
-    exp_shifted<T>,
-    squared_error<T>,
-    dot<T>,
-    multiply_adds<T>,
-};
+inline constexpr Kernels<T> kTable = {dense_forward<T>,
+                                      dense_backward<T>,
+                                      dense_update<T>,
+                                      sparse_forward<T>,
+                                      sparse_update<T>,
+                                      activate<T>,
+                                      derive<T>,
+                                      update<T>,
+                                      gram<T>,
+                                      transpose<T>,
+                                      squared_error_delta<T>,
+                                      exp_shifted<T>,
+                                      squared_error<T>,
+                                      dot<T>,
+                                      multiply_adds<T>};
 
 }  // namespace
 

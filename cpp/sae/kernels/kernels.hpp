@@ -10,8 +10,7 @@
 
 #include "sae/base/isa.hpp"
 #include "sae/base/view.hpp"
-#include "sae/kernels/activation.hpp"
-#include "sae/kernels/rule.hpp"
+#include "sae/kernels/names.hpp"
 
 namespace sae {
 
@@ -100,35 +99,29 @@ struct SparseColumnEntries {
 template <class T>
 struct Kernels {
     // out (m, n) = f(x (m, k) w (k, n) + b (n)), f being the activation
-    void (*dense_forward)(Index m, Index n, Index k, const T* x, Index ldx, const T* w, Index ldw,
-                          const T* b, Activation activation, T* out, Index ldo);
-    // delta_in (m, k) = (delta (m, n) w_t (n, k)) * f'(z), f being the activation of a = f(z)
-    void (*dense_backward)(Index m, Index k, Index n, const T* delta, Index ldd, const T* w_t,
-                           Index ldw, Activation activation, const T* a, Index lda, T* delta_in,
-                           Index ldi);
-    // A step on `rows` rows of w with dw (rows, n) = x (batch, rows)^T delta (batch, n);
-    // element (i, r) of x is x[i * ldx + r * xs]
-    void (*dense_update)(Index rows, Index n, Index batch, const T* x, Index ldx, Index xs,
-                         const T* delta, Index ldd, const UpdateStep<T>& step,
+    void (*dense_forward)(View<const T> x, View<const T> w, const T* b, Activation f, View<T> out);
+    // delta_in (m, k) = (delta (m, n) w_t (n, k)) * f'(z), a being f(z)
+    void (*dense_backward)(View<const T> delta, View<const T> w_t, Activation f, View<const T> a,
+                           View<T> delta_in);
+    // A step on some rows of w with dw (rows, n) = x (batch, rows)^T delta (batch, n)
+    void (*dense_update)(View<const T> x, View<const T> delta, const UpdateStep<T>& step,
                          const ParameterRows<T>& parameters);
     // out (m, n) = f(sum over the non-zeros of value * w[column] + b (n)); resume: on top of the
     // sums in out; b null: the sums alone, for a later call to resume
-    void (*sparse_forward)(Index m, Index n, const SparseRows<T>& x, const T* w, Index ldw,
-                           bool resume, const T* b, Activation activation, T* out, Index ldo);
+    void (*sparse_forward)(const SparseRows<T>& x, View<const T> w, bool resume, const T* b,
+                           Activation f, View<T> out);
     // A step on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[row]
-    void (*sparse_update)(Index rows, Index n, const SparseColumnEntries<T>& x, const T* delta,
-                          Index ldd, const UpdateStep<T>& step, const ParameterRows<T>& parameters);
+    void (*sparse_update)(Index rows, const SparseColumnEntries<T>& x, View<const T> delta,
+                          const UpdateStep<T>& step, const ParameterRows<T>& parameters);
     // The epilogues of the above on what lies in memory: out = f(out + b), delta = delta * f'(z),
     // a step with dw.
-    void (*activate)(Index m, Index n, const T* b, Activation activation, T* out, Index ldo);
-    void (*derive)(Index m, Index n, Activation activation, const T* a, Index lda, T* delta,
-                   Index ldd);
-    void (*update)(Index rows, Index n, const T* dw, Index lddw, const UpdateStep<T>& step,
-                   const ParameterRows<T>& parameters);
+    void (*activate)(const T* b, Activation f, View<T> out);
+    void (*derive)(Activation f, View<const T> a, View<T> delta);
+    void (*update)(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>& parameters);
     // out (n, n) = h (m, n)^T h, its upper triangle; of the lower one what comes along
-    void (*gram)(Index m, Index n, const T* h, Index ldh, T* out, Index ldo);
-    // out[c * ldo + r] = in[r * ldi + c]
-    void (*transpose)(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo);
+    void (*gram)(View<const T> h, View<T> out);
+    // out (n, m) = in (m, n)^T
+    void (*transpose)(View<const T> in, View<T> out);
     // delta (n) = 2 (a (n) - x (n)); x null: 2 a
     void (*squared_error_delta)(Index n, const T* a, const T* x, T* delta);
     // p (n) = exp(z (n) - largest), zero from where T has no normal number on; p may be z

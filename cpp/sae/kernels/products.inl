@@ -82,8 +82,8 @@ void sparse_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* del
 
 // What lies in memory, as if it were sums; lanes past the n-th column too.
 template <class T, class Epilogue>
-SAE_INLINE void from_memory(Index m, Index n, const T* in, Index ldi, Epilogue epilogue) {
-    for (Index r = 0; r < m; ++r) {
-        for (Index c = 0; c < n; c += kLanes<T>) epilogue(r, c, load<Vector<T>>(in + r * ldi + c));
+SAE_INLINE void from_memory(View<const T> in, Epilogue epilogue) {
+    for (Index r = 0; r < in.rows; ++r) {
+        for (Index c = 0; c < in.cols; c += kLanes<T>) epilogue(r, c, load<Vector<T>>(&in(r, c)));
     }
 }

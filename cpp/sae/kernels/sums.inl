@@ -2,7 +2,10 @@
 // Sums and rearrangements that no layer's product needs.
 
 template <class T>
-void transpose(Index rows, Index cols, const T* in, Index ldi, T* out, Index ldo) {
+void transpose(View<const T> from, View<T> to) {
+    const auto [in, rows, cols, ldi] = from;
+    T* const out = to.data;
+    const Index ldo = to.ld;
     constexpr Index block = 8;  // rows at once: their columns land side by side in one line
     Index r = 0;
     for (; r + block <= rows; r += block) {
@@ -62,10 +65,12 @@ double dot(Index n, const T* a, const T* x) {
 
 // Whole vectors from the one with the diagonal on.
 template <class T>
-void gram(Index m, Index n, const T* h, Index ldh, T* out, Index ldo) {
+void gram(View<const T> h, View<T> out) {
+    const Index n = h.cols;
     for (Index r = 0; r < n; r += kLanes<T>) {
         const Index rows = n - r < kLanes<T> ? n - r : kLanes<T>;
-        dense_product(rows, n - r, m, h + r, 1, ldh, h + r, ldh, Store<T>{out + r * ldo + r, ldo});
+        const T* from = h.data + r;
+        dense_product(rows, n - r, h.rows, from, 1, h.ld, from, h.ld, Store<T>{&out(r, r), out.ld});
     }
 }
 

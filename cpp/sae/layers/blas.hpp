@@ -34,42 +34,37 @@ class Blas : public Strategy<T> {
     }
 
     void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const override {
-        for_each_tile(columns, [&](Index c, Index n) {
-            gemm(Transpose::no, Transpose::no, a.rows, n, layer.n_in, x.dense.data, x.dense.ld,
-                 layer.w.data + c, layer.w.ld, a.data + c, a.ld);
-            k.activate(a.rows, n, layer.b + c, layer.activation, a.data + c, a.ld);
+        for_each_tile(columns, [&](Range tile) {
+            gemm<T>(Transpose::no, Transpose::no, x.dense, layer.w.columns(tile), a.columns(tile));
+            k.activate(layer.b + tile.begin, layer.activation, a.columns(tile));
         });
     }
 
     void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
                   Range columns) const override {
-        for_each_tile(columns, [&](Index c, Index n) {
-            gemm(Transpose::no, Transpose::yes, delta.rows, n, layer.n_out, delta.data, delta.ld,
-                 layer.w.row(c), layer.w.ld, delta_in.data + c, delta_in.ld);
-            k.derive(delta.rows, n, g, a_in.data + c, a_in.ld, delta_in.data + c, delta_in.ld);
+        for_each_tile(columns, [&](Range tile) {
+            const View<T> to = delta_in.columns(tile);
+            gemm<T>(Transpose::no, Transpose::yes, delta, layer.w.part(tile), to);
+            k.derive(g, a_in.columns(tile), to);
         });
     }
 
     void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                 const List<Range>& stretches, Workspace<T>& workspace) override {
-        T* const dw = workspace.dw.data();
-        const Index n = layer.n_out, ld = layer.w.ld;
         for (const Range rows : stretches) {
-            const Index count = rows.end - rows.begin;
-            gemm(Transpose::yes, Transpose::no, count, n, delta.rows, x.dense.data + rows.begin,
-                 x.dense.ld, delta.data, delta.ld, dw, ld);
+            const View<T> dw{workspace.dw.data(), rows.count(), layer.n_out, layer.w.ld};
+            gemm<T>(Transpose::yes, Transpose::no, x.dense.columns(rows), delta, dw);
             // BLAS leaves the padding as another layer of other width left it
-            for (Index r = 0; r < count; ++r) std::fill(dw + r * ld + n, dw + (r + 1) * ld, T(0));
-            k.update(count, n, dw, ld, update.step, update.from(rows.begin));
+            for (Index r = 0; r < dw.rows; ++r) std::fill(dw.row(r) + dw.cols, dw.row(r + 1), T(0));
+            k.update(dw, update.step, update.from(rows.begin));
         }
     }
 
    private:
-    // f(first column, number of columns)
     template <class F>
     static void for_each_tile(Range columns, const F& f) {
         for (Index c = columns.begin; c < columns.end; c += kTile) {
-            f(c, std::min(kTile, columns.end - c));
+            f(Range{c, std::min(c + kTile, columns.end)});
         }
     }
 };

@@ -25,30 +25,24 @@ class Narrow : public Strategy<T> {
     Index task_rows() const override { return kFewestColumns; }
 
     void forward(const Rows<T>& x, View<T> a, Range, Workspace<T>&) const override {
-        k.dense_forward(a.rows, layer.n_out, layer.n_in, x.dense.data, x.dense.ld, layer.w.data,
-                        layer.w.ld, layer.b, layer.activation, a.data, a.ld);
+        k.dense_forward(x.dense, layer.w, layer.b, layer.activation, a);
     }
 
     void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
                   Range) const override {
-        k.dense_backward(delta.rows, layer.n_in, layer.n_out, delta.data, delta.ld, w_t_.data,
-                         w_t_.ld, g, a_in.data, a_in.ld, delta_in.data, delta_in.ld);
+        k.dense_backward(delta, w_t_, g, a_in, delta_in);
     }
 
     void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                 const List<Range>& stretches, Workspace<T>&) override {
         for (const Range rows : stretches) {
-            k.dense_update(rows.end - rows.begin, layer.n_out, delta.rows,
-                           x.dense.data + rows.begin, x.dense.ld, 1, delta.data, delta.ld,
-                           update.step, update.from(rows.begin));
+            k.dense_update(x.dense.columns(rows), delta, update.step, update.from(rows.begin));
             refresh(rows);
         }
     }
 
     void refresh(Range rows) override {
-        if (!w_t_.data) return;
-        k.transpose(rows.end - rows.begin, layer.n_out, layer.w.row(rows.begin), layer.w.ld,
-                    w_t_.data + rows.begin, w_t_.ld);
+        if (w_t_.data) k.transpose(layer.w.part(rows), w_t_.columns(rows));
     }
     View<const T> transposed() const override { return w_t_; }
 

@@ -110,8 +110,7 @@ void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index f
             source.read(nullptr, first, rows, mine.batch);
             Rows<T> x = mine.batch.x.part(rows);
             for (Index l = first_layer; l < last_layer; ++l) {
-                const View<T> all = mine.a[l];
-                const View<T> a{all.data, rows.end, all.cols, all.ld};
+                const View<T> a = mine.a[l].part(rows);
                 strategy(l, x.sparse()).forward(x, a, {0, a.cols}, mine.workspace);
                 x = a;
             }

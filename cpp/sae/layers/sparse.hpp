@@ -41,8 +41,7 @@ class Sparse : public Strategy<T> {
         for (Index block = 0; block < n_blocks; ++block) {
             const auto limit = static_cast<std::uint32_t>(n_in * (block + 1) / n_blocks);
             const T* b = block + 1 == n_blocks ? layer.b : nullptr;
-            k.sparse_forward(a.rows, layer.n_out, {x.packed, next, limit}, layer.w.data, layer.w.ld,
-                             block > 0, b, layer.activation, a.data, a.ld);
+            k.sparse_forward({x.packed, next, limit}, layer.w, block > 0, b, layer.activation, a);
         }
     }
 
@@ -63,8 +62,8 @@ class Sparse : public Strategy<T> {
             columns.sort({begin, stretches[last - 1].end});
             for (Index i = first; i < last; ++i) {
                 const Range rows = stretches[i];
-                k.sparse_update(rows.end - rows.begin, layer.n_out, columns.from(rows.begin),
-                                delta.data, delta.ld, update.step, update.from(rows.begin));
+                k.sparse_update(rows.count(), columns.from(rows.begin), delta, update.step,
+                                update.from(rows.begin));
             }
         }
     }

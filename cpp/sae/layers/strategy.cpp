@@ -11,8 +11,7 @@ template <class T>
 void Strategy<T>::update_bias(View<const T> delta, LayerUpdate<T> update) const {
     const T one = 1;  // every row of delta counts once: a product with a row of ones
     update.step.weight_decay = 0;
-    k.dense_update(1, layer.n_out, delta.rows, &one, 0, 0, delta.data, delta.ld, update.step,
-                   update.rows);
+    k.dense_update({&one, delta.rows, 1, 0}, delta, update.step, update.rows);
 }
 
 template <class T>

@@ -1,24 +1,79 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/losses/loss.hpp"
 
-#include "sae/losses/cross_entropy.hpp"
-#include "sae/losses/squared_error.hpp"
+#include <algorithm>
+#include <cmath>
+
+#include "sae/layers/softmax.hpp"
 
 namespace sae {
 
+namespace {
+
+// The sum of (x - a)^2; of a sparse x, delta is 2 a, and -2 x at its non-zeros.
+template <class T>
+class SquaredError : public Loss<T> {
+   public:
+    Target target() const override { return Target::values; }
+    bool reads_sparse() const override { return true; }
+    bool expands() const override { return true; }
+
+    double value(Index n, T* a, const Batch<T>& batch, Index row) const override {
+        return this->k().squared_error(n, a, batch.target.dense.row(row));
+    }
+
+    void delta(Index n, const T* a, const Batch<T>& batch, Index row, T* delta) const override {
+        const bool sparse = batch.target.sparse();
+        this->k().squared_error_delta(n, a, sparse ? nullptr : batch.target.dense.row(row), delta);
+        if (!sparse) return;
+        batch.target.for_each_nonzero(row, [&](Index j, T x) { delta[j] -= 2 * x; });
+    }
+};
+
+// -log softmax(z)[label], by log-sum-exp: finite for any finite z. The clipped form is the
+// article's, -log clip(softmax(z)[label], 1e-10, 1): below the clip there is no gradient.
+template <class T, bool clipped>
+class CrossEntropyOf : public Loss<T> {
+    static constexpr double kClip = 1e-10;
+
+   public:
+    Target target() const override { return Target::label; }
+
+    double value(Index n, T* z, const Batch<T>& batch, Index row) const override {
+        const T right = z[batch.labels[row]];
+        double sum = 0;
+        const T largest = shifted_exponentials(this->k(), n, z, z, sum);
+        const double log_p =
+            static_cast<double>(right) - static_cast<double>(largest) - std::log(sum);
+        return clipped ? -std::max(log_p, std::log(kClip)) : -log_p;
+    }
+
+    // softmax(z) - onehot(label)
+    void delta(Index n, const T* z, const Batch<T>& batch, Index row, T* delta) const override {
+        const std::int64_t label = batch.labels[row];
+        softmax_row(this->k(), n, z, delta);
+        if (clipped && delta[label] < static_cast<T>(kClip)) {
+            std::fill_n(delta, n, T(0));
+        } else {
+            delta[label] -= T(1);
+        }
+    }
+};
+template <class T>
+using CrossEntropy = CrossEntropyOf<T, false>;
+template <class T>
+using ClippedCrossEntropy = CrossEntropyOf<T, true>;
+
+template <class Class>
+const Class kLoss;
+
+}  // namespace
+
 template <class T>
 const Loss<T>& find_loss(LossName name) {
-    static const SquaredError<T> squared_error;
-    static const CrossEntropy<T, false> cross_entropy;
-    static const CrossEntropy<T, true> clipped_cross_entropy;
-    switch (name) {
-#define SAE_CASE(name)   \
-    case LossName::name: \
-        return name;
-        SAE_LOSSES(SAE_CASE)
-#undef SAE_CASE
-    }
-    return squared_error;
+#define SAE_ADDRESS(name, Class) &kLoss<Class<T>>,
+    static const Loss<T>* const losses[] = {SAE_LOSSES(SAE_ADDRESS)};
+    return *losses[static_cast<int>(name)];
 }
 
 template const Loss<float>& find_loss(LossName);

@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What training minimizes, row by row: the loss of a row in float64, and its gradient with respect
 // to the last layer's output. A batch's loss is the sum over its rows, never the mean. To add one:
-// a word in the list, and a file that gives its class.
+// a word in the list, and its class in loss.cpp.
 #pragma once
 
 #include <cstdint>
 
+#include "sae/base/enum.hpp"
 #include "sae/data/batch.hpp"
 
 namespace sae {
 
-#define SAE_LOSSES(X) \
-    X(squared_error)  \
-    X(cross_entropy)  \
-    X(clipped_cross_entropy)
-
-enum class LossName {
-#define SAE_NAME(name) name,
-    SAE_LOSSES(SAE_NAME)
-#undef SAE_NAME
-};
+#define SAE_LOSSES(X)              \
+    X(squared_error, SquaredError) \
+    X(cross_entropy, CrossEntropy) \
+    X(clipped_cross_entropy, ClippedCrossEntropy)
+SAE_ENUM(LossName, SAE_LOSSES)
 
 // What a row of outputs is compared with: a row of values, or the number of a class.
 enum class Target { values, label };

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // How parameters move along their gradients: an update rule of the kernels, the numbers that it
-// takes at each step, and the state that it keeps of each parameter.
+// takes at each step, and the state that it keeps of each parameter. To add one: a word in
+// kernels/names.hpp, its struct in kernels/rules.inl, its numbers in optimizer.cpp.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <functional>
 #include <limits>
 #include <map>
-#include <memory>
 #include <string>
 
 #include "sae/base/buffer.hpp"
@@ -13,6 +16,8 @@
 #include "sae/kernels/kernels.hpp"
 
 namespace sae {
+
+using Coefficients = std::array<double, kMostCoefficients>;
 
 // The normal numbers of a precision.
 struct NormalRange {
@@ -24,32 +29,26 @@ struct NormalRange {
     }
 };
 
-class Optimizer {
-   public:
-    virtual ~Optimizer() = default;
-    virtual Rule rule() const = 0;
-    // Values that it keeps of each parameter.
-    virtual Index n_slots() const = 0;
+struct Optimizer {
+    Rule rule;
+    Index n_slots;  // values that it keeps of each parameter
     // The numbers of step `step`, counted from 1, for the precision of this range: in the order of
     // the rule's struct in kernels/rules.inl.
-    virtual void coefficients(Index step, double learning_rate, NormalRange range,
-                              double* numbers) const = 0;
+    std::function<Coefficients(Index step, double learning_rate, NormalRange range)> coefficients;
 
     template <class T>
     UpdateStep<T> update_step(Index step, double learning_rate, double weight_decay) const {
-        double numbers[kMostCoefficients] = {};
-        coefficients(step, learning_rate, NormalRange::of<T>(), numbers);
-        UpdateStep<T> update{rule(), {}, static_cast<T>(weight_decay)};
-        for (Index i = 0; i < kMostCoefficients; ++i) {
-            update.coefficients[i] = static_cast<T>(numbers[i]);
-        }
+        const Coefficients numbers = coefficients(step, learning_rate, NormalRange::of<T>());
+        UpdateStep<T> update{rule, {}, static_cast<T>(weight_decay)};
+        std::transform(numbers.begin(), numbers.end(), update.coefficients,
+                       [](double number) { return static_cast<T>(number); });
         return update;
     }
 };
 
 // The optimizer of a rule, with its options by their names; std::out_of_range if one is missing.
 using OptimizerOptions = std::map<std::string, double>;
-std::unique_ptr<Optimizer> make_optimizer(Rule rule, const OptimizerOptions& options);
+Optimizer make_optimizer(Rule rule, const OptimizerOptions& options);
 
 // What an optimizer keeps of a network's parameters; a training that is to go on later keeps it.
 template <class T>

@@ -14,11 +14,6 @@ namespace {
 constexpr Index kRowGrain = 4;
 
 template <class T>
-View<T> rows_of(View<T> all, Range rows) {
-    return {all.row(rows.begin), rows.end - rows.begin, all.cols, all.ld};
-}
-
-template <class T>
 void copy(const Buffer<T>& from, Buffer<T>& to) {
     if (to.size() != from.size()) to = Buffer<T>(from.size());
     std::copy_n(from.data(), from.size(), to.data());
@@ -48,7 +43,7 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       batch_(source.make_batch(batch_size, form_of(corruption, loss_))),
       a_(network.layers(), 0, network.n_layers(), batch_size),
       deltas_(network.layers(), 0, network.n_layers(), batch_size) {
-    bool fits = state.slots.count() == optimizer.n_slots();
+    bool fits = state.slots.count() == optimizer.n_slots;
     for (const Buffer<T>& slot : state.slots) {
         fits = fits && slot.size() == network.parameters().size();
     }
@@ -173,7 +168,7 @@ void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
         const Range mine = columns ? all : rows;
         const Rows<T> x = l == 0 ? batch_.x : Rows<T>(a_[l - 1]);
         const Index n_out = network_.layer(l).n_out;
-        strategy(l).forward(x.part(mine), rows_of(a_[l], mine), columns_of_member(member, l, n_out),
+        strategy(l).forward(x.part(mine), a_[l].part(mine), columns_of_member(member, l, n_out),
                             scratch.workspace);
     }
 }
@@ -187,7 +182,8 @@ void Trainer<T>::loss_delta(Range rows) {
     for (Index i = rows.begin; i < rows.end; ++i) {
         T* delta = deltas.row(i);
         loss_.delta(a.cols, a.row(i), batch_, i, delta);
-        if (f != Activation::linear) k.derive(1, a.cols, f, a.row(i), a.ld, delta, deltas.ld);
+        const Range row{i, i + 1};
+        if (f != Activation::linear) k.derive(f, a.part(row), deltas.part(row));
         if (batch_.weights) {
             const T weight = batch_.weights[i];
             std::for_each_n(delta, deltas.cols, [&](T& d) { d *= weight; });
@@ -203,8 +199,8 @@ void Trainer<T>::backward(const Member& member, Range rows) {
         if (columns || (l + 1 < network_.n_layers() && by_columns(l + 1))) member.barrier();
         const Range mine = columns ? all : rows;
         const Index n_in = network_.layer(l).n_in;
-        strategy(l).backward(rows_of(deltas_[l], mine), network_.layer(l - 1).activation,
-                             rows_of(a_[l - 1], mine), rows_of(deltas_[l - 1], mine),
+        strategy(l).backward(deltas_[l].part(mine), network_.layer(l - 1).activation,
+                             a_[l - 1].part(mine), deltas_[l - 1].part(mine),
                              columns_of_member(member, l, n_in));
     }
 }
