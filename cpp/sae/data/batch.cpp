@@ -12,7 +12,7 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
     Batch<T> batch;
     const auto make_rows = [&](bool dense, Buffer<T>& memory) -> Rows<T> {
         if (input_.sparse() && !dense) {
-            batch.start_memory = Buffer<Index>(n);
+            if (batch.start_memory.size() < n) batch.start_memory = Buffer<Index>(n);
             return {input_.packed(), batch.start_memory.data(), input_.density()};
         }
         memory = Buffer<T>(n * padded<T>(input_.n_features()));

@@ -87,7 +87,7 @@ class LinearDecoder {
         if (!s.wx.data()) {
             s.wx = Buffer<T>(Network<T>::kChunk * ld);
             s.hth = Buffer<T>(n * ld);
-            transposed_->reserve(s.workspace, chunk.batch.x, Network<T>::kChunk);
+            transposed_->reserve(s.workspace, chunk.batch.x, Network<T>::kChunk, false);
         }
         transposed_->forward(chunk.batch.x, {s.wx.data(), chunk.rows, n, ld}, {0, n}, s.workspace);
         const View<T> h = chunk.a[network_.n_layers() - 2];

@@ -28,9 +28,9 @@ class Blas : public Strategy<T> {
     Index task_rows() const override { return kTaskRows; }
     bool uses_blas() const override { return true; }
 
-    void reserve(Workspace<T>& workspace, const Rows<T>&, Index) const override {
+    void reserve(Workspace<T>& workspace, const Rows<T>&, Index, bool train) const override {
         const Index size = kTaskRows * layer.w.ld;
-        if (workspace.dw.size() < size) workspace.dw = Buffer<T>(size);
+        if (train && workspace.dw.size() < size) workspace.dw = Buffer<T>(size);
     }
 
     void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const override {

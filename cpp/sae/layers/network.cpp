@@ -92,13 +92,15 @@ void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index f
         Workspace<T> workspace;
     };
     List<Own> own;
+    own.reserve(static_cast<std::size_t>(team));
     for (int t = 0; t < team; ++t) {
         const Index rows = std::min(n, kChunk);
         own.push_back(
             {source.make_batch(rows, form), {layers_, first_layer, last_layer, rows}, {}});
         const Rows<T>& x = own.back().batch.x;
         for (Index l = first_layer; l < last_layer; ++l) {
-            strategy(l, l == first_layer && x.sparse()).reserve(own.back().workspace, x, rows);
+            strategy(l, l == first_layer && x.sparse())
+                .reserve(own.back().workspace, x, rows, false);
         }
     }
     run_team(team, [&](Member member) {

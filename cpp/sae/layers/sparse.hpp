@@ -25,9 +25,9 @@ class Sparse : public Strategy<T> {
     Cut cut() const override { return Cut::rows; }
     Index task_rows() const override { return kFewestColumns; }
 
-    void reserve(Workspace<T>& workspace, const Rows<T>& x, Index n) const override {
+    void reserve(Workspace<T>& workspace, const Rows<T>& x, Index n, bool train) const override {
         workspace.next = Buffer<Index>(n);
-        workspace.columns = {n, layer.n_in, x.density};
+        if (train) workspace.columns = {n, layer.n_in, x.density};
     }
 
     void forward(const Rows<T>& x, View<T> a, Range, Workspace<T>& workspace) const override {

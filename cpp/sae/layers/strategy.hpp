@@ -42,8 +42,8 @@ class Strategy {
     virtual Index task_rows() const = 0;
     // Whether it rounds as BLAS's kernels for this processor do.
     virtual bool uses_blas() const { return false; }
-    // Room for batches like x of n rows.
-    virtual void reserve(Workspace<T>&, const Rows<T>&, Index) const {}
+    // Room for batches like x of n rows: for forward(), and for update() where it is to train.
+    virtual void reserve(Workspace<T>&, const Rows<T>&, Index, bool /* train */) const {}
 
     // a (n, n_out) = f(x w + b), the columns `columns` alone if that is the cut.
     virtual void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const = 0;

@@ -77,7 +77,7 @@ void Trainer<T>::reserve_scratch(int n_threads) {
     while (scratch_.count() < n_threads) {
         Scratch scratch;
         for (Index l = 0; l < network_.n_layers(); ++l) {
-            strategy(l).reserve(scratch.workspace, batch_.x, batch_size_);
+            strategy(l).reserve(scratch.workspace, batch_.x, batch_size_, true);
         }
         scratch_.push_back(std::move(scratch));
     }
