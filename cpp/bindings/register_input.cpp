@@ -47,15 +47,17 @@ BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py
 template <class T>
 void register_input(py::module_& m) {
     using Bound = BoundInput<T>;
-    class_of<T, Bound>(m, "Input")
+    auto input = class_of<T, Bound>(m, "Input");
+    const auto def_from_csr = [&](auto* function) {
+        input.def_static("from_csr", function, py::arg("indptr").noconvert(),
+                         py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
+                         py::kw_only(), py::arg("scale"), py::arg("n_threads"));
+    };
+    def_from_csr(&from_csr<T, std::int32_t>);
+    def_from_csr(&from_csr<T, std::int64_t>);
+    input
         .def(py::init(&from_dense<T>), py::arg("x"), py::kw_only(), py::arg("scale"),
              py::arg("layout"), py::arg("n_threads"))
-        .def_static("from_csr", &from_csr<T, std::int32_t>, py::arg("indptr").noconvert(),
-                    py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
-                    py::kw_only(), py::arg("scale"), py::arg("n_threads"))
-        .def_static("from_csr", &from_csr<T, std::int64_t>, py::arg("indptr").noconvert(),
-                    py::arg("indices").noconvert(), py::arg("data"), py::arg("n_features"),
-                    py::kw_only(), py::arg("scale"), py::arg("n_threads"))
         .def_property_readonly("n_samples", [](const Bound& x) { return x.input.n_samples(); })
         .def_property_readonly("n_features", [](const Bound& x) { return x.input.n_features(); })
         .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })

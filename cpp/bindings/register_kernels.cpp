@@ -18,19 +18,14 @@ View<const T> view(const Array<T>& a) {
     return {a.data(), a.ndim() == 2 ? a.shape(0) : 1, cols, cols};
 }
 
-// A matrix with padded rows: zeros, or a copy of an array.
+// A copy with padded rows, and one without.
 template <class T>
-struct Padded : View<T> {
-    Padded(Index n_rows, Index n_cols) : memory(n_rows * padded<T>(n_cols)) {
-        T* next = memory.data();
-        View<T>::operator=(take(next, n_rows, n_cols));
-    }
-    explicit Padded(const Array<T>& a) : Padded(view(a).rows, view(a).cols) {
-        for (Index i = 0; i < this->rows; ++i) {
+struct Padded : Matrix<T> {
+    using Matrix<T>::Matrix;
+    explicit Padded(const Array<T>& a) : Matrix<T>(view(a).rows, view(a).cols) {
+        for (Index i = 0; i < this->rows; ++i)
             std::copy_n(view(a).row(i), this->cols, this->row(i));
-        }
     }
-
     Array<T> array() const {
         Array<T> a({this->rows, this->cols});
         for (Index i = 0; i < this->rows; ++i) {
@@ -38,8 +33,6 @@ struct Padded : View<T> {
         }
         return a;
     }
-
-    Buffer<T> memory;
 };
 
 // Parameters and the slots of their update rule, padded; then without the padding.
@@ -199,9 +192,10 @@ void register_kernels_of(py::module_& m) {
 }  // namespace
 
 void register_kernels(py::module_& m) {
-    auto float32 = m.def_submodule("kernels_float32", "The kernels, for tests and benchmarks.");
+    const char* const what = "The kernels, for tests and benchmarks.";
+    auto float32 = m.def_submodule("kernels_float32", what);
+    auto float64 = m.def_submodule("kernels_float64", what);
     register_kernels_of<float>(float32);
-    auto float64 = m.def_submodule("kernels_float64", "The kernels, for tests and benchmarks.");
     register_kernels_of<double>(float64);
 }
 

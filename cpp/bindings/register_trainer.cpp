@@ -9,42 +9,29 @@ namespace sae::bindings {
 
 namespace {
 
-// A Trainer, and what it reads from and writes to.
+// A set with labels and weights, those that there are.
+template <class T>
+Source<T> source_of(const BoundInput<T>& x, const std::optional<Indices>& labels,
+                    const std::optional<Array<T>>& weights = {}) {
+    const Index n = x.input.n_samples();
+    return Source<T>(x.input, per_sample(labels, n), per_sample(weights, n));
+}
+
+// A Trainer with its source; what both refer to is kept alive by Python.
 template <class T>
 struct BoundTrainer {
-    BoundTrainer(py::object network_object, py::object optimizer_object, py::object state_object,
-                 py::object input_object, py::object corruption_object,
-                 const std::optional<Indices>& labels_array,
-                 const std::optional<Array<T>>& weights_array, Objective objective, Index size)
-        : network(std::move(network_object)),
-          optimizer(std::move(optimizer_object)),
-          state(std::move(state_object)),
-          input(std::move(input_object)),
-          corruption(std::move(corruption_object)),
-          labels(labels_array),
-          weights(weights_array),
-          source(samples(), per_sample(labels, samples().n_samples()),
-                 per_sample(weights, samples().n_samples())),
-          trainer(network.cast<Network<T>&>(), optimizer.cast<const Optimizer&>(),
-                  state.cast<OptimizerState<T>&>(), source, corruption.cast<const Corruption<T>*>(),
-                  objective, size),
+    BoundTrainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
+                 const BoundInput<T>& input, const std::optional<Indices>& labels,
+                 const std::optional<Array<T>>& weights, const Corruption<T>* corruption,
+                 LossName loss, double weight_decay, Index size)
+        : source(source_of(input, labels, weights)),
+          trainer(network, optimizer, state, source, corruption, {loss, weight_decay}, size),
           batch_size(size) {}
 
-    const Input<T>& samples() const { return input.cast<const BoundInput<T>&>().input; }
-
-    py::object network, optimizer, state, input, corruption;
-    std::optional<Indices> labels;
-    std::optional<Array<T>> weights;
     Source<T> source;
     Trainer<T> trainer;
     Index batch_size;
 };
-
-// A set with labels, as an evaluation reads it.
-template <class T>
-Source<T> labelled(const BoundInput<T>& x, const std::optional<Indices>& labels) {
-    return Source<T>(x.input, per_sample(labels, x.input.n_samples()));
-}
 
 template <class T>
 void register_state(py::module_& m) {
@@ -90,18 +77,15 @@ void register_trainer(py::module_& m) {
 
     using Bound = BoundTrainer<T>;
     class_of<T, Bound>(m, "Trainer")
-        .def(py::init([](py::object network, py::object optimizer, py::object state,
-                         py::object input, const std::optional<Indices>& labels,
-                         const std::optional<Array<T>>& weights, py::object corruption,
-                         LossName loss, double weight_decay, Index batch_size) {
-                 return std::make_unique<Bound>(std::move(network), std::move(optimizer),
-                                                std::move(state), std::move(input),
-                                                std::move(corruption), labels, weights,
-                                                Objective{loss, weight_decay}, batch_size);
-             }),
-             py::arg("network"), py::arg("optimizer"), py::arg("state"), py::arg("input"),
-             py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
-             py::arg("corruption"), py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
+        .def(py::init<Network<T>&, const Optimizer&, OptimizerState<T>&, const BoundInput<T>&,
+                      const std::optional<Indices>&, const std::optional<Array<T>>&,
+                      const Corruption<T>*, LossName, double, Index>(),
+             py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>(),
+             py::keep_alive<1, 5>(), py::keep_alive<1, 6>(), py::keep_alive<1, 7>(),
+             py::keep_alive<1, 8>(), py::arg("network"), py::arg("optimizer"), py::arg("state"),
+             py::arg("input"), py::arg("labels").noconvert(), py::arg("weights").noconvert(),
+             py::kw_only(), py::arg("corruption"), py::arg("loss"), py::arg("weight_decay"),
+             py::arg("batch_size"))
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,
@@ -129,7 +113,7 @@ void register_trainer(py::module_& m) {
         "evaluate",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
            LossName loss, double weight_decay, int n_threads) {
-            const Source<T> source = labelled(x, labels);
+            const Source<T> source = source_of(x, labels);
             const Evaluation result = without_gil(
                 [&] { return evaluate(network, source, loss, weight_decay, n_threads); });
             return py::make_tuple(result.loss, result.n_correct);
@@ -141,7 +125,7 @@ void register_trainer(py::module_& m) {
         "sample_losses",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
            LossName loss, int n_threads) {
-            const Source<T> source = labelled(x, labels);
+            const Source<T> source = source_of(x, labels);
             Array<double> out(x.input.n_samples());
             double* losses = out.mutable_data();
             without_gil([&] { sample_losses(network, source, loss, n_threads, losses); });

@@ -87,12 +87,10 @@ void check_rows(const Input<T>& input, const List<T>& expected) {
     const Index n = input.n_samples(), m = input.n_features();
     const double normal = std::max<double>(std::numeric_limits<T>::min(),
                                            sizeof(S) == 4 ? std::numeric_limits<float>::min() : 0);
-    Buffer<T> memory(n * padded<T>(m));
+    const Matrix<T> rows(n, m);
     const Items<std::int64_t> backwards(n);
     for (Index i = 0; i < n; ++i) backwards[i] = n - 1 - i;
     for (const std::int64_t* index : {static_cast<std::int64_t*>(nullptr), backwards.get()}) {
-        T* next = memory.data();
-        const View<T> rows = take(next, n, m);
         input.gather(index, 0, rows);
         for (Index i = 0; i < n; ++i) {
             const Index from = index ? n - 1 - i : i;
@@ -101,99 +99,6 @@ void check_rows(const Input<T>& input, const List<T>& expected) {
                 require(rows(i, j) == wanted || (std::abs(wanted) < normal && rows(i, j) == 0));
             }
         }
-    }
-}
-
-template <class T>
-void compute(Data& data, const Input<T>& input, bool large);
-
-// Samples in an array of any strides, which may overlap; what is not finite has to be refused.
-template <class T, class S>
-void try_dense(Data& data, Shape shape, bool large) {
-    const auto any_stride = [&] { return pick(data, -40, 40); };
-    const bool plain = data.ConsumeBool();
-    const Index row_stride = plain ? shape.n_features : any_stride();
-    const Index column_stride = plain ? 1 : any_stride();
-    const Index last_row = (shape.n_samples - 1) * row_stride;
-    const Index last_column = (shape.n_features - 1) * column_stride;
-    const Index low = std::min<Index>(last_row, 0) + std::min<Index>(last_column, 0);
-    const Index high = std::max<Index>(last_row, 0) + std::max<Index>(last_column, 0);
-    const T scale = any_scale<T, S>(data);
-    const auto layout = data.PickValueInArray({Layout::automatic, Layout::dense, Layout::sparse});
-    const auto memory = any_array<S>(data, high - low + 1);
-    const S* first = memory.get() - low;
-
-    List<T> expected;
-    bool finite = true;
-    for (Index i = 0; i < shape.n_samples; ++i) {
-        for (Index j = 0; j < shape.n_features; ++j) {
-            const S value = first[i * row_stride + j * column_stride];
-            expected.push_back(static_cast<T>(value) * scale);
-            finite = finite && std::isfinite(expected.back());
-        }
-    }
-    const DenseSource source{first,      kStorage<S>,  shape.n_samples, shape.n_features,
-                             row_stride, column_stride};
-    try {
-        const Input<T> input(source, scale, layout, 2);
-        require(finite);
-        check_rows<S>(input, expected);
-        compute(data, input, large);
-    } catch (const std::domain_error&) {
-        require(!finite);
-    }
-}
-
-// A CSR matrix: one that is nearly right, with some of its numbers replaced by any.
-template <class T, class S, class I>
-void try_csr(Data& data, Shape shape, bool large) {
-    const T scale = any_scale<T, S>(data);
-    const Index n = shape.n_samples, m = shape.n_features;
-    const Items<I> row_start(n + 1);
-    for (Index i = 0; i < n; ++i)
-        row_start[i + 1] = row_start[i] + static_cast<I>(pick(data, 0, 6));
-    const auto n_nonzero = static_cast<Index>(row_start[n]);
-    const Items<I> columns(n_nonzero);
-    for (Index i = 0; i < n; ++i) {
-        Index column = -1;
-        for (Index at = row_start[i]; at < row_start[i + 1]; ++at) {
-            column += pick(data, 1, std::max<Index>(1, m / 4));
-            columns[at] = static_cast<I>(column);
-        }
-    }
-    for (Index left = pick(data, 0, 2); left > 0; --left) {
-        row_start[pick(data, 0, n)] = data.ConsumeIntegral<I>();
-        if (n_nonzero > 0) columns[pick(data, 0, n_nonzero - 1)] = data.ConsumeIntegral<I>();
-    }
-    const Items<S> values = any_array<S>(data, n_nonzero);
-
-    List<T> expected(static_cast<std::size_t>(n * m));
-    bool right = row_start[0] == 0, finite = true;
-    for (Index i = 0; i < n && right; ++i) {
-        right =
-            row_start[i] <= row_start[i + 1] && static_cast<Index>(row_start[i + 1]) <= n_nonzero;
-        Index previous = -1;
-        for (Index at = row_start[i]; right && at < static_cast<Index>(row_start[i + 1]); ++at) {
-            const auto column = static_cast<Index>(columns[at]);
-            right = column > previous && column < m;
-            if (!right) break;
-            previous = column;
-            const T value = static_cast<T>(values[at]) * scale;
-            finite = finite && std::isfinite(value);
-            expected[i * m + column] = value;
-        }
-    }
-    const CsrSource<I> source{row_start.get(), columns.get(),    values.get(), kStorage<S>,
-                              shape.n_samples, shape.n_features, n_nonzero};
-    try {
-        const Input<T> input(source, scale, 2);
-        require(right && finite);
-        check_rows<S>(input, expected);
-        compute(data, input, large);
-    } catch (const std::domain_error&) {
-        require(!right || !finite);
-    } catch (const std::invalid_argument&) {
-        require(!right);
     }
 }
 
@@ -299,29 +204,112 @@ void compute(Data& data, const Input<T>& input, bool large) {
     network.finite();
 }
 
+// Samples in an array of any strides, which may overlap; what is not finite has to be refused.
 template <class T, class S>
-void try_storage(Data& data, bool large) {
-    Shape shape{pick(data, 1, 20), pick(data, 1, large ? 300 : 40)};
-    switch (pick(data, 0, 3)) {
-        case 0:
-            return try_csr<T, S, std::int32_t>(data, shape, large);
-        case 1:
-            return try_csr<T, S, std::int64_t>(data, shape, large);
-        default:
-            return try_dense<T, S>(data, shape, large);
+void try_dense(Data& data, Shape shape, bool large) {
+    const auto any_stride = [&] { return pick(data, -40, 40); };
+    const bool plain = data.ConsumeBool();
+    const Index row_stride = plain ? shape.n_features : any_stride();
+    const Index column_stride = plain ? 1 : any_stride();
+    const Index last_row = (shape.n_samples - 1) * row_stride;
+    const Index last_column = (shape.n_features - 1) * column_stride;
+    const Index low = std::min<Index>(last_row, 0) + std::min<Index>(last_column, 0);
+    const Index high = std::max<Index>(last_row, 0) + std::max<Index>(last_column, 0);
+    const T scale = any_scale<T, S>(data);
+    const auto layout = data.PickValueInArray({Layout::automatic, Layout::dense, Layout::sparse});
+    const auto memory = any_array<S>(data, high - low + 1);
+    const S* first = memory.get() - low;
+
+    List<T> expected;
+    bool finite = true;
+    for (Index i = 0; i < shape.n_samples; ++i) {
+        for (Index j = 0; j < shape.n_features; ++j) {
+            const S value = first[i * row_stride + j * column_stride];
+            expected.push_back(static_cast<T>(value) * scale);
+            finite = finite && std::isfinite(expected.back());
+        }
     }
+    const DenseSource source{first,      kStorage<S>,  shape.n_samples, shape.n_features,
+                             row_stride, column_stride};
+    try {
+        const Input<T> input(source, scale, layout, 2);
+        require(finite);
+        check_rows<S>(input, expected);
+        compute(data, input, large);
+    } catch (const std::domain_error&) {
+        require(!finite);
+    }
+}
+
+// A CSR matrix: one that is nearly right, with some of its numbers replaced by any.
+template <class T, class S, class I>
+void try_csr(Data& data, Shape shape, bool large) {
+    const T scale = any_scale<T, S>(data);
+    const Index n = shape.n_samples, m = shape.n_features;
+    const Items<I> row_start(n + 1);
+    for (Index i = 0; i < n; ++i)
+        row_start[i + 1] = row_start[i] + static_cast<I>(pick(data, 0, 6));
+    const auto n_nonzero = static_cast<Index>(row_start[n]);
+    const Items<I> columns(n_nonzero);
+    for (Index i = 0; i < n; ++i) {
+        Index column = -1;
+        for (Index at = row_start[i]; at < row_start[i + 1]; ++at) {
+            column += pick(data, 1, std::max<Index>(1, m / 4));
+            columns[at] = static_cast<I>(column);
+        }
+    }
+    for (Index left = pick(data, 0, 2); left > 0; --left) {
+        row_start[pick(data, 0, n)] = data.ConsumeIntegral<I>();
+        if (n_nonzero > 0) columns[pick(data, 0, n_nonzero - 1)] = data.ConsumeIntegral<I>();
+    }
+    const Items<S> values = any_array<S>(data, n_nonzero);
+
+    List<T> expected(static_cast<std::size_t>(n * m));
+    bool right = row_start[0] == 0, finite = true;
+    for (Index i = 0; i < n && right; ++i) {
+        right =
+            row_start[i] <= row_start[i + 1] && static_cast<Index>(row_start[i + 1]) <= n_nonzero;
+        Index previous = -1;
+        for (Index at = row_start[i]; right && at < static_cast<Index>(row_start[i + 1]); ++at) {
+            const auto column = static_cast<Index>(columns[at]);
+            right = column > previous && column < m;
+            if (!right) break;
+            previous = column;
+            const T value = static_cast<T>(values[at]) * scale;
+            finite = finite && std::isfinite(value);
+            expected[i * m + column] = value;
+        }
+    }
+    const CsrSource<I> source{row_start.get(), columns.get(),    values.get(), kStorage<S>,
+                              shape.n_samples, shape.n_features, n_nonzero};
+    try {
+        const Input<T> input(source, scale, 2);
+        require(right && finite);
+        check_rows<S>(input, expected);
+        compute(data, input, large);
+    } catch (const std::domain_error&) {
+        require(!right || !finite);
+    } catch (const std::invalid_argument&) {
+        require(!right);
+    }
+}
+
+// Calls f with a zero of one of some types.
+template <class... Types, class F>
+void with_any(Data& data, const F& f) {
+    auto left = pick(data, 0, sizeof...(Types) - 1);
+    ((left-- == 0 ? f(Types{}) : void()), ...);
 }
 
 template <class T>
 void try_precision(Data& data, bool large) {
-    switch (pick(data, 0, 2)) {
-        case 0:
-            return try_storage<T, std::uint8_t>(data, large);
-        case 1:
-            return try_storage<T, float>(data, large);
-        default:
-            return try_storage<T, double>(data, large);
-    }
+    with_any<std::uint8_t, float, double>(data, [&](auto number) {
+        using S = decltype(number);
+        const Shape shape{pick(data, 1, 20), pick(data, 1, large ? 300 : 40)};
+        if (data.ConsumeBool()) return try_dense<T, S>(data, shape, large);
+        with_any<std::int32_t, std::int64_t>(
+            data, [&](auto index) { try_csr<T, S, decltype(index)>(data, shape, large); });
+    });
 }
 
 }  // namespace
@@ -342,10 +330,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     FuzzedDataProvider data(bytes, size);
     const auto isa = static_cast<std::size_t>(data.ConsumeIntegralInRange<int>(0, 2));
     sae::force_isa(sae::isa_name(isas[isa % isas.size()]));
-    if (data.ConsumeBool()) {
-        sae::try_precision<float>(data, large);
-    } else {
-        sae::try_precision<double>(data, large);
-    }
+    data.ConsumeBool() ? sae::try_precision<float>(data, large)
+                       : sae::try_precision<double>(data, large);
     return 0;
 }

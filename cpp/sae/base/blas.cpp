@@ -90,21 +90,18 @@ void watch_forks() {
 }  // namespace
 
 template <class T>
+auto* const kGemm = BLAS(cblas_dgemm);
+template <>
+auto* const kGemm<float> = BLAS(cblas_sgemm);
+
+template <class T>
 void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b,
           View<T> c) {
     const Call call;
     const auto k = static_cast<int>(transpose_a == Transpose::yes ? a.rows : a.cols);
-    const auto m = static_cast<int>(c.rows), n = static_cast<int>(c.cols);
-    const auto lda = static_cast<int>(a.ld), ldb = static_cast<int>(b.ld);
-    const auto multiply = [&](auto gemm_of_type) {
-        gemm_of_type(kRowMajor, flag(transpose_a), flag(transpose_b), m, n, k, T(1), a.data, lda,
-                     b.data, ldb, T(0), c.data, static_cast<int>(c.ld));
-    };
-    if constexpr (sizeof(T) == 4) {
-        multiply(BLAS(cblas_sgemm));
-    } else {
-        multiply(BLAS(cblas_dgemm));
-    }
+    kGemm<T>(kRowMajor, flag(transpose_a), flag(transpose_b), static_cast<int>(c.rows),
+             static_cast<int>(c.cols), k, T(1), a.data, static_cast<int>(a.ld), b.data,
+             static_cast<int>(b.ld), T(0), c.data, static_cast<int>(c.ld));
 }
 
 template void gemm(Transpose, Transpose, View<const float>, View<const float>, View<float>);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Memory of our own: 64-byte aligned, zeroed, and handed out as views from one contiguous arena.
+// Memory of our own: 64-byte aligned, zeroed, and handed out as views from one contiguous arena;
+// and lists.
 #pragma once
 
 #include <algorithm>
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "sae/base/view.hpp"
 
@@ -35,6 +37,33 @@ class Buffer {
     };
     std::unique_ptr<T, Free> data_;
     Index size_ = 0;
+};
+
+// A matrix of our own, zero at first.
+template <class T>
+class Matrix : public View<T> {
+   public:
+    Matrix() = default;
+    Matrix(Index n_rows, Index n_cols)
+        : View<T>{nullptr, n_rows, n_cols, padded<T>(n_cols)}, memory_(n_rows * this->ld) {
+        this->data = memory_.data();
+    }
+
+   private:
+    Buffer<T> memory_;
+};
+
+// A vector whose items are counted as everything else here is.
+template <class T>
+class List : public std::vector<T> {
+   public:
+    using std::vector<T>::vector;
+    List() = default;
+    List(std::vector<T> items) : std::vector<T>(std::move(items)) {}
+
+    T& operator[](Index i) { return this->data()[i]; }
+    const T& operator[](Index i) const { return this->data()[i]; }
+    Index count() const { return static_cast<Index>(this->size()); }
 };
 
 // The next (rows, cols) matrix with padded rows from an arena that `next` walks through.

@@ -32,17 +32,6 @@ Isa& chosen() {
 
 }  // namespace
 
-const char* isa_name(Isa isa) {
-    switch (isa) {
-        case Isa::avx2:
-            return "avx2";
-        case Isa::avx512:
-            return "avx512";
-        default:
-            return "baseline";
-    }
-}
-
 std::vector<Isa> available_isas() {
     std::vector<Isa> found;
     for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
@@ -57,7 +46,7 @@ Isa find_isa(const std::string& name) {
     std::string names;
     for (Isa isa : available_isas()) {
         if (name == isa_name(isa)) return isa;
-        names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+        names += (names.empty() ? "" : ", ") + isa_name(isa);
     }
     throw std::invalid_argument("instruction set '" + name +
                                 "' is unknown or cannot run on this processor; it offers " + names);

@@ -6,11 +6,14 @@
 #include <string>
 #include <vector>
 
+#include "sae/base/enum.hpp"
+
 namespace sae {
 
-enum class Isa { baseline, avx2, avx512 };
+#define SAE_ISAS(X) X(baseline, ) X(avx2, ) X(avx512, )
+SAE_ENUM(Isa, SAE_ISAS)
 
-const char* isa_name(Isa isa);
+inline std::string isa_name(Isa isa) { return names_of(isa)[static_cast<std::size_t>(isa)]; }
 
 // Those that were compiled in and can run here, slowest first.
 std::vector<Isa> available_isas();

@@ -11,7 +11,6 @@
 #include <type_traits>
 
 #include "sae/base/buffer.hpp"
-#include "sae/base/list.hpp"
 #include "sae/kernels/kernels.hpp"
 
 namespace sae {

@@ -35,24 +35,23 @@ class LinearDecoder {
     LinearDecoder(const Network<T>& network, int n_threads)
         : network_(network),
           layer_(network.layers().back()),
-          gram_(layer_.n_in * padded<T>(layer_.n_in)),
-          minus_wb_(padded<T>(layer_.n_in)),
+          gram_(layer_.n_in, layer_.n_in),
+          minus_wb_(1, layer_.n_in),
           scratch_(static_cast<std::size_t>(n_threads)) {
         for (Index i = 0; i < layer_.n_in; ++i) {
             const T* w = layer_.w.row(i);
             const double square = k_.dot(layer_.n_out, w, w);
             in_range_ =
                 in_range_ && (square == 0 || (square > kSmallest && square < 1 / kSmallest));
-            minus_wb_.data()[i] = static_cast<T>(-k_.dot(layer_.n_out, w, layer_.b));
+            minus_wb_(0, i) = static_cast<T>(-k_.dot(layer_.n_out, w, layer_.b));
             for (Index j = i; j < layer_.n_in; ++j) {  // h^T h is symmetric
-                gram_.data()[i * padded<T>(layer_.n_in) + j] =
+                gram_(i, j) =
                     static_cast<T>((i == j ? 1 : 2) * k_.dot(layer_.n_out, w, layer_.w.row(j)));
             }
         }
-        const View<const T> w_t = network.strategy(network.n_layers() - 1, false).transposed();
-        const View<T> w{const_cast<T*>(w_t.data), w_t.rows, w_t.cols, w_t.ld};  // it is only read
+        const View<T> w = network.strategy(network.n_layers() - 1, false).transposed();
         transposed_ = sparse_strategy(
-            Dense<T>{layer_.n_out, layer_.n_in, Activation::linear, w, minus_wb_.data()});
+            Dense<T>{layer_.n_out, layer_.n_in, Activation::linear, w, minus_wb_.data});
     }
 
     std::optional<double> squared_error(const Source<T>& source, int n_threads) {
@@ -76,25 +75,25 @@ class LinearDecoder {
    private:
     struct Scratch {
         Workspace<T> workspace;
-        Buffer<T> wx;   // (rows, padded n_in): x w^T - b w^T
-        Buffer<T> hth;  // (n_in, padded n_in)
+        Matrix<T> wx;   // (rows, n_in): x w^T - b w^T
+        Matrix<T> hth;  // (n_in, n_in)
     };
 
     // The terms of a chunk that have h in them, and those of them that are squares.
     Sums expand(const Chunk<T>& chunk) {
         Scratch& s = scratch_[chunk.rank];
-        const Index n = layer_.n_in, ld = padded<T>(n);
-        if (!s.wx.data()) {
-            s.wx = Buffer<T>(Network<T>::kChunk * ld);
-            s.hth = Buffer<T>(n * ld);
+        const Index n = layer_.n_in;
+        if (!s.wx.data) {
+            s.wx = Matrix<T>(Network<T>::kChunk, n);
+            s.hth = Matrix<T>(n, n);
             transposed_->reserve(s.workspace, chunk.batch.x, Network<T>::kChunk, false);
         }
-        transposed_->forward(chunk.batch.x, {s.wx.data(), chunk.rows, n, ld}, {0, n}, s.workspace);
-        const View<T> h = chunk.a[network_.n_layers() - 2];
-        k_.gram(h.part({0, chunk.rows}), {s.hth.data(), n, n, ld});
-        const double squares = k_.dot(n * ld, s.hth.data(), gram_.data());
+        const View<T> h = chunk.a[network_.n_layers() - 2].part({0, chunk.rows});
+        transposed_->forward(chunk.batch.x, s.wx.part({0, h.rows}), {0, n}, s.workspace);
+        k_.gram(h, s.hth);
+        const double squares = k_.dot(n * gram_.ld, s.hth.data, gram_.data);
         double cross = 0;
-        for (Index i = 0; i < chunk.rows; ++i) cross += k_.dot(n, h.row(i), s.wx.data() + i * ld);
+        for (Index i = 0; i < h.rows; ++i) cross += k_.dot(n, h.row(i), s.wx.row(i));
         return {squares - 2 * cross, squares};
     }
 
@@ -102,8 +101,8 @@ class LinearDecoder {
     const Dense<T>& layer_;
     const Kernels<T>& k_ = kernels<T>(active_isa());
     bool in_range_ = true;  // whether products of w with itself keep their digits in T
-    Buffer<T> gram_;        // (n_in, padded n_in): w w^T, twice its upper triangle
-    Buffer<T> minus_wb_;    // (n_in): -b w^T
+    Matrix<T> gram_;        // (n_in, n_in): w w^T, twice its upper triangle
+    Matrix<T> minus_wb_;    // (1, n_in): -b w^T
     std::unique_ptr<Strategy<T>> transposed_;  // x w^T - b w^T
     List<Scratch> scratch_;                    // one per thread
 };

@@ -167,12 +167,13 @@ inline constexpr Kernels<T> kTable = {dense_forward<T>,
                                       multiply_adds<T>};
 
 }  // namespace
-
-template <class T>
-const Kernels<T>& table() {
-    return kTable<T>;
-}
-template const Kernels<float>& table<float>();
-template const Kernels<double>& table<double>();
-
 }  // namespace sae::SAE_ISA
+
+template <>
+const sae::Kernels<float>& sae::kernels_of<float, sae::Isa::SAE_ISA>() {
+    return SAE_ISA::kTable<float>;
+}
+template <>
+const sae::Kernels<double>& sae::kernels_of<double, sae::Isa::SAE_ISA>() {
+    return SAE_ISA::kTable<double>;
+}

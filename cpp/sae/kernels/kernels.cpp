@@ -3,32 +3,17 @@
 
 namespace sae {
 
-namespace baseline {
-template <class T>
-const Kernels<T>& table();
-}
-#ifdef SAE_FAST_X86_KERNELS
-namespace avx2 {
-template <class T>
-const Kernels<T>& table();
-}
-namespace avx512 {
-template <class T>
-const Kernels<T>& table();
-}
-#endif
-
 template <class T>
 const Kernels<T>& kernels(Isa isa) {
     switch (isa) {
 #ifdef SAE_FAST_X86_KERNELS
         case Isa::avx2:
-            return avx2::table<T>();
+            return kernels_of<T, Isa::avx2>();
         case Isa::avx512:
-            return avx512::table<T>();
+            return kernels_of<T, Isa::avx512>();
 #endif
         default:
-            return baseline::table<T>();
+            return kernels_of<T, Isa::baseline>();
     }
 }
 

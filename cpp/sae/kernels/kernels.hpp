@@ -137,4 +137,8 @@ struct Kernels {
 template <class T>
 const Kernels<T>& kernels(Isa isa);
 
+// The table of one instruction set, if it was compiled in.
+template <class T, Isa isa>
+const Kernels<T>& kernels_of();
+
 }  // namespace sae

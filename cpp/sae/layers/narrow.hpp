@@ -15,10 +15,7 @@ class Narrow : public Strategy<T> {
    public:
     // A layer that passes nothing back (the first) needs no copy of w.
     Narrow(const Dense<T>& dense, bool passes_back) : Strategy<T>(dense) {
-        if (!passes_back) return;
-        memory_ = Buffer<T>(layer.n_out * padded<T>(layer.n_in));
-        T* next = memory_.data();
-        w_t_ = take(next, layer.n_out, layer.n_in);
+        if (passes_back) w_t_ = Matrix<T>(layer.n_out, layer.n_in);
     }
 
     Cut cut() const override { return Cut::rows; }
@@ -44,11 +41,10 @@ class Narrow : public Strategy<T> {
     void refresh(Range rows) override {
         if (w_t_.data) k.transpose(layer.w.part(rows), w_t_.columns(rows));
     }
-    View<const T> transposed() const override { return w_t_; }
+    View<T> transposed() const override { return w_t_; }
 
    private:
-    Buffer<T> memory_;
-    View<T> w_t_;  // (n_out, n_in)
+    Matrix<T> w_t_;  // (n_out, n_in)
 };
 
 }  // namespace sae

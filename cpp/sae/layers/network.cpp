@@ -2,6 +2,7 @@
 #include "sae/layers/network.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "sae/layers/softmax.hpp"
@@ -147,28 +148,24 @@ void Network<T>::classify(const Input<T>& input, int n_threads, std::int64_t* cl
 
 template <class T>
 List<Index> Network<T>::count_dead_units(const Input<T>& input, int n_threads) const {
-    const Index n_chunks = (input.n_samples() + kChunk - 1) / kChunk;
     Index n_units = 0;
     for (const Dense<T>& one : layers_) n_units += one.n_out;
-    // (n_chunks, n_units): whether the unit is alive on a sample of the chunk
-    List<char> alive(static_cast<std::size_t>(n_chunks * n_units));
+    List<std::atomic<bool>> alive(static_cast<std::size_t>(n_units));  // on a sample or more
     for_each_chunk(Source<T>(input), {}, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
-        char* unit = &alive[chunk.first / kChunk * n_units];
+        std::atomic<bool>* unit = alive.data();
         for (const View<T>& a : chunk.a.all()) {
             for (Index j = 0; j < a.cols; ++j, ++unit) {
-                for (Index i = 0; i < chunk.rows && !*unit; ++i) *unit = a(i, j) != T(0);
+                for (Index i = 0; i < chunk.rows && !*unit; ++i) {
+                    if (a(i, j) != T(0)) *unit = true;
+                }
             }
         }
     });
     List<Index> dead;
-    Index unit = 0;
+    auto first = alive.begin();
     for (const Dense<T>& one : layers_) {
-        dead.push_back(0);
-        for (Index j = 0; j < one.n_out; ++j, ++unit) {
-            bool any = false;
-            for (Index c = 0; c < n_chunks && !any; ++c) any = alive[c * n_units + unit] != 0;
-            dead.back() += !any;
-        }
+        dead.push_back(std::count(first, first + one.n_out, false));
+        first += one.n_out;
     }
     return dead;
 }

@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "sae/base/buffer.hpp"
-#include "sae/base/list.hpp"
 #include "sae/data/batch.hpp"
 #include "sae/layers/strategy.hpp"
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "sae/base/list.hpp"
+#include "sae/base/buffer.hpp"
 #include "sae/base/parallel.hpp"
 #include "sae/data/rows.hpp"
 #include "sae/data/sparse_columns.hpp"
@@ -60,7 +60,7 @@ class Strategy {
     // Brings copies of the rows [begin, end) of w up to date.
     virtual void refresh(Range) {}
     // A copy of w^T (n_out, n_in), or empty.
-    virtual View<const T> transposed() const { return {}; }
+    virtual View<T> transposed() const { return {}; }
 
    protected:
     const Dense<T> layer;

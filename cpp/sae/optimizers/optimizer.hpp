@@ -12,7 +12,6 @@
 #include <string>
 
 #include "sae/base/buffer.hpp"
-#include "sae/base/list.hpp"
 #include "sae/kernels/kernels.hpp"
 
 namespace sae {

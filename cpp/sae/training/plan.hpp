@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "sae/base/list.hpp"
+#include "sae/base/buffer.hpp"
 #include "sae/base/parallel.hpp"
 #include "sae/layers/network.hpp"
 
