@@ -62,12 +62,7 @@ void register_network(py::module_& m) {
                 return without_gil([&] {
                     Buffer<T> codes(n * n_out);
                     net.predict(x.input, first_layer, last_layer, false, n_threads, codes.data());
-                    const DenseSource source{codes.data(),
-                                             sizeof(T) == 4 ? Storage::float32 : Storage::float64,
-                                             n,
-                                             n_out,
-                                             n_out,
-                                             1};
+                    const DenseSource source{codes.data(), kStorage<T>, n, n_out, n_out, 1};
                     Input<T> input(source, T(1), Layout::automatic, n_threads);
                     if (input.sparse()) codes = Buffer<T>();
                     return std::make_unique<Bound>(Bound{std::move(input), {}, std::move(codes)});

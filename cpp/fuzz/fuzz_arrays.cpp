@@ -75,11 +75,6 @@ T any_scale(Data& data) {
     return sizeof(S) == 1 ? data.PickValueInArray(scales) : T(1);
 }
 
-template <class S>
-constexpr Storage kStorage = sizeof(S) == 1   ? Storage::uint8
-                             : sizeof(S) == 4 ? Storage::float32
-                                              : Storage::float64;
-
 // Checks that rows of an input from numbers of type S, in any order, are those of a matrix; what is
 // denormal in S or in T may have been flushed.
 template <class S, class T>

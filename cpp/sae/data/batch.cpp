@@ -10,14 +10,13 @@ Source<T>::Source(const Input<T>& input, const std::int64_t* labels, const T* we
 template <class T>
 Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
     Batch<T> batch;
-    const auto make_rows = [&](bool dense, Buffer<T>& memory) -> Rows<T> {
+    const auto make_rows = [&](bool dense, Matrix<T>& memory) -> Rows<T> {
         if (input_.sparse() && !dense) {
             if (batch.start_memory.size() < n) batch.start_memory = Buffer<Index>(n);
             return {input_.packed(), batch.start_memory.data(), input_.density()};
         }
-        memory = Buffer<T>(n * padded<T>(input_.n_features()));
-        T* next = memory.data();
-        return take(next, n, input_.n_features());
+        memory = Matrix<T>(n, input_.n_features());
+        return View<T>(memory);
     };
     batch.x = make_rows(form.dense_x, batch.x_memory);
     batch.apart = form.apart || (batch.x.sparse() && form.dense_target);

@@ -7,9 +7,35 @@
 
 #include "sae/base/buffer.hpp"
 #include "sae/data/input.hpp"
-#include "sae/data/rows.hpp"
 
 namespace sae {
+
+// Samples as the kernels read them, wherever they lie: as a matrix, or as the non-zeros of each.
+template <class T>
+struct Rows {
+    Rows() = default;
+    Rows(View<T> matrix) : dense(matrix) {}
+    Rows(PackedRows<T> nonzeros, Index* starts, double share)
+        : packed(nonzeros), start(starts), density(share) {}
+
+    View<T> dense;           // (n, n_features), its rows padded; empty if sparse
+    PackedRows<T> packed{};  // else
+    Index* start = nullptr;  // (n): where each sample begins in `packed`
+    double density = 1;      // share of non-zeros, about
+
+    bool sparse() const { return start != nullptr; }
+
+    // Some of them.
+    Rows part(Range rows) const {
+        Rows some = *this;
+        if (sparse()) {
+            some.start += rows.begin;
+        } else {
+            some.dense = dense.part(rows);
+        }
+        return some;
+    }
+};
 
 // Some samples and what they are compared with.
 template <class T>
@@ -21,7 +47,8 @@ struct Batch {
     bool apart = false;              // whether target is something else than x
 
     // The memory of all that does not stay where the source has it.
-    Buffer<T> x_memory, target_memory, weights_memory;
+    Matrix<T> x_memory, target_memory;
+    Buffer<T> weights_memory;
     Buffer<Index> start_memory;
     Buffer<std::int64_t> labels_memory;
 };

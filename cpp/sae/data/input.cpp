@@ -8,7 +8,6 @@
 #include <limits>
 #include <sstream>
 #include <stdexcept>
-#include <string>
 #include <type_traits>
 
 #include "sae/base/parallel.hpp"
@@ -35,18 +34,23 @@ auto with_type(Storage storage, const void* data, F&& f) {
     }
 }
 
-[[noreturn]] void throw_not_finite(double value, Index sample, Index feature,
-                                   std::size_t precision) {
+// Throws an error whose message is all these one after the other.
+template <class Error, class... Parts>
+[[noreturn]] void raise(const Parts&... parts) {
     std::ostringstream message;
-    message << "expected finite values (in " << (precision == 4 ? "float32" : "float64")
-            << "), got " << value << " in row " << sample << ", column " << feature;
-    throw std::domain_error(message.str());
+    (message << ... << parts);
+    throw Error(message.str());
 }
 
-[[noreturn]] void throw_changed(Index sample) {
-    throw std::invalid_argument(
-        "row " + std::to_string(sample) +
-        " changed while it was read, expected an array that nothing writes to");
+template <class T>
+[[noreturn]] void raise_not_finite(double value, Index sample, Index feature) {
+    raise<std::domain_error>("expected finite values (in ", sizeof(T) == 4 ? "float32" : "float64",
+                             "), got ", value, " in row ", sample, ", column ", feature);
+}
+
+[[noreturn]] void raise_changed(Index sample) {
+    raise<std::invalid_argument>(
+        "row ", sample, " changed while it was read, expected an array that nothing writes to");
 }
 
 // The smallest i below n for which f(i) is true, or n; f is called for all smaller ones.
@@ -130,9 +134,9 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
             for (Index j = 0; j < n_features_; ++j) {
                 const auto value = row(bad)[j * stride];
                 if (std::isfinite(static_cast<T>(value) * scale_)) continue;
-                throw_not_finite(static_cast<double>(value), bad, j, sizeof(T));
+                raise_not_finite<T>(static_cast<double>(value), bad, j);
             }
-            throw_changed(bad);
+            raise_changed(bad);
         }
         for (const Index count : counts) n_nonzero_ += count;
         if (layout == Layout::dense ||
@@ -160,15 +164,14 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
         const auto start = static_cast<Index>(source.row_start[i]);
         const auto end = static_cast<Index>(source.row_start[i + 1]);
         if (start < 0 || end < start || end > source.n_nonzero || (i == 0 && start != 0)) {
-            throw std::invalid_argument("row " + std::to_string(i) + " goes from entry " +
-                                        std::to_string(start) + " to " + std::to_string(end) +
-                                        ", expected ascending numbers from 0 to " +
-                                        std::to_string(source.n_nonzero));
+            raise<std::invalid_argument>("row ", i, " goes from entry ", start, " to ", end,
+                                         ", expected ascending numbers from 0 to ",
+                                         source.n_nonzero);
         }
         counts[i] = end - start;
         n_nonzero_ += end - start;
     }
-    if (n_nonzero_ > source.n_nonzero) throw_changed(n_samples_ - 1);
+    if (n_nonzero_ > source.n_nonzero) raise_changed(n_samples_ - 1);
     start_sparse(counts, source.storage == Storage::uint8);
     n_threads = useful_threads(n_threads, static_cast<double>(n_nonzero_));
     with_type(source.storage, source.values, [&](const auto* given) {
@@ -190,14 +193,13 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
         const Index bad = find_first(n_samples_, n_threads, is_wrong);
         if (bad < n_samples_) {
             const Index at = find_wrong(bad);
-            if (at >= row_begin(bad + 1)) throw_changed(bad);
+            if (at >= row_begin(bad + 1)) raise_changed(bad);
             const auto j = static_cast<Index>(source.columns[at]);
             if (!std::isfinite(static_cast<T>(given[at]) * scale_) && j < n_features_) {
-                throw_not_finite(static_cast<double>(given[at]), bad, j, sizeof(T));
+                raise_not_finite<T>(static_cast<double>(given[at]), bad, j);
             }
-            throw std::invalid_argument("row " + std::to_string(bad) + " has column " +
-                                        std::to_string(j) + ", expected ascending columns below " +
-                                        std::to_string(n_features_));
+            raise<std::invalid_argument>("row ", bad, " has column ", j,
+                                         ", expected ascending columns below ", n_features_);
         }
         run_team(n_threads, [&](Member member) {
             const Range range = member.share(n_samples_);
@@ -283,7 +285,7 @@ auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
         for (Index p = range.begin; p < range.end; ++p) {
             ColumnSums& part = parts[p];
             for (Index i = n_samples_ * p / n_parts; i < n_samples_ * (p + 1) / n_parts; ++i) {
-                for_each_nonzero(i, [&](Index j, T x) {
+                for_each_nonzero(packed(), row_start(i), [&](Index j, T x) {
                     const auto value = static_cast<double>(x);
                     ++part.nonzeros[j];
                     part.values[j] += value;
@@ -310,7 +312,7 @@ void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const
         for (Index i = 0; i < out.rows; ++i) {
             T* to = out.row(i);
             std::fill_n(to, n_features_, T(0));
-            for_each_nonzero(sample(i), [&](Index j, T x) { to[j] = x; });
+            for_each_nonzero(packed(), row_start(sample(i)), [&](Index j, T x) { to[j] = x; });
         }
         return;
     }

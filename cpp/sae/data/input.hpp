@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <type_traits>
 
 #include "sae/base/buffer.hpp"
 #include "sae/kernels/kernels.hpp"
@@ -16,6 +15,10 @@
 namespace sae {
 
 enum class Storage { uint8, float32, float64 };
+template <class S>
+inline constexpr Storage kStorage = sizeof(S) == 1   ? Storage::uint8
+                                    : sizeof(S) == 4 ? Storage::float32
+                                                     : Storage::float64;
 
 // An array (n_samples, n_features) in the caller's memory; strides in elements, of any sign.
 struct DenseSource {
@@ -60,9 +63,6 @@ class Input {
     PackedRows<T> packed() const;
     // Where a sample's non-zeros start in packed().
     Index row_start(Index sample) const { return row_start_[sample]; }
-    // f(column, value) for each non-zero of a sample, in order of columns.
-    template <class F>
-    void for_each_nonzero(Index sample, const F& f) const;
     // Share of non-zeros.
     double density() const {
         return static_cast<double>(n_nonzero_) /
@@ -100,16 +100,5 @@ class Input {
     };
     std::unique_ptr<Once> column_sums_ = std::make_unique<Once>();
 };
-
-template <class T>
-template <class F>
-void Input<T>::for_each_nonzero(Index sample, const F& f) const {
-    with_packed(packed(), [&](const auto* columns, auto values) {
-        using Column = std::decay_t<decltype(*columns)>;
-        for (Index at = row_start(sample); columns[at] != kNoColumn<Column>; ++at) {
-            f(static_cast<Index>(columns[at]), values[at]);
-        }
-    });
-}
 
 }  // namespace sae

@@ -3,9 +3,7 @@
 // at a time, used up before the next are sorted. In each column the samples keep their order.
 #pragma once
 
-#include "sae/base/buffer.hpp"
-#include "sae/base/parallel.hpp"
-#include "sae/data/rows.hpp"
+#include "sae/data/batch.hpp"
 
 namespace sae {
 

@@ -1,26 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/evaluation/evaluation.hpp"
 
-#include <algorithm>
-#include <optional>
-
-#include "sae/evaluation/linear_decoder.hpp"
+#include "sae/layers/softmax.hpp"
 
 namespace sae {
 
 namespace {
-
-// What batches have to be for value() of a loss.
-template <class T>
-BatchForm form_of(const Loss<T>& loss) {
-    return {false, loss.target() == Target::values};
-}
-
-// Whether the class of a label is the first with the largest output.
-template <class T>
-bool is_right(const View<T>& a, Index row, std::int64_t label) {
-    return std::max_element(a.row(row), a.row(row) + a.cols) - a.row(row) == label;
-}
 
 template <class T>
 double l2_penalty(const Network<T>& network, double weight_decay) {
@@ -52,12 +37,13 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName
             const View<T> a = chunk.a.back();
             Sums own;  // the other: how many are right
             for (Index i = 0; i < chunk.rows; ++i) {
-                if (chunk.batch.labels) own.other += is_right(a, i, chunk.batch.labels[i]);
+                if (chunk.batch.labels) own.other += largest<T>(a, i) == chunk.batch.labels[i];
                 own.loss += loss.value(a.cols, a.row(i), chunk.batch, i);
             }
             return own;
         };
-        sum = sum_chunks(network, source, form_of(loss), network.n_layers(), n_threads, chunk_sums);
+        sum = sum_chunks(network, source, {false, loss.target() == Target::values},
+                         network.n_layers(), n_threads, chunk_sums);
     }
     return {sum.loss + l2_penalty(network, weight_decay), static_cast<Index>(sum.other)};
 }
@@ -66,13 +52,14 @@ template <class T>
 void sample_losses(const Network<T>& network, const Source<T>& source, LossName name, int n_threads,
                    double* losses) {
     const Loss<T>& loss = find_loss<T>(name);
-    network.for_each_chunk(
-        source, form_of(loss), 0, network.n_layers(), n_threads, [&](const Chunk<T>& chunk) {
-            const View<T> a = chunk.a.back();
-            for (Index i = 0; i < chunk.rows; ++i) {
-                losses[chunk.first + i] = loss.value(a.cols, a.row(i), chunk.batch, i);
-            }
-        });
+    network.for_each_chunk(source, {false, loss.target() == Target::values}, 0, network.n_layers(),
+                           n_threads, [&](const Chunk<T>& chunk) {
+                               const View<T> a = chunk.a.back();
+                               for (Index i = 0; i < chunk.rows; ++i) {
+                                   losses[chunk.first + i] =
+                                       loss.value(a.cols, a.row(i), chunk.batch, i);
+                               }
+                           });
 }
 
 #define SAE_INSTANTIATE(T)                                                                    \

@@ -4,8 +4,7 @@
 // threads.
 #pragma once
 
-#include <cstdint>
-#include <vector>
+#include <optional>
 
 #include "sae/layers/network.hpp"
 #include "sae/losses/loss.hpp"
@@ -49,5 +48,12 @@ Sums sum_chunks(const Network<T>& network, const Source<T>& source, BatchForm fo
     }
     return total;
 }
+
+// The squared error of a linear decoder over a sparse set without its reconstruction
+// (linear_decoder.cpp). Empty if it does not apply or has no less to compute than the
+// reconstruction, or if too little is left of what cancels.
+template <class T>
+std::optional<double> expanded_squared_error(const Network<T>& network, const Source<T>& source,
+                                             int n_threads);
 
 }  // namespace sae

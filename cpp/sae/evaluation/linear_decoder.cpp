@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "sae/evaluation/linear_decoder.hpp"
-
+// The squared error of a linear decoder over a sparse set, a = h w + b, without a:
+//   |x - a|^2 summed = <h^T h, w w^T> - 2 <h, x w^T - b w^T> + |x - b|^2
+// x w^T needs the non-zeros of x alone, h^T h and w w^T are as small as h, and the last term's sum
+// over a set needs no more than sums of x.
 #include <cmath>
 
 #include "sae/evaluation/evaluation.hpp"

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "sae/base/isa.hpp"
 #include "sae/base/view.hpp"
@@ -71,6 +72,17 @@ auto with_packed(const PackedRows<T>& x, F&& f) {
     if (x.columns32) return f(x.columns32, x.values);
     if (x.values.values) return f(x.columns16, x.values);
     return f(x.columns16, x.bytes);
+}
+
+// f(column, value) for each non-zero of the row that starts at `at`, in order of columns.
+template <class T, class F>
+void for_each_nonzero(const PackedRows<T>& x, Index at, const F& f) {
+    with_packed(x, [&](const auto* columns, auto values) {
+        using Column = std::decay_t<decltype(*columns)>;
+        for (Index i = at; columns[i] != kNoColumn<Column>; ++i) {
+            f(static_cast<Index>(columns[i]), values[i]);
+        }
+    });
 }
 
 // A part of packed rows: row r goes on at next[r] and stops before the first column that is not

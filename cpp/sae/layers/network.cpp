@@ -139,9 +139,8 @@ void Network<T>::predict(const Input<T>& input, Index first_layer, Index last_la
 template <class T>
 void Network<T>::classify(const Input<T>& input, int n_threads, std::int64_t* classes) const {
     for_each_chunk(Source<T>(input), {}, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
-        const View<T> a = chunk.a.back();
         for (Index i = 0; i < chunk.rows; ++i) {
-            classes[chunk.first + i] = std::max_element(a.row(i), a.row(i) + a.cols) - a.row(i);
+            classes[chunk.first + i] = largest<T>(chunk.a.back(), i);
         }
     });
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Softmax over a row of logits.
+// Softmax over a row of logits, and the class that they say.
 #pragma once
+
+#include <algorithm>
 
 #include "sae/kernels/kernels.hpp"
 
@@ -23,6 +25,12 @@ void softmax_row(const Kernels<T>& kernels, Index n, const T* z, T* p) {
     T sum = 0;
     shifted_exponentials(kernels, n, z, p, sum);
     for (Index j = 0; j < n; ++j) p[j] /= sum;
+}
+
+// The place of a row's largest element, the first of equals.
+template <class T>
+Index largest(View<const T> a, Index row) {
+    return std::max_element(a.row(row), a.row(row) + a.cols) - a.row(row);
 }
 
 }  // namespace sae

@@ -6,13 +6,36 @@
 
 #include <memory>
 
-#include "sae/base/buffer.hpp"
 #include "sae/base/parallel.hpp"
-#include "sae/data/rows.hpp"
 #include "sae/data/sparse_columns.hpp"
-#include "sae/layers/dense.hpp"
 
 namespace sae {
+
+// One dense layer, a = f(x w + b).
+template <class T>
+struct Dense {
+    Index n_in, n_out;
+    Activation activation;
+    View<T> w;  // (n_in, n_out)
+    T* b;       // (n_out), the row after w's last
+};
+
+// A step on parameters of a layer; `rows` are those of w's first row, or of b.
+template <class T>
+struct LayerUpdate {
+    UpdateStep<T> step;
+    ParameterRows<T> rows;
+
+    // From another row of w on.
+    ParameterRows<T> from(Index row) const {
+        ParameterRows<T> moved = rows;
+        moved.w += row * rows.ld;
+        for (T*& slot : moved.slots) {
+            if (slot) slot += row * rows.ld;
+        }
+        return moved;
+    }
+};
 
 // By what the forward and backward products of a batch are shared out: by its rows, so that a
 // thread may take its own through several layers, or by the columns of what is computed, all rows

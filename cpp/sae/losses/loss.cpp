@@ -26,7 +26,8 @@ class SquaredError : public Loss<T> {
         const bool sparse = batch.target.sparse();
         this->k().squared_error_delta(n, a, sparse ? nullptr : batch.target.dense.row(row), delta);
         if (!sparse) return;
-        batch.target.for_each_nonzero(row, [&](Index j, T x) { delta[j] -= 2 * x; });
+        for_each_nonzero(batch.target.packed, batch.target.start[row],
+                         [&](Index j, T x) { delta[j] -= 2 * x; });
     }
 };
 

@@ -19,13 +19,6 @@ void copy(const Buffer<T>& from, Buffer<T>& to) {
     std::copy_n(from.data(), from.size(), to.data());
 }
 
-// Of a sparse input a corrupted x is a matrix; a loss reads values as they are where it can.
-template <class T>
-BatchForm form_of(const Corruption<T>* corruption, const Loss<T>& loss) {
-    const bool corrupted = corruption != nullptr;
-    return {corrupted, loss.target() == Target::values && !loss.reads_sparse(), corrupted};
-}
-
 }  // namespace
 
 template <class T>
@@ -40,7 +33,11 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       loss_(find_loss<T>(objective.loss)),
       objective_(objective),
       batch_size_(batch_size),
-      batch_(source.make_batch(batch_size, form_of(corruption, loss_))),
+      // of a sparse input a corrupted x is a matrix; a loss reads values as they are where it can
+      batch_(source.make_batch(
+          batch_size,
+          {corruption != nullptr, loss_.target() == Target::values && !loss_.reads_sparse(),
+           corruption != nullptr})),
       a_(network.layers(), 0, network.n_layers(), batch_size),
       deltas_(network.layers(), 0, network.n_layers(), batch_size) {
     bool fits = state.slots.count() == optimizer.n_slots;
