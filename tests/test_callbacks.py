@@ -485,3 +485,39 @@ class TestTensorBoard:
         monkeypatch.setitem(sys.modules, "tensorboard.summary", None)
         with pytest.raises(ImportError, match="pip install tensorboard"):
             TensorBoard(tmp_path)
+
+
+def test_a_snapshot_keeps_what_the_history_was(data):
+    """It is no copy of a history that grows: thousands of evaluations would take quadratic time."""
+    snapshots = []
+    history = Autoencoder(SIZES[0], 3).fit(
+        data[0],
+        steps=6,
+        batch_size=10,
+        eval_every=2,
+        callbacks=[lambda training: snapshots.append(training.committed)],
+    )
+    assert [snapshot.history.steps for snapshot in snapshots] == [[], [2], [2, 4]]
+    assert snapshots[2].history.loss == history.loss[:2]
+
+
+def test_a_prediction_during_pretraining_writes_nothing(data):
+    """It sees the layer as it was at the latest return of native code, and leaves all as it is."""
+    net, seen = StackedAutoencoder(SIZES, 3), []
+
+    def look(training):
+        network = net._network.get_parameters(0)
+        np.testing.assert_array_equal(network[0], training.model.parameters["W_enc"])
+        training.model.parameters = {"b_enc": training.model.parameters["b_enc"] + 1}
+        net.encode(data[0])
+        np.testing.assert_array_equal(net._network.get_parameters(0)[1], network[1])
+        seen.append(training.layer)
+        training.stop()
+
+    net.pretrain(data[0], steps=10, batch_size=10, eval_every=2, callbacks=[look_once(look)])
+    assert seen == [1]
+
+
+def look_once(look):
+    """Give a function for evaluations of the first layer alone."""
+    return lambda training: look(training) if training.layer == 1 and training.step == 2 else None

@@ -423,6 +423,21 @@ class TestInPython:
         if at <= len(steps) and not has_shrunk:
             assert [one["step"] for one in kept.values()] == [steps[at - 1]]
 
+    def test_a_start_refused_after_a_checkpoint_was_taken_up_changes_nothing(self, tmp_path):
+        class Refusing(Callback):
+            def on_start(self, training):
+                raise DataError("no")
+
+        x = np.random.default_rng(0).random((60, 8))
+        options = {"steps": 20, "batch_size": 10}
+        Autoencoder(8, 3).fit(x, callbacks=[RunCheckpoint(tmp_path, 10)], **options)
+        model = Autoencoder(8, 3)
+        before = model.parameters
+        with pytest.raises(DataError, match=r"^no$"):
+            model.fit(x, callbacks=[RunCheckpoint(tmp_path, 10), Refusing()], **options)
+        assert_identical(model.parameters, before)
+        assert model._state is None
+
     def test_numbers_of_numpy(self, tmp_path):
         for rate in (np.float32(1e-3), np.array(1e-3)):
             ae = Autoencoder(12, 5)
