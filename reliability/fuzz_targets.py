@@ -35,9 +35,8 @@ from sae_fast import (
 from sae_fast.base import arrays_file, threads
 from sae_fast.base import checks as validation
 from sae_fast.base.arrays_file import read_arrays
-from sae_fast.base.streams import Purpose
 from sae_fast.callbacks import EarlyStopping, Training
-from sae_fast.core.networks import get_state, new_state, set_state
+from sae_fast.core.networks import new_state
 from sae_fast.datasets import dataset, idx
 from sae_fast.datasets.dataset import dataset_from_pixels
 from sae_fast.datasets.idx import fit_splits, parse_idx
@@ -199,12 +198,11 @@ START = SMALL.parameters
 def small_training(title: str = "a") -> Training:
     """Return a training that a checkpoint can be of, always of the same model."""
     SMALL.parameters = START
-    SMALL._state = new_state(SMALL._network, len(Adam.slots))
     stopping, optimizer = EarlyStopping(), Optimizer(Adam(), 1e-3)
+    SMALL._state = new_state(SMALL._network, optimizer.in_core())
     schedule = SMALL._schedule(
         2,
-        Purpose.PRETRAIN_ORDER,
-        optimizer=optimizer,
+        optimizer,
         continued=False,
         steps=9,
         default_steps=9,
@@ -268,7 +266,7 @@ def checkpoint_seeds() -> Iterator[bytes]:
         for title, step in (("a", 4), ("fine-tuning", 9)):
             training = small_training(title)
             written.on_start(training)
-            set_state(SMALL._state, get_state(SMALL._state)[0], step)
+            SMALL._state.set_state(SMALL._state.get_state()[0], step)
             training.history.steps.append(step)
             training.history.loss.append(0.5)
             training.history.accuracy.append(0.25)

@@ -15,7 +15,7 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -89,8 +89,7 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDAr
     Returns
     -------
     ndarray
-        Of the file's shape and type, in the machine's byte order. From a file of n bytes this takes
-        at most 9/8 n + 2 MiB; from gzip, what it unpacks to, and at most 64 MiB + 100 n.
+        Of the file's shape and type, in the machine's byte order.
 
     Raises
     ------
@@ -109,7 +108,19 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDAr
     ...     read_idx(path)
     array([7, 2, 1], dtype=uint8)
     """
-    with _opened(path) as source, _decompressed(source, path) as file:
+    with _opened(path) as file:
+        return parse_idx(file, path, sha256)
+
+
+def parse_idx(
+    source: BufferedReader, path: str | os.PathLike[str], sha256: str | None = None
+) -> NDArray[Any]:
+    """Read what `read_idx` reads from an open file; errors name its `path`.
+
+    Of n bytes this takes at most 9/8 n + 2 MiB; of gzip, what it unpacks to, and at most
+    64 MiB + 100 n.
+    """
+    with _decompressed(source, path) as file:
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0":
             raise DataError(
@@ -249,7 +260,7 @@ def read_splits(
 ) -> tuple[Split, Split]:
     """Read images and labels of the training and the test set, as `find_sets` found them.
 
-    `sha256` maps parts to the digests that their files must have. Errors name the files.
+    `sha256` maps parts to the digests that their files must have.
     """
     sha256 = sha256 or {}
     parts = [f"{split}-{what}" for split in ("train", test_name) for what in ("images", "labels")]
@@ -259,23 +270,27 @@ def read_splits(
             f"data_dir: got {folder} without {missing}, expected these files, plain or .gz"
         )
     arrays = [read_idx(files[part], sha256=sha256.get(part)) for part in parts]
-    paths = [files[part] for part in parts]
+    return fit_splits(arrays, [files[part] for part in parts])
+
+
+def fit_splits(arrays: Sequence[NDArray[Any]], files: Sequence[Path]) -> tuple[Split, Split]:
+    """Return images and labels of two splits, if they fit together; errors name their files."""
     for i, other in ((0, 1), (2, 3)):
         images, labels = arrays[i], arrays[other]
         if images.ndim != 3 or images.dtype != np.uint8:
             raise DataError(
-                f"{paths[i]}: got {images.dtype} of shape {images.shape}, "
+                f"{files[i]}: got {images.dtype} of shape {images.shape}, "
                 "expected uint8 images (n, height, width)"
             )
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
             raise DataError(
-                f"{paths[other]}: got {labels.dtype} labels of shape {labels.shape}, "
+                f"{files[other]}: got {labels.dtype} labels of shape {labels.shape}, "
                 f"expected integers of shape {images.shape[:1]}, one per image"
             )
     x_train, y_train, x_test, y_test = arrays
     if x_test.shape[1:] != x_train.shape[1:]:
         raise DataError(
-            f"{paths[2]}: got images of {x_test.shape[1:]} pixels, "
-            f"expected {x_train.shape[1:]} as in {paths[0]}"
+            f"{files[2]}: got images of {x_test.shape[1:]} pixels, "
+            f"expected {x_train.shape[1:]} as in {files[0]}"
         )
     return (x_train, y_train), (x_test, y_test)
