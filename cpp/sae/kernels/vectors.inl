@@ -11,8 +11,9 @@ using Vector = typename VectorOf<T, SAE_VECTOR_BYTES>::type;
 template <class T>
 using HalfVector = typename VectorOf<T, SAE_VECTOR_BYTES / 2>::type;
 
+// The bits of each lane, unsigned: arithmetic with them may wrap around.
 template <class T>
-using Bits = typename VectorOf<std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>,
+using Bits = typename VectorOf<std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>,
                                SAE_VECTOR_BYTES>::type;
 
 template <class T>
@@ -33,9 +34,9 @@ SAE_INLINE void store(T* p, const V& x) {
 // x in the first n lanes, zero in the others.
 template <class T>
 SAE_INLINE Vector<T> first_lanes(Vector<T> x, Index n) {
-    Bits<T> lane;
-    for (Index i = 0; i < kLanes<T>; ++i) lane[i] = i;
-    return lane < Bits<T>{} + static_cast<std::decay_t<decltype(lane[0])>>(n) ? x : Vector<T>{};
+    Vector<T> lane;
+    for (Index i = 0; i < kLanes<T>; ++i) lane[i] = static_cast<T>(i);
+    return lane < Vector<T>{} + static_cast<T>(n) ? x : Vector<T>{};
 }
 
 template <class V>
