@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from helpers import assert_identical, core_input, core_optimizer
-from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core, activations
+from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core, activations, load
+from sae_fast.base.streams import Purpose, SampleOrder
 from sae_fast.optimizers import SGD, Adam
 from sae_fast.training.optimizers import Rule
 
@@ -54,6 +56,41 @@ def test_without_continued_moments_are_fresh(data):
     second = Autoencoder(12, 4)
     second.fit(x, steps=10, batch_size=20)
     assert_identical(first.parameters, second.parameters)
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+@pytest.mark.parametrize("sizes", [(20, 10, 35), (35, 70, 1)])
+def test_other_batch_sizes_go_on_in_the_same_shuffle(data, sizes, pickled):
+    """No sample is left out or visited twice between one training and the next."""
+    x, _ = data
+    whole, visited = SampleOrder(70, 0, Purpose.PRETRAIN_ORDER, 1).batches(0, 500, 1), 0
+    ae, replayed = Autoencoder(12, 4), Autoencoder(12, 4)
+    for continued, size in enumerate(sizes):
+        options = {"continued": continued > 0}
+        ae.fit(x, steps=3, batch_size=size, **options)
+        batches = whole[visited : visited + 3 * size].reshape(3, size)
+        replayed.fit(x, batches=batches, **options)
+        visited += 3 * size
+        assert_identical(ae.parameters, replayed.parameters)
+        ae = pickle.loads(pickle.dumps(ae)) if pickled else ae
+
+
+def test_a_model_from_a_file_has_no_state_to_go_on_from(data, tmp_path):
+    """A fresh one has neither, and has lost nothing; a pickle keeps it."""
+    x, _ = data
+    net = StackedAutoencoder(SIZES)
+    net.pretrain(x, steps=2, batch_size=20)
+    loaded = load(net.save(tmp_path / "net"))
+    with pytest.warns(UserWarning, match="continued: expected a model that has the state"):
+        loaded.pretrain(x, steps=2, batch_size=20, continued=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.pretrain(x, steps=2, batch_size=20, continued=True)
+        for model in (StackedAutoencoder(SIZES), net, pickle.loads(pickle.dumps(net))):
+            model.pretrain(x, steps=2, batch_size=20, continued=True)
+        pickle.loads(pickle.dumps(StackedAutoencoder(SIZES))).pretrain(
+            x, steps=2, batch_size=20, continued=True
+        )
 
 
 def test_state_of_another_network():

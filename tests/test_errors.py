@@ -321,6 +321,21 @@ def test_learning_rates_that_are_numbers_in_disguise(method, value):
     assert_identical(method.model.parameters, as_float.model.parameters)
 
 
+@pytest.mark.parametrize("value", ["no", 0, None, np.ones(2)], ids=repr)
+@pytest.mark.parametrize("name", ["continued", "progress"])
+def test_switches(method, name, value):
+    assert_refused(method, f"{name}: expected True or False", repr(value), **{name: value})
+
+
+@pytest.mark.parametrize("value", [None, 3, b"fine-tuning"])
+def test_title(value):
+    assert_refused(Finetune(), "title: expected a str", repr(value), title=value)
+
+
+def test_a_switch_of_numpys(method):
+    method(continued=np.True_, progress=np.False_)
+
+
 @pytest.mark.parametrize("value", ["Adam", "pytorch", "", None, 1])
 def test_adam(method, value):
     assert_refused(method, "adam: expected one of tf1, torch", repr(value), adam=value)

@@ -424,3 +424,37 @@ def test_gradients_of_large_logits(row, loss, dtype):
         np.testing.assert_allclose(net.parameters["b2"], -rate * np.sign(gradient), rtol=1e-3)
         for value in net.parameters.values():
             assert np.isfinite(value).all()
+
+
+@pytest.mark.parametrize(
+    ("logits", "dtype"),
+    [
+        ([[3e38, 3e38, 0]], "float32"),
+        ([[0, 3e38, 3e38]], "float32"),
+        ([[0, 1, 3e38], [1, 2, 3]], "float32"),
+        ([[0, 1, 1e308]], "float64"),
+    ],
+)
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_logits_that_overflow(logits, dtype, n_threads):
+    """The largest of them is not known: no class is right, and no probability."""
+    net = net_with_logits(np.array(logits), dtype)
+    net.n_threads = n_threads
+    x = np.eye(len(logits), dtype=dtype)[np.zeros(1000, int)]
+    x[701:] *= 4
+    for call in (net.predict, net.predict_proba):
+        with pytest.raises(DataError, match=rf"^x: row 701 has logits beyond what {dtype} holds"):
+            call(x)
+        call(x[:701])
+    loss, _ = net.evaluate(x, np.zeros(1000, int))
+    assert not np.isfinite(loss)
+
+
+def test_logits_that_overflow_downwards():
+    """Their probability is 0, and that of the others what it was."""
+    net = net_with_logits(np.array([[-3e38, 0, 1]]), "float32")
+    x = np.ones((3, 1), np.float32)
+    expected = net.predict_proba(x)
+    net.parameters = {"W1": [[4.0]], "W2": [[-3e38, 0, 0.25]]}
+    np.testing.assert_array_equal(net.predict_proba(x), expected)
+    assert net.predict(x).tolist() == [2, 2, 2]

@@ -31,6 +31,10 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
 template <class T, class I>
 BoundInput<T> from_csr(const Array<I>& indptr, const Array<I>& indices, const py::array& data,
                        Index n_features, double scale, int n_threads) {
+    if (indptr.ndim() != 1 || indptr.size() < 1 || n_features < 1 ||
+        !(data.flags() & py::array::c_style)) {
+        throw py::value_error("expected contiguous indptr, indices and data, and features");
+    }
     const CsrSource<I> source{indptr.data(),
                               indices.data(),
                               data.data(),

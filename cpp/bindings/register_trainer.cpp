@@ -17,7 +17,7 @@ Source<T> source_of(const BoundInput<T>& x, const std::optional<Indices>& labels
     return Source<T>(x.input, per_sample(labels, n), per_sample(weights, n));
 }
 
-// A Trainer with its source; what both refer to is kept alive by Python.
+// A Trainer with its source; what both refer to, arrays aside, is kept alive by Python.
 template <class T>
 struct BoundTrainer {
     BoundTrainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
@@ -42,6 +42,8 @@ void register_state(py::module_& m) {
              }),
              py::arg("network"), py::arg("optimizer"))
         .def_readonly("steps_done", &State::steps_done)
+        .def("finite",
+             [](const State& state) { return without_gil([&] { return state.finite(); }); })
         .def("get_state",
              [](const State& state) {
                  py::list slots;
@@ -81,11 +83,10 @@ void register_trainer(py::module_& m) {
                       const std::optional<Indices>&, const std::optional<Array<T>>&,
                       const Corruption<T>*, LossName, double, Index>(),
              py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>(),
-             py::keep_alive<1, 5>(), py::keep_alive<1, 6>(), py::keep_alive<1, 7>(),
-             py::keep_alive<1, 8>(), py::arg("network"), py::arg("optimizer"), py::arg("state"),
-             py::arg("input"), py::arg("labels").noconvert(), py::arg("weights").noconvert(),
-             py::kw_only(), py::arg("corruption"), py::arg("loss"), py::arg("weight_decay"),
-             py::arg("batch_size"))
+             py::keep_alive<1, 5>(), py::keep_alive<1, 8>(), py::arg("network"),
+             py::arg("optimizer"), py::arg("state"), py::arg("input"),
+             py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
+             py::arg("corruption"), py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,

@@ -149,7 +149,13 @@ void compute(Data& data, const Input<T>& input, bool large) {
     state.steps_done = pick(data, 0, Index{1} << 53);
 
     const Items<std::int64_t> labels(n);
-    for (Index i = 0; i < n; ++i) labels[i] = pick(data, 0, sizes.back() - 1);
+    const bool any_labels = data.ConsumeBool();
+    bool right = true;
+    for (Index i = 0; i < n; ++i) {
+        labels[i] =
+            any_labels ? data.ConsumeIntegral<std::int64_t>() : pick(data, 0, sizes.back() - 1);
+        right = right && labels[i] >= 0 && labels[i] < sizes.back();
+    }
     const auto weights = finite_array<T>(data, n);
     for (Index i = 0; i < n; ++i) weights[i] = std::abs(weights[i]);
 
@@ -164,8 +170,19 @@ void compute(Data& data, const Input<T>& input, bool large) {
         corruption = make_corruption<T>(any_of<CorruptionName>(data),
                                         {{"share", data.ConsumeProbability<double>()}}, key);
     }
-    Trainer<T> trainer(network, optimizer, state, source, corruption.get(), {loss, weight_decay},
-                       batch_size);
+    const auto make_trainer = [&] {
+        return std::make_unique<Trainer<T>>(network, optimizer, state, source, corruption.get(),
+                                            Objective{loss, weight_decay}, batch_size);
+    };
+    if (labelled && !right) {
+        try {
+            make_trainer();
+            require(false);
+        } catch (const std::invalid_argument&) {
+            return;
+        }
+    }
+    const auto trainer = make_trainer();
     for (Index left = pick(data, 0, 2); left > 0; --left) {
         const Index n_steps = pick(data, 0, 2);
         const Items<std::int64_t> batches(n_steps * batch_size);
@@ -179,7 +196,7 @@ void compute(Data& data, const Input<T>& input, bool large) {
         try {
             const List<double> rates(static_cast<std::size_t>(n_steps), any_positive());
             const Index done =
-                trainer.run(batches.get(), rates.data(), n_steps, max_seconds, n_threads);
+                trainer->run(batches.get(), rates.data(), n_steps, max_seconds, n_threads);
             require(inside && done <= n_steps && (done > 0 || n_steps == 0));
         } catch (const std::out_of_range&) {
             require(!inside);
@@ -191,10 +208,20 @@ void compute(Data& data, const Input<T>& input, bool large) {
     sample_losses(network, source, loss, n_threads, losses.get());
     const Index last = pick(data, 1, network.n_layers());
     const Items<T> out(n * sizes[last]);
-    network.predict(input, 0, last, data.ConsumeBool(), n_threads, out.get());
+    const bool softmax = data.ConsumeBool();
+    try {
+        network.predict(input, 0, last, softmax, n_threads, out.get());
+        for (Index i = 0; softmax && i < n * sizes[last]; ++i) require(out[i] >= 0 && out[i] <= 1);
+    } catch (const std::domain_error&) {
+        require(softmax);
+    }
     const Items<std::int64_t> classes(n);
-    network.classify(input, n_threads, classes.get());
-    for (Index i = 0; i < n; ++i) require(classes[i] >= 0 && classes[i] < sizes.back());
+    try {
+        network.classify(input, n_threads, classes.get());
+        for (Index i = 0; i < n; ++i) require(classes[i] >= 0 && classes[i] < sizes.back());
+    } catch (const std::domain_error&) {  // logits that have overflowed
+        require(*std::min_element(classes.get(), classes.get() + n) == -1);
+    }
     network.count_dead_units(input, n_threads);
     network.finite();
 }

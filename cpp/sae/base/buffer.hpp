@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <new>
 #include <utility>
@@ -28,6 +29,9 @@ class Buffer {
     T* data() const { return data_.get(); }
     Index size() const { return size_; }
     void zero() { std::fill_n(data_.get(), size_, T{}); }
+    bool finite() const {
+        return std::all_of(data(), data() + size_, [](T value) { return std::isfinite(value); });
+    }
 
    private:
     struct Free {

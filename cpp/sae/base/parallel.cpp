@@ -3,15 +3,16 @@
 
 #ifdef SAE_FAST_OPENMP
 #include <omp.h>
-#else
-#include <mutex>
-#include <vector>
 #endif
 
 #include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <exception>
+#include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
@@ -43,11 +44,72 @@ struct Abandoned {};
 // that another library may have started of the same run-time, are not here.
 std::atomic<bool> forked{false};
 
-// Calls f(member) on a team of at most n_threads.
+#if defined(__unix__) || defined(__APPLE__)
+
+// The stack that OpenMP's threads are asked to have by the environment; 0 for the system's own.
+std::size_t stack_size() {
+    for (const char* name : {"OMP_STACKSIZE", "GOMP_STACKSIZE"}) {
+        const char* text = std::getenv(name);
+        if (!text) continue;
+        char* unit;
+        const auto number = static_cast<std::size_t>(std::strtoull(text, &unit, 10));
+        if (unit == text) continue;
+        while (std::isspace(static_cast<unsigned char>(*unit))) ++unit;
+        const int kind = std::tolower(static_cast<unsigned char>(*unit));
+        return number << (kind == 'b' ? 0 : kind == 'm' ? 20 : kind == 'g' ? 30 : 10);
+    }
+    return 0;
+}
+
+// How large a team there is room for, n_threads at most. Where the system refuses it a thread,
+// OpenMP's run-time ends the process: so as many are made here first, with such stacks, and ended.
+// If that fails, one is left over for whatever else needs room.
+int room_for(int n_threads) {
+    static const std::size_t stack = stack_size();
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) return 1;
+    if (stack > 0) pthread_attr_setstacksize(&attributes, stack);
+    std::vector<pthread_t> made;
+    made.reserve(static_cast<std::size_t>(n_threads));
+    std::mutex all_made;
+    const auto wait = [](void* mutex) -> void* {
+        const std::lock_guard hold(*static_cast<std::mutex*>(mutex));
+        return nullptr;
+    };
+    bool refused = false;
+    {
+        const std::lock_guard hold(all_made);
+        for (int n = 1; n < n_threads && !refused; ++n) {
+            pthread_t thread;
+            refused = pthread_create(&thread, &attributes, wait, &all_made) != 0;
+            if (!refused) made.push_back(thread);
+        }
+    }
+    for (const pthread_t thread : made) pthread_join(thread, nullptr);
+    pthread_attr_destroy(&attributes);
+    return refused ? std::max(1, static_cast<int>(made.size())) : n_threads;
+}
+
+#else
+
+int room_for(int n_threads) { return n_threads; }
+
+#endif
+
+// Calls f(member) on a team of at most n_threads. The run-time keeps the threads of a caller's
+// latest team; where it will make more, one caller at a time sees whether there is room for them.
 template <class F>
 void start_team(int n_threads, const F& f) {
+    static std::mutex making;
+    static thread_local int kept = 1;
     std::optional<Barrier> gate;
+    std::unique_lock<std::mutex> hold(making, std::defer_lock);
+    if (n_threads > kept && !forked) {
+        hold.lock();
+        n_threads = room_for(n_threads);
+    }
     if (n_threads <= 1 || forked) {
+        if (hold) hold.unlock();
         f({0, 1, &gate.emplace(1)});
         return;
     }
@@ -55,7 +117,12 @@ void start_team(int n_threads, const F& f) {
     {
 #pragma omp single
         gate.emplace(omp_get_num_threads());  // which may be fewer than asked for
-        f({omp_get_thread_num(), omp_get_num_threads(), &*gate});
+        const Member member{omp_get_thread_num(), omp_get_num_threads(), &*gate};
+        if (member.rank == 0) {  // the caller
+            kept = member.size;
+            if (hold) hold.unlock();
+        }
+        f(member);
     }
 }
 

@@ -44,10 +44,11 @@ struct Member {
     Range share(Index n, Index grain = 1) const;
 };
 
-// Runs f on up to n_threads threads, the caller's own among them, and returns when all have
-// returned; f runs in FloatMode. What the first member that throws throws is thrown again here; the
-// others get no further than their next barrier. In a process forked after parallel_init(), f runs
-// on the caller alone: the OpenMP run-time would wait for threads that the fork did not copy.
+// Runs f on up to n_threads threads, as many as the system has room for, the caller's own among
+// them, and returns when all have returned; f runs in FloatMode. What the first member that throws
+// throws is thrown again here; the others get no further than their next barrier. In a process
+// forked after parallel_init(), f runs on the caller alone: the OpenMP run-time would wait for
+// threads that the fork did not copy.
 void run_team(int n_threads, const std::function<void(Member)>& f);
 
 // Called once, at import.

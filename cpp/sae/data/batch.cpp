@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/data/batch.hpp"
 
+#include <algorithm>
+
 namespace sae {
 
 template <class T>
 Source<T>::Source(const Input<T>& input, const std::int64_t* labels, const T* weights)
-    : input_(input), labels_(labels), weights_(weights) {}
+    : input_(input) {
+    if (labels) labels_.assign(labels, labels + n_samples());
+    if (weights) weights_.assign(weights, weights + n_samples());
+}
+
+template <class T>
+bool Source<T>::has_labels(Index n_classes) const {
+    return labels_.count() == n_samples() &&
+           std::all_of(labels_.begin(), labels_.end(),
+                       [&](std::int64_t label) { return label >= 0 && label < n_classes; });
+}
 
 template <class T>
 Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
@@ -21,11 +33,11 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
     batch.x = make_rows(form.dense_x, batch.x_memory);
     batch.apart = form.apart || (batch.x.sparse() && form.dense_target);
     batch.target = batch.apart ? make_rows(form.dense_target, batch.target_memory) : batch.x;
-    if (labels_) {
+    if (!labels_.empty()) {
         batch.labels_memory = Buffer<std::int64_t>(n);
         batch.labels = batch.labels_memory.data();
     }
-    if (weights_) {
+    if (!weights_.empty()) {
         batch.weights_memory = Buffer<T>(n);
         batch.weights = batch.weights_memory.data();
     }
@@ -56,8 +68,8 @@ void Source<T>::read(const std::int64_t* index, Index first, Range rows, Batch<T
 template <class T>
 void Source<T>::prefetch(const std::int64_t* index, Range rows) const {
     for (Index i = rows.begin; i < rows.end; ++i) {
-        if (labels_) __builtin_prefetch(labels_ + index[i]);
-        if (weights_) __builtin_prefetch(weights_ + index[i]);
+        if (!labels_.empty()) __builtin_prefetch(&labels_[index[i]]);
+        if (!weights_.empty()) __builtin_prefetch(&weights_[index[i]]);
         if (input_.sparse()) input_.prefetch(static_cast<Index>(index[i]));
     }
 }

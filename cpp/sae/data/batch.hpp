@@ -59,7 +59,8 @@ struct BatchForm {
     bool dense_x = false, dense_target = false, apart = false;
 };
 
-// A data set in memory with what belongs to each sample. Keeps references.
+// A data set in memory with what belongs to each sample. Keeps a reference to the input, and copies
+// of the rest: what is checked of them stays so, whoever writes to the caller's memory.
 template <class T>
 class Source {
    public:
@@ -69,6 +70,8 @@ class Source {
 
     Index n_samples() const { return input_.n_samples(); }
     const Input<T>& input() const { return input_; }
+    // Whether each sample has a label, from 0 to below n_classes.
+    bool has_labels(Index n_classes) const;
 
     // Room for batches of up to n samples.
     Batch<T> make_batch(Index n, BatchForm form) const;
@@ -80,8 +83,8 @@ class Source {
 
    private:
     const Input<T>& input_;
-    const std::int64_t* labels_;
-    const T* weights_;
+    List<std::int64_t> labels_;  // (n_samples), or empty
+    List<T> weights_;            // (n_samples), or empty
 };
 
 }  // namespace sae

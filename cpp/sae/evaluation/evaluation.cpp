@@ -27,6 +27,8 @@ template <class T>
 Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName name,
                     double weight_decay, int n_threads) {
     const Loss<T>& loss = find_loss<T>(name);
+    network.check(source.input(), 0, network.n_layers());
+    loss.check(source, network.layers().back().n_out);
     Sums sum;
     std::optional<double> expanded;
     if (loss.expands()) expanded = expanded_squared_error(network, source, n_threads);
@@ -52,6 +54,7 @@ template <class T>
 void sample_losses(const Network<T>& network, const Source<T>& source, LossName name, int n_threads,
                    double* losses) {
     const Loss<T>& loss = find_loss<T>(name);
+    loss.check(source, network.layers().back().n_out);
     network.for_each_chunk(source, {false, loss.target() == Target::values}, 0, network.n_layers(),
                            n_threads, [&](const Chunk<T>& chunk) {
                                const View<T> a = chunk.a.back();

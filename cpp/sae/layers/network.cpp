@@ -4,10 +4,24 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "sae/layers/softmax.hpp"
 
 namespace sae {
+
+namespace {
+
+template <class T>
+[[noreturn]] void raise_logits(Index row) {
+    throw std::domain_error("row " + std::to_string(row) + " has logits beyond what " +
+                            (sizeof(T) == 4 ? "float32" : "float64") +
+                            " holds, expected smaller values");
+}
+
+}  // namespace
 
 template <class T>
 Activations<T>::Activations(const List<Dense<T>>& layers, Index first, Index last, Index rows)
@@ -22,6 +36,11 @@ Activations<T>::Activations(const List<Dense<T>>& layers, Index first, Index las
 template <class T>
 Network<T>::Network(const List<Index>& sizes, const List<Activation>& activations) {
     const Index n_layers = activations.count();
+    const auto is_width = [](Index n) { return n > 0 && n <= kMostUnits; };
+    if (n_layers < 1 || sizes.count() != n_layers + 1 ||
+        !std::all_of(sizes.begin(), sizes.end(), is_width)) {
+        throw std::invalid_argument("expected widths of the input and of each layer");
+    }
     Index n_parameters = 0;
     for (Index l = 0; l < n_layers; ++l) n_parameters += (sizes[l] + 1) * padded<T>(sizes[l + 1]);
     parameters_ = Buffer<T>(n_parameters);
@@ -59,9 +78,14 @@ void Network<T>::copy_layer(Index l, const Network& from, Index from_l) {
 }
 
 template <class T>
-bool Network<T>::finite() const {
-    return std::all_of(parameters_.data(), parameters_.data() + parameters_.size(),
-                       [](T value) { return std::isfinite(value); });
+void Network<T>::check(const Input<T>& input, Index first_layer, Index last_layer) const {
+    if (first_layer < 0 || first_layer >= last_layer || last_layer > n_layers()) {
+        throw std::out_of_range("no such layers");
+    }
+    if (input.n_features() != layer(first_layer).n_in) {
+        throw std::invalid_argument("expected " + std::to_string(layer(first_layer).n_in) +
+                                    " features, got " + std::to_string(input.n_features()));
+    }
 }
 
 template <class T>
@@ -78,6 +102,7 @@ void Network<T>::refresh() {
 template <class T>
 void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index first_layer,
                                 Index last_layer, int n_threads, const ChunkFunction& f) const {
+    check(source.input(), first_layer, last_layer);
     const Index n = source.n_samples();
     const Index n_chunks = (n + kChunk - 1) / kChunk;
     double work_per_sample = 0;
@@ -130,10 +155,18 @@ void Network<T>::predict(const Input<T>& input, Index first_layer, Index last_la
                    [&](const Chunk<T>& chunk) {
                        const View<T> a = chunk.a[last_layer - 1];
                        for (Index i = 0; i < chunk.rows; ++i) {
-                           if (softmax) softmax_row(k, a.cols, a.row(i), a.row(i));
+                           if (softmax && largest<T>(a, i) < 0) {
+                               a(i, 0) = std::numeric_limits<T>::quiet_NaN();
+                           } else if (softmax) {
+                               softmax_row(k, a.cols, a.row(i), a.row(i));
+                           }
                            std::copy_n(a.row(i), a.cols, out + (chunk.first + i) * a.cols);
                        }
                    });
+    const Index n_out = layer(last_layer - 1).n_out;
+    for (Index i = 0; softmax && i < input.n_samples(); ++i) {
+        if (std::isnan(out[i * n_out])) raise_logits<T>(i);
+    }
 }
 
 template <class T>
@@ -143,6 +176,8 @@ void Network<T>::classify(const Input<T>& input, int n_threads, std::int64_t* cl
             classes[chunk.first + i] = largest<T>(chunk.a.back(), i);
         }
     });
+    const Index bad = std::find(classes, classes + input.n_samples(), -1) - classes;
+    if (bad < input.n_samples()) raise_logits<T>(bad);
 }
 
 template <class T>

@@ -41,6 +41,7 @@ template <class T>
 class Network {
    public:
     // sizes: n_in of the first layer, then n_out of each; activations: one per layer.
+    // std::invalid_argument if there are not as many, or one is not from 1 to kMostUnits.
     Network(const List<Index>& sizes, const List<Activation>& activations);
 
     const List<Dense<T>>& layers() const { return layers_; }
@@ -59,11 +60,15 @@ class Network {
     void get_parameters(Index l, T* w, T* b) const;
     // Copies a layer of another network that has its shape.
     void copy_layer(Index l, const Network& from, Index from_l);
-    bool finite() const;
+    bool finite() const { return parameters_.finite(); }
     // Whether a layer rounds as BLAS's kernels for this processor do.
     bool uses_blas() const;
     // Brings all copies of the weights up to date.
     void refresh();
+
+    // std::out_of_range if there are no layers [first, last), std::invalid_argument if the samples
+    // of an input do not fit the first.
+    void check(const Input<T>& input, Index first_layer, Index last_layer) const;
 
     // f for consecutive chunks of a set, in any order and on up to n_threads threads, each chunk
     // run through the layers [first_layer, last_layer).
@@ -72,6 +77,7 @@ class Network {
                         Index last_layer, int n_threads, const ChunkFunction& f) const;
 
     // out (n_samples, n_out of the last layer), contiguous; softmax over each row if asked for.
+    // std::domain_error names the first row whose logits have overflowed, here and in classify().
     void predict(const Input<T>& input, Index first_layer, Index last_layer, bool softmax,
                  int n_threads, T* out) const;
     // Class with the largest output for each sample, the first of equals.
@@ -79,6 +85,8 @@ class Network {
     // For each layer, how many of its units are zero on every sample.
     List<Index> count_dead_units(const Input<T>& input, int n_threads) const;
 
+    // Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2^48 numbers.
+    static constexpr Index kMostUnits = Index{1} << 24;
     // Samples of a chunk: the same for every number of threads.
     static constexpr Index kChunk = 64;
 

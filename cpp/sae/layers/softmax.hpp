@@ -2,7 +2,7 @@
 // Softmax over a row of logits, and the class that they say.
 #pragma once
 
-#include <algorithm>
+#include <cmath>
 
 #include "sae/kernels/kernels.hpp"
 
@@ -27,10 +27,16 @@ void softmax_row(const Kernels<T>& kernels, Index n, const T* z, T* p) {
     for (Index j = 0; j < n; ++j) p[j] /= sum;
 }
 
-// The place of a row's largest element, the first of equals.
+// The place of a row's largest element, the first of equals; -1 if that is infinite or one is NaN.
 template <class T>
 Index largest(View<const T> a, Index row) {
-    return std::max_element(a.row(row), a.row(row) + a.cols) - a.row(row);
+    const T* z = a.row(row);
+    Index place = 0;
+    for (Index j = 0; j < a.cols; ++j) {
+        if (std::isnan(z[j])) return -1;
+        if (z[place] < z[j]) place = j;
+    }
+    return std::isfinite(z[place]) ? place : -1;
 }
 
 }  // namespace sae

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <string>
 
 #include "sae/layers/softmax.hpp"
 
@@ -71,12 +73,26 @@ const Class kLoss;
 }  // namespace
 
 template <class T>
+void Loss<T>::check(const Source<T>& source, Index n) const {
+    if (target() == Target::label && !source.has_labels(n)) {
+        throw std::invalid_argument("expected a label below " + std::to_string(n) +
+                                    " for each sample");
+    }
+    if (target() == Target::values && source.input().n_features() != n) {
+        throw std::invalid_argument("expected " + std::to_string(n) + " features, got " +
+                                    std::to_string(source.input().n_features()));
+    }
+}
+
+template <class T>
 const Loss<T>& find_loss(LossName name) {
 #define SAE_ADDRESS(name, Class) &kLoss<Class<T>>,
     static const Loss<T>* const losses[] = {SAE_LOSSES(SAE_ADDRESS)};
     return *losses[static_cast<int>(name)];
 }
 
+template class Loss<float>;
+template class Loss<double>;
 template const Loss<float>& find_loss(LossName);
 template const Loss<double>& find_loss(LossName);
 

@@ -34,6 +34,8 @@ class Loss {
     virtual double value(Index n, T* a, const Batch<T>& batch, Index row) const = 0;
     // delta = d loss / d a; for classes d loss / d z, the softmax being part of the loss.
     virtual void delta(Index n, const T* a, const Batch<T>& batch, Index row, T* delta) const = 0;
+    // std::invalid_argument if the samples of a source have nothing to compare n outputs with.
+    void check(const Source<T>& source, Index n) const;
 
    protected:
     static const Kernels<T>& k() { return kernels<T>(active_isa()); }

@@ -56,6 +56,11 @@ struct OptimizerState {
         for (Index i = 0; i < n_slots; ++i) slots.emplace_back(n_parameters);
     }
 
+    bool finite() const {
+        return std::all_of(slots.begin(), slots.end(),
+                           [](const Buffer<T>& slot) { return slot.finite(); });
+    }
+
     List<Buffer<T>> slots;  // each laid out as the network's parameters
     Index steps_done = 0;
 };

@@ -32,7 +32,9 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       corruption_(corruption),
       loss_(find_loss<T>(objective.loss)),
       objective_(objective),
-      batch_size_(batch_size),
+      batch_size_(batch_size > 0
+                      ? batch_size
+                      : throw std::invalid_argument("expected a batch size of at least 1")),
       // of a sparse input a corrupted x is a matrix; a loss reads values as they are where it can
       batch_(source.make_batch(
           batch_size,
@@ -45,6 +47,8 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
         fits = fits && slot.size() == network.parameters().size();
     }
     if (!fits) throw std::invalid_argument("state of another network or optimizer");
+    network.check(source.input(), 0, network.n_layers());
+    loss_.check(source, network.layers().back().n_out);
 }
 
 // A column of a sparse input without any non-zero never has a gradient: the update rule leaves its
@@ -84,9 +88,10 @@ template <class T>
 Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
                       double max_seconds, int n_threads) {
     using Clock = std::chrono::steady_clock;
-    for (Index i = 0; i < n_steps * batch_size_; ++i) {
-        if (batches[i] < 0 || batches[i] >= source_.n_samples()) {
-            throw std::out_of_range("batches has sample " + std::to_string(batches[i]) + " of " +
+    batches_.assign(batches, batches + n_steps * batch_size_);
+    for (const std::int64_t sample : batches_) {
+        if (sample < 0 || sample >= source_.n_samples()) {
+            throw std::out_of_range("batches has sample " + std::to_string(sample) + " of " +
                                     std::to_string(source_.n_samples()));
         }
     }
@@ -103,7 +108,7 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
         const Range rows = member.share(batch_size_, kRowGrain);
         Index step = 0;
         while (step < n_steps && !stop) {
-            const std::int64_t* index = batches + step * batch_size_;
+            const std::int64_t* index = batches_.data() + step * batch_size_;
             const double learning_rate = learning_rates[step];
             const Index number = state_.steps_done + ++step;
             const UpdateStep<T> update_step =

@@ -30,14 +30,16 @@ template <class T>
 class Trainer {
    public:
     // Keeps references: all of them must outlive the trainer; corruption: null for none.
-    // std::invalid_argument if the state is of another network or optimizer.
+    // std::invalid_argument if the state is of another network or optimizer, or the source or the
+    // batch size fits none of this.
     Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
             const Source<T>& source, const Corruption<T>* corruption, Objective objective,
             Index batch_size);
 
     // Steps on the batches (n_steps, batch_size) of sample numbers at the learning rates (n_steps),
     // until all are done or max_seconds have passed; returns how many were done, at least one if
-    // there is any. std::out_of_range names a sample that the source does not have.
+    // there is any. std::out_of_range names a sample that the source does not have. Goes by copies
+    // of the batches, whoever writes to the caller's meanwhile.
     Index run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
               double max_seconds, int n_threads);
 
@@ -74,8 +76,9 @@ class Trainer {
     Objective objective_;
     Index batch_size_;
     Batch<T> batch_;
-    Activations<T> a_;       // of the batch
-    Activations<T> deltas_;  // the loss's gradient with respect to their pre-activations
+    List<std::int64_t> batches_;  // (n_steps, batch_size), of run()
+    Activations<T> a_;            // of the batch
+    Activations<T> deltas_;       // the loss's gradient with respect to their pre-activations
     Plan plan_;
     struct {
         Buffer<T> parameters;

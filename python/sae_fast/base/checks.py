@@ -73,6 +73,13 @@ def settle_float(record: object, name: str, *, positive: bool = False, share: bo
     object.__setattr__(record, name, value)
 
 
+def check_bool(name: str, value: object) -> bool:
+    """Return `value` as a bool if it is one, or raise DataError."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise DataError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
 def check_scale(scale: object, dtype: str) -> float:
     """Return the value of one step of uint8 data as a float that `dtype` can hold, or raise."""
     factor = check_float("scale", scale, positive=True)
@@ -140,7 +147,14 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
         raise DataError(
             f"{name}: expected classes from 0 to {n_classes - 1}, got {y[at]} at position {at}"
         )
-    return np.require(y, np.int64, ("C", "A"))
+    return _own(y, np.int64)
+
+
+def _own(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return a copy that nobody writes to: native code goes by it again and again."""
+    own: NDArray[Any] = np.array(array, dtype, order="C")
+    own.flags.writeable = False
+    return own
 
 
 def check_classes(name: str, classes: Any, n_classes: int) -> list[int] | list[str]:
@@ -167,7 +181,7 @@ def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> 
     if weights.dtype.kind not in "iufb":
         raise DataError(f"{name}: expected numbers, got dtype {weights.dtype}")
     with np.errstate(over="ignore"):  # found below
-        found: NDArray[Any] = np.require(weights, dtype, ("C", "A"))
+        found = _own(weights, dtype)
     wrong = ~(np.isfinite(found) & (found >= 0))
     if wrong.any():
         at = int(np.argmax(wrong))
@@ -189,7 +203,7 @@ def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
         raise DataError(
             f"{name}: expected sample numbers from 0 to {n_samples - 1}, got {low} to {high}"
         )
-    return np.require(batches, np.int64, ("C", "A"))
+    return _own(batches, np.int64)
 
 
 def check_parameter(

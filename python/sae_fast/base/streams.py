@@ -50,9 +50,14 @@ class SampleOrder:
         self._epoch = -1
         self._permutation: NDArray[np.int64] = np.empty(0, np.int64)
 
-    def batches(self, first_step: int, n_steps: int, batch_size: int) -> NDArray[np.int64]:
-        """Return the sample numbers of steps ``first_step ...``, shape (n_steps, batch_size)."""
-        position = first_step * batch_size
+    def batches(
+        self, first_step: int, n_steps: int, batch_size: int, start: int = 0
+    ) -> NDArray[np.int64]:
+        """Return the sample numbers of steps ``first_step ...``, shape (n_steps, batch_size).
+
+        `start` samples have been visited before step 0.
+        """
+        position = start + first_step * batch_size
         end = position + n_steps * batch_size
         parts = []
         while position < end:

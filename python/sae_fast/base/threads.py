@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How many threads this process may use: its affinity, and its container's CPU quota.
+"""How many threads this process may use: its affinity, and its container's CPU quota; their turns.
 
 `os.cpu_count()` counts the machine's processors, of which a container or a batch job often owns
 a few; more threads than that only wait for each other.
@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakSet
 
 from .checks import check_int
 
@@ -83,3 +85,32 @@ def resolve_threads(n_threads: int | None, name: str = "n_threads") -> int:
     if n_threads is None:
         return available_threads()
     return check_int(name, n_threads, 1, MOST_THREADS)
+
+
+class Turns:
+    """Two locks by which threads take turns with what one of them works on again and again.
+
+    Who reads or writes it as a whole holds both: ``with turns.queue, turns.lock``. The one at work
+    holds `lock` for each piece of work, and passes through `queue` between two of them: with one
+    lock alone it would give it back and have it again before those who wait have woken up.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        _all.add(self)
+
+    def renew(self) -> None:
+        """Make locks that nobody holds."""
+        self.queue, self.lock = threading.RLock(), threading.RLock()
+
+
+_all: WeakSet[Turns] = WeakSet()
+
+
+def _renew() -> None:
+    for turns in _all:
+        turns.renew()
+
+
+if hasattr(os, "register_at_fork"):  # what held a lock on another thread is not in the child
+    os.register_at_fork(after_in_child=_renew)

@@ -20,7 +20,7 @@ from ..errors import DataError
 from .inputs import core_class
 from .layers import Part
 
-#: Computes by `classify` and `count_dead_units` itself.
+#: Computes by `count_dead_units` itself.
 Network: TypeAlias = _core.Network_float32 | _core.Network_float64
 
 #: What the core calls a loss, where that is not its name here: `article` is that of a recipe.
@@ -73,10 +73,21 @@ def predict(
 ) -> NDArray[Any]:
     """Return what the layers from `layers[0]` to before `layers[1]` make of an input."""
     first, last = layers
-    out: NDArray[Any] = network.predict(
-        x, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
-    )
+    try:
+        out: NDArray[Any] = network.predict(
+            x, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
+        )
+    except ValueError as error:  # logits that overflow
+        raise DataError(f"x: {error}") from error
     return out
+
+
+def classify(network: Network, x: Any, n_threads: int) -> NDArray[np.int64]:
+    """Return the class with the largest output for each sample of an input."""
+    try:
+        return network.classify(x, n_threads=n_threads)
+    except ValueError as error:
+        raise DataError(f"x: {error}") from error
 
 
 def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any:
@@ -122,8 +133,8 @@ def new_optimizer(rule: str, options: Mapping[str, float]) -> _core.Optimizer:
 def new_state(network: Network, optimizer: _core.Optimizer) -> Any:
     """Return the state of an optimizer before its first step.
 
-    It has `steps_done`, `get_state`, which returns copies of its arrays and its steps, and
-    `set_state`, which takes them back; TypeError or ValueError if they are of another network.
+    It has `steps_done`, `finite`, `get_state`, which returns copies of its arrays and its steps,
+    and `set_state`, which takes them back; TypeError or ValueError if they are of another network.
     """
     return core_class("OptimizerState", _dtype(network))(network, optimizer)
 

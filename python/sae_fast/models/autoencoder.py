@@ -22,7 +22,7 @@ from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
-from .model import Model, trains
+from .model import Model, ReadOnly, in_turn, trains
 
 if TYPE_CHECKING:
     import torch
@@ -95,6 +95,12 @@ class Autoencoder(Model):
 
     _NAME = "Autoencoder"
     _depth = 1
+
+    n_hidden = ReadOnly[int]()
+    weight_decay = ReadOnly[float]()
+    activation = ReadOnly[str]()
+    output = ReadOnly[str]()
+    layer = ReadOnly[int]()
 
     def __init__(
         self,
@@ -227,6 +233,7 @@ class Autoencoder(Model):
         data = self._samples(x, scale)
         return self._network.count_dead_units(data, n_threads=self.n_threads)[0]
 
+    @in_turn
     def _part(self, part: str | None) -> Part:
         choices = ("encoder", "reconstruction")
         part = check_choice("part", choices[-1] if part is None else part, choices)

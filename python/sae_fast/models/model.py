@@ -12,17 +12,18 @@ import itertools
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_parameter, check_path, check_scale
+from ..base.checks import check_bool, check_parameter, check_path, check_scale
 from ..base.files import write_file
 from ..base.streams import Purpose, SampleOrder
-from ..base.threads import resolve_threads
+from ..base.threads import Turns, resolve_threads
 from ..core.inputs import as_input
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _M = TypeVar("_M", bound="Model")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_T = TypeVar("_T")
 
 
 class _Claim:
@@ -65,6 +67,40 @@ class _Claim:
         if claim is self:
             vars(model)["_claim"] = self
         return claim  # type: ignore[no-any-return]
+
+    @staticmethod
+    def of(model: Model) -> _Claim | None:
+        """Return the claim that holds a model, if one does."""
+        claim: _Claim | None = vars(model).get("_claim")
+        while claim is not None and (claim.over or claim.process != os.getpid()):
+            claim = vars(claim).get("next")
+        return claim
+
+
+class ReadOnly(Generic[_T]):
+    """A public attribute that says what a model is: its constructor sets it, and nobody else.
+
+    Native code works with the same numbers, which an assignment would not change. What a training
+    changes of them, `Model._set` does.
+    """
+
+    def __set_name__(self, _: type, name: str) -> None:  # noqa: D105
+        self._name = name
+
+    def __get__(self, model: Model | None, _: type) -> _T:  # noqa: D105
+        if model is None:
+            return self  # type: ignore[return-value]
+        if self._name not in vars(model):  # in the midst of the constructor
+            raise AttributeError(self._name)
+        return vars(model)[self._name]  # type: ignore[no-any-return]
+
+    def __set__(self, model: Model, value: _T) -> None:  # noqa: D105
+        if self._name in vars(model):
+            raise AttributeError(
+                f"{self._name}: read-only, expected another {type(model).__name__} for another "
+                "value"
+            )
+        model._set(**{self._name: value})
 
 
 def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
@@ -91,14 +127,25 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
     return alone
 
 
+def in_turn(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
+    """Let a method see or change its model as a whole, between two native calls of a training."""
+
+    @functools.wraps(method)
+    def wait(self: _M, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self._turns.queue, self._turns.lock:
+            return method(self, *args, **kwargs)
+
+    return wait
+
+
 class Model:
     """Base of :class:`Autoencoder` and :class:`StackedAutoencoder`."""
 
     _NAME: ClassVar[str]  # of the class, in files
 
-    n_features: int
-    dtype: str
-    seed: int
+    n_features = ReadOnly[int]()
+    dtype = ReadOnly[str]()
+    seed = ReadOnly[int]()
     _scale: float | None = None
     _asked_threads: int | None = None
     _n_threads: int
@@ -108,9 +155,22 @@ class Model:
     _depth: int  # hidden layers: what is above them is no code
     _state: Any = None  # of the optimizer of the latest training
     _optimizer: str | None = None  # its name
+    _drawn: int | None = None  # samples that it has been trained on, one after another
+    _loaded = False  # from a file, which holds no state
+    _turns: Turns  # of who trains it and who sees or changes it as a whole
     _n_assigned: int = 0  # how often parameters have been assigned
     _stream: tuple[Purpose, int]  # of the order of its samples
     _draws = True  # whether the constructor draws initial parameters
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Return an object that has locks before anything else."""
+        model = super().__new__(cls)
+        model._turns = Turns()
+        return model
+
+    def _set(self, **values: Any) -> None:
+        """Set attributes that are read-only."""
+        vars(self).update(values)
 
     @classmethod
     def _blank(cls, **arguments: Any) -> Self:
@@ -157,11 +217,12 @@ class Model:
         return self
 
     @property
+    @in_turn
     def parameters(self) -> dict[str, NDArray[Any]]:
-        """Copies of all parameters by their names.
+        """Copies of all parameters by their names, all of one moment.
 
         Assignable with all or some of these names; DataError if a name, a shape or a value is
-        wrong, and then nothing has changed.
+        wrong, or another thread trains the model, and then nothing has changed.
         """
         return {
             name: value
@@ -182,6 +243,18 @@ class Model:
             name: check_parameter(name, value, shapes[name], dtype)
             for name, value in values.items()
         }
+        self._assign(new)
+
+    @in_turn
+    def _assign(self, new: dict[str, NDArray[Any]]) -> None:
+        """Take over some parameters, which have been checked."""
+        for model in self._trained():
+            claim = _Claim.of(model)
+            if claim is not None and claim.thread != threading.get_ident():
+                raise DataError(
+                    "parameters: expected a model that is not in training, got one that is being "
+                    "trained on another thread"
+                )
         for model in self._trained():
             model._n_assigned += 1
         for layer, names in enumerate(self._names()):
@@ -228,30 +301,42 @@ class Model:
         self, n_samples: int, optimizer: Optimizer, continued: bool, **asked: Any
     ) -> Schedule:
         """Check how long and in which order to train, and that a state can be continued."""
-        steps_before = 0
-        if continued and self._state is not None:
+        before: dict[str, Any] = {"steps_before": 0, "samples_before": 0}
+        if check_bool("continued", continued) and self._state is not None:
             if self._optimizer != optimizer.rule.name:
                 raise DataError(
                     f"optimizer: expected {self._optimizer}, whose state continued=True goes on "
                     f"from, got {optimizer.rule.name}"
                 )
-            steps_before = self._state.steps_done
+            before = {"steps_before": self._state.steps_done, "samples_before": self._drawn}
+        elif continued and self._loaded:
+            warnings.warn(
+                "continued: expected a model that has the state of its optimizer, got one from a "
+                "file, which holds none: it starts anew, as after continued=False (a pickle of the "
+                "model holds its state)",
+                stacklevel=4,
+            )
         order = SampleOrder(n_samples, self.seed, *self._stream)
-        return Schedule.check(order=order, steps_before=steps_before, **asked)
+        return Schedule.check(order=order, **before, **asked)
 
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""
+        schedule, optimizer = training.schedule, training.optimizer
         before, parameters = (self._scale, self._state, self._optimizer), self.parameters
-        self.scale = scale
-        if training.schedule.steps_before == 0:
-            self._state = new_state(self._network, training.optimizer.in_core())
-        self._optimizer = training.optimizer.rule.name
+        state = new_state(self._network, optimizer.in_core())
+        if schedule.steps_before > 0:
+            state.set_state(*self._state.get_state())
         try:
+            with self._turns.queue, self._turns.lock:
+                self.scale, self._state, self._optimizer = scale, state, optimizer.rule.name
             train(training)
         finally:
-            if not training.started:  # refused by a callback
-                self.scale, self._state, self._optimizer = before
-                self.parameters = parameters
+            with self._turns.queue, self._turns.lock:
+                if training.started:
+                    self._drawn = schedule.samples_before + training.step * schedule.batch_size
+                else:  # refused by a callback
+                    self.scale, self._state, self._optimizer = before
+                    self.parameters = parameters
         return training.history
 
     def _reconstructor(self, caller: str) -> Network:
@@ -331,7 +416,11 @@ class Model:
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        return write_file(check_path("path", path), to_bytes(self))
+        return write_file(check_path("path", path), self._bytes())
+
+    @in_turn
+    def _bytes(self) -> bytes:
+        return to_bytes(self)
 
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
@@ -341,15 +430,18 @@ class Model:
     def _become(self, description: Mapping[str, Any]) -> None:
         """Take up what `_describe` says beside the architecture."""
         self.scale = description["scale"]
+        for model in self._trained():
+            model._loaded = True
 
     def _stored(self) -> Sequence[tuple[str, Model]]:
         """Return the models whose parameters are in a file, with what is behind their names."""
         return [("", self)]
 
+    @in_turn
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""
         states = [
-            model._state and (model._optimizer, *model._state.get_state())
+            model._state and (model._optimizer, *model._state.get_state(), model._drawn)
             for model in self._trained()
         ]
         return {"model": to_bytes(self), "n_threads": self._asked_threads, "states": states}
@@ -363,8 +455,10 @@ class Model:
         else:
             states = state["states"]
         for model, kept in zip(self._trained(), states, strict=True):
+            model._loaded = False
             if kept is not None:
-                model._optimizer, slots, steps_done = kept
+                model._optimizer, slots, steps_done, *drawn = kept
+                model._drawn = drawn[0] if drawn else None  # of older releases
                 rule = RULES[model._optimizer]()
                 model._state = new_state(model._network, Optimizer(rule, 1.0).in_core())
                 model._state.set_state(slots, steps_done)

@@ -25,7 +25,15 @@ from ..base.checks import (
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
 from ..core.layers import Part
-from ..core.networks import Network, encode_input, evaluate, network_of, new_network, predict
+from ..core.networks import (
+    Network,
+    classify,
+    encode_input,
+    evaluate,
+    network_of,
+    new_network,
+    predict,
+)
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
@@ -35,7 +43,7 @@ from ..training.history import History
 from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
 from .autoencoder import STDDEV, Autoencoder, draw_weights
-from .model import Model, trains
+from .model import Model, ReadOnly, in_turn, trains
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +124,13 @@ class StackedAutoencoder(Model):
     _stream = Purpose.FINETUNE_ORDER, 0
     _in_pretraining: Autoencoder | None = None  # holds its layer of the network meanwhile
 
+    sizes = ReadOnly[tuple[int, ...]]()
+    n_classes = ReadOnly["int | None"]()
+    init = ReadOnly[str]()
+    activation = ReadOnly[str]()
+    pretrained = ReadOnly[bool]()
+    autoencoders = ReadOnly[tuple[Autoencoder, ...]]()
+
     def __init__(
         self,
         sizes: Sequence[int],
@@ -149,6 +164,8 @@ class StackedAutoencoder(Model):
             )
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
+        for autoencoder in self.autoencoders:
+            autoencoder._turns = self._turns
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
         self._activations = [*[activation] * self._depth, "linear"][: len(self._widths) - 1]
@@ -186,11 +203,11 @@ class StackedAutoencoder(Model):
 
     def _become(self, description: Mapping[str, Any]) -> None:
         super()._become(description)
-        self.pretrained = description["pretrained"] is True
+        self._set(pretrained=description["pretrained"] is True)
         self.classes = description["classes"]
         weight_decay = description.get("weight_decay", [0.0] * self._depth)
         for autoencoder, value in zip(self.autoencoders, weight_decay, strict=True):
-            autoencoder.weight_decay = check_float("weight_decay", value, positive=False)
+            autoencoder._set(weight_decay=check_float("weight_decay", value, positive=False))
             if not self.pretrained:  # it is as it was before any training
                 autoencoder._draw()
 
@@ -347,7 +364,8 @@ class StackedAutoencoder(Model):
             if autoencoder.layer < self._depth:
                 data = encode_input(autoencoder._network, data, 1, self.n_threads)
                 scale = None
-        self.pretrained = True
+        with self._turns.queue, self._turns.lock:
+            self._set(pretrained=True)
         return histories
 
     def _pretrain_layer(
@@ -358,19 +376,23 @@ class StackedAutoencoder(Model):
         before = self._scale, self.pretrained, autoencoder.weight_decay
         w, b, _ = autoencoder._layer(0)
         try:
-            self.pretrained = False
-            autoencoder._network.copy_layer(0, self._network, layer)
-            self._in_pretraining = autoencoder
-            autoencoder.weight_decay = training.objective.weight_decay
-            if layer == 0:
-                self.scale = scale
+            with self._turns.queue, self._turns.lock:
+                self._set(pretrained=False)
+                autoencoder._network.copy_layer(0, self._network, layer)
+                self._in_pretraining = autoencoder
+                autoencoder._set(weight_decay=training.objective.weight_decay)
+                if layer == 0:
+                    self.scale = scale
             return autoencoder._train(training, scale)
         finally:  # what an error or Ctrl-C ended is kept
-            if not training.started:  # refused by a callback
-                self._in_pretraining = None
-                self.scale, self.pretrained, autoencoder.weight_decay = before
-                autoencoder._network.set_parameters(0, w, b)
-            self._settle()
+            with self._turns.queue, self._turns.lock:
+                if not training.started:  # refused by a callback
+                    self._in_pretraining = None
+                    self.scale, pretrained, weight_decay = before
+                    self._set(pretrained=pretrained)
+                    autoencoder._set(weight_decay=weight_decay)
+                    autoencoder._network.set_parameters(0, w, b)
+                self._settle()
 
     @trains
     def finetune(
@@ -436,6 +458,8 @@ class StackedAutoencoder(Model):
         chosen = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective(loss, (L2(weight_decay),))
         watching = as_callbacks(callbacks, progress)
+        if not isinstance(title, str):
+            raise DataError(f"title: expected a str, got {title!r}")
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
         eval_uint8 = eval_set is not None and getattr(eval_set[0], "dtype", None) == np.uint8
@@ -467,6 +491,7 @@ class StackedAutoencoder(Model):
         """Width of the last hidden layer: of what `encode` returns."""
         return self.sizes[-1]
 
+    @in_turn
     def _part(self, part: str | None) -> Part:
         whole = "reconstruction" if self.n_classes is None else "classifier"
         choices = ("encoder", "reconstruction", "classifier")
@@ -487,6 +512,7 @@ class StackedAutoencoder(Model):
         decoders = [autoencoder._layer(1) for autoencoder in reversed(self.autoencoders)]
         return Part("reconstruction", [*encoders, *decoders])
 
+    @in_turn
     def _reconstructor(self, caller: str) -> Network:
         return network_of(self._reconstruction(caller))
 
@@ -499,7 +525,7 @@ class StackedAutoencoder(Model):
     def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
         """Return the most probable class of each sample, shape (n_samples,)."""
         self._check_classes()
-        return self._network.classify(self._samples(x, scale), n_threads=self.n_threads)
+        return classify(self._network, self._samples(x, scale), self.n_threads)
 
     def evaluate(
         self, x: Any, y: Any, *, scale: float | None = None, loss: str = "article"

@@ -15,7 +15,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float, check_int, check_path
+from ..base.checks import check_bool, check_choice, check_float, check_int, check_path
+from ..base.threads import Turns
 from ..core.networks import Network
 from ..errors import DataError
 from .history import History
@@ -32,6 +33,7 @@ class Trainable(Protocol):
     _network: Network
     _state: Any  # of the optimizer, since the model's first training
     _n_assigned: int  # how often parameters have been assigned
+    _turns: Turns  # of who works on them
 
     @property
     def parameters(self) -> dict[str, NDArray[Any]]: ...  # noqa: D102
@@ -368,7 +370,7 @@ class EarlyStopping(Callback):
         self.monitor = check_choice("monitor", monitor, ("loss", "accuracy"))
         self.patience = check_int("patience", patience, 1)
         self.min_delta = check_float("min_delta", min_delta, positive=False)
-        self.restore_best = restore_best
+        self.restore_best = check_bool("restore_best", restore_best)
 
     def on_start(self, training: Training) -> None:
         """Check that there is something to monitor."""
@@ -599,7 +601,7 @@ def as_callbacks(callbacks: Iterable[CallbackOption] | None, progress: bool) -> 
             found.append(_Function(callback))
         else:
             raise DataError(f"callbacks[{i}]: expected a Callback or a function, got {callback!r}")
-    return [*found, ProgressBar()] if progress else found
+    return [*found, ProgressBar()] if check_bool("progress", progress) else found
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.arrays_file import read_arrays, write_arrays
-from ..base.checks import check_int, check_path
+from ..base.checks import check_bool, check_int, check_path
 from ..base.files import read_file, write_file
 from ..core.build import build_config
 from ..errors import CheckpointError, DataError
@@ -142,7 +142,7 @@ class RunCheckpoint(Callback):
             for leftover in self._folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
                 with contextlib.suppress(OSError):
                     leftover.unlink()
-        if resume and existing:
+        if check_bool("resume", resume) and existing:
             self.load()
 
     def __reduce__(self) -> NoReturn:
@@ -254,7 +254,8 @@ class RunCheckpoint(Callback):
         kept = self._trainings.get(key)
         new = kept is None or _progress(kept) != _progress(_now(training))
         assigned = training.error is not None and training.model._n_assigned != committed.n_assigned
-        if new and not assigned and training.model._network.finite():
+        model = training.model
+        if new and not assigned and model._network.finite() and model._state.finite():
             self._write(training)
 
     def _write(self, training: Training) -> None:

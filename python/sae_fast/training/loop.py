@@ -20,7 +20,7 @@ from ..errors import DivergenceError
 from .callbacks import Training, watched
 
 _RESPONSE_SECONDS = 0.05
-_LONGEST_STRETCH = 1000  # steps whose batches are drawn at once
+_LONGEST_STRETCH = 100_000  # samples of the batches that are drawn at once
 
 
 def train(training: Training) -> None:
@@ -58,16 +58,24 @@ def train(training: Training) -> None:
             layer=training.layer,
             step=training.step,
         )
-        trainer.restore_state()
+        with model._turns.queue, model._turns.lock:
+            trainer.restore_state()
         raise error
+
+    def check_finite() -> None:
+        """Check what callbacks may save and a training may go back to."""
+        if not network.finite():
+            diverged("a parameter")
+        if not model._state.finite():
+            diverged("the optimizer's state")
 
     def call_due() -> None:
         """Call the callbacks that are due after the latest step."""
         step, last = training.step, training.step == schedule.steps
         due = [callback for callback in callbacks if last or step % (callback.every or 1) == 0]
         acting = any(callback.every for callback in due)
-        if acting and not network.finite():  # before one saves it
-            diverged("a parameter")
+        if acting:
+            check_finite()
         for callback in due:
             callback.on_step(training)
         if acting:
@@ -89,8 +97,7 @@ def train(training: Training) -> None:
             )
         if not math.isfinite(loss):
             diverged(f"the loss ({loss})")
-        if not network.finite():
-            diverged("a parameter")
+        check_finite()
         trainer.save_state()
         history.seconds = time.perf_counter() - started
         if measured is not None:
@@ -121,14 +128,18 @@ def train(training: Training) -> None:
                     break
                 if not len(batches):
                     ahead = [every - training.step % every for every in intervals]
-                    n_steps = min(*ahead, schedule.steps - training.step, _LONGEST_STRETCH)
+                    most = max(1, _LONGEST_STRETCH // schedule.batch_size)
+                    n_steps = min(*ahead, schedule.steps - training.step, most)
                     batches = schedule.batches(training.step, n_steps)
-                done = trainer.run(
-                    batches,
-                    optimizer.rates(len(batches)),
-                    max_seconds=_RESPONSE_SECONDS,
-                    n_threads=model.n_threads,
-                )
+                with model._turns.queue:  # after those who wait
+                    pass
+                with model._turns.lock:
+                    done = trainer.run(
+                        batches,
+                        optimizer.rates(len(batches)),
+                        max_seconds=_RESPONSE_SECONDS,
+                        n_threads=model.n_threads,
+                    )
                 batches = batches[done:]
         finally:
             training.history.seconds = time.perf_counter() - started

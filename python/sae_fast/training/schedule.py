@@ -22,7 +22,8 @@ class Schedule:
     batch_size: int
     eval_every: int  # 0: only at the end
     order: SampleOrder  # the shuffle,
-    steps_before: int  # where it goes on after so many steps
+    samples_before: int  # where it goes on after so many samples
+    steps_before: int  # of the optimizer's state
     given: NDArray[np.int64] | None  # (steps, batch_size), instead of it
 
     @classmethod
@@ -36,8 +37,12 @@ class Schedule:
         batches: Any,
         order: SampleOrder,
         steps_before: int,
+        samples_before: int | None,
     ) -> Schedule:
-        """Check what a user asked for; `batches` replaces the shuffle and sets both sizes."""
+        """Check what a user asked for; `batches` replaces the shuffle and sets both sizes.
+
+        `samples_before` is None if nobody knows: of batches of one size, then.
+        """
         n_samples = order.n_samples
         eval_every = check_int("eval_every", eval_every, 0)
         if steps is not None:
@@ -61,10 +66,12 @@ class Schedule:
             raise DataError(
                 f"batch_size: expected at most the {n_samples} samples of x, got {batch_size}"
             )
-        return cls(steps, batch_size, eval_every, order, steps_before, batches)
+        if samples_before is None:
+            samples_before = steps_before * batch_size
+        return cls(steps, batch_size, eval_every, order, samples_before, steps_before, batches)
 
     def batches(self, first: int, n_steps: int) -> NDArray[np.int64]:
         """Return the sample numbers of steps ``first ...``, shape (n_steps, batch_size)."""
         if self.given is not None:
             return self.given[first : first + n_steps]
-        return self.order.batches(self.steps_before + first, n_steps, self.batch_size)
+        return self.order.batches(first, n_steps, self.batch_size, self.samples_before)
