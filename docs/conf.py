@@ -56,7 +56,7 @@ html_theme_options = {
 def _write_math(display: str) -> Any:
     def visit(self: Any, node: Any) -> None:
         mathml = latex2mathml.converter.convert(node.astext(), display=display)
-        self.body.append(f"<div>{mathml}</div>" if display == "block" else mathml)
+        self.body.append(f'<div class="formula">{mathml}</div>' if display == "block" else mathml)
         raise docutils.nodes.SkipNode
 
     return visit, None

@@ -2,7 +2,7 @@
 """The pages in docs/ keep what they say: their examples run, their pictures and links are there.
 
 Blocks marked ``pycon`` are doctests, in one namespace for each page. Whether the site builds is for
-`.ci/run` to find out.
+`.ci/run` to find out. README and what else presents the project are held to the same.
 """
 
 from __future__ import annotations
@@ -22,8 +22,27 @@ PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```pycon\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+#: Links of Markdown: the file, "" for the page itself, and the heading.
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+WRITTEN = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")
+
+
 def text_of(page):
     return (DOCS / page).read_text(encoding="utf-8")
+
+
+def links():
+    """Links between files of this repository: from where, to which file, to which heading."""
+    for page in [*(ROOT / name for name in WRITTEN), *(DOCS / page for page in PAGES)]:
+        for target, heading in LINK.findall(page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                yield page, (page.parent / target if target else page), heading
+
+
+def anchors(path):
+    """What links may call the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def doctest_of(page):
@@ -70,16 +89,57 @@ def test_prompts_stand_in_blocks_that_run(page):
     assert not re.search(r"^\s*>>> ", rest, re.MULTILINE)
 
 
+@pytest.mark.parametrize("page", ["data.md", "settings.md", "troubleshooting.md"])
+def test_every_block_of_code_runs(page):
+    """These pages are read by who has to type something: nothing there is only shown."""
+    languages = re.findall(r"^```(\w*)\n.*?^```$", text_of(page), re.MULTILINE | re.DOTALL)
+    assert "pycon" in languages
+    assert set(languages) <= {"pycon", "text"}
+
+
 def test_links_to_files():
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(DOCS / page for page in PAGES)]
-    targets = {
-        page.parent / target
-        for page in pages
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-        if "://" not in target
-    }
-    assert len(targets) > 10
-    assert {target for target in targets if not target.is_file()} == set()
+    found = list(links())
+    assert len(found) > 50
+    assert [link for link in found if not link[1].is_file()] == []
+
+
+def test_links_to_headings():
+    found = [link for link in links() if link[2]]
+    assert len(found) > 5
+    assert [link for link in found if link[2] not in anchors(link[1])] == []
+
+
+def test_each_page_has_a_title_and_one_place_in_the_contents():
+    contents = []
+    for page in ("index.md", "api/index.md"):
+        for block in re.findall(r"^```{toctree}\n(.*?)^```$", text_of(page), re.M | re.S):
+            contents += [
+                (DOCS / page).parent / name for name in re.findall(r"^[\w/-]+$", block, re.M)
+            ]
+    pages = {path.with_suffix("") for path in [*DOCS.rglob("*.md"), *DOCS.rglob("*.rst")]}
+    assert sorted(contents) == sorted(pages - {DOCS / "index"})
+    for page in PAGES:
+        assert text_of(page).startswith(("# ", "```{include} ../")), page
+
+
+def test_maintainers_pages_stand_apart():
+    captions = dict(re.findall(r":caption: (.+)\n:hidden:\n\n([^`]+)", text_of("index.md")))
+    *users, maintainers = captions
+    assert maintainers == "For maintainers"
+    assert {"contributing", "performance", "reliability"} <= set(captions[maintainers].split())
+    assert "start" in captions[users[0]].split()
+
+
+@pytest.mark.parametrize("word", ["arms?", "normal", "strokes"])
+@pytest.mark.parametrize("page", ["README.md", "docs/start.md", "docs/experiment.md"])
+def test_words_of_the_experiment_are_explained_where_they_come_first(page, word):
+    """At its first use a word is set apart, and a sentence says what it is."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = re.sub(
+        r"```.*?```|`sae-fast[^`]*`|`--\w[^`]*`|!?\[[^]]*\]\([^)]*\)", "", text, flags=re.S
+    )
+    first = re.search(rf"(\W*)\b{word}\b(?! distribution)", text)
+    assert first is None or first[1][-1:] in ("*", "`"), first
 
 
 def test_pictures_are_small_and_used():
@@ -109,3 +169,34 @@ def test_the_reference_has_every_public_name(page, names):
     there = re.findall(r"^\.\. auto(?:class|function|exception):: (\w+)$", text, re.MULTILINE)
     assert names
     assert set(names) - set(there) == set()
+
+
+def test_no_line_of_prose_begins_like_an_item_of_a_list():
+    """Sphinx and Markdown would make a list of "K. He, ...", or of a line that begins "(1000)"."""
+    item = re.compile(
+        r"^[ >]*(?:\.\. \[\d+\] )?(?:\(?\d+\)|\([a-z]\)|[A-Z]\.|\d{2,}\.) .*", re.MULTILINE
+    )
+    paths = [*(ROOT / name for name in WRITTEN), *DOCS.rglob("*.md"), *ROOT.glob("python/**/*.py")]
+    assert len(paths) > 60
+    found = {path: item.search(path.read_text(encoding="utf-8")) for path in paths}
+    assert {path: match[0] for path, match in found.items() if match} == {}
+
+
+def test_what_presents_the_project_agrees():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)[1]
+    assert f"\nversion: {version}\n" in citation
+    author = re.search(r'^authors = \[{ name = "(.+)" }\]$', project, re.MULTILINE)[1]
+    assert f"\nauthors:\n  - name: {author}\n" in citation
+    assert author in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "\nlicense: BSD-3-Clause\n" in citation
+    assert "\n  configuration: docs/conf.py\n" in (ROOT / ".readthedocs.yaml").read_text("utf-8")
+
+
+def test_pictures_of_the_readme_are_there_on_an_index_page():
+    """Once the project has an address, links of its README have to name it."""
+    urls = "[project.urls]" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    sources = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert sources
+    assert all(("://" in source) == urls for source in sources)

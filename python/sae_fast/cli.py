@@ -28,13 +28,13 @@ _EXPERIMENTS: dict[str, tuple[Callable[..., ExperimentResult], str, str]] = {
         run_experiment,
         "compare a pretrained network with the same network without pretraining",
         "Pretrains a network layer by layer with autoencoders, fine-tunes it, and trains the same "
-        "network from random weights beside it.",
+        "network from random weights alone: two arms of a comparison, pretrained and normal.",
     ),
     "reconstruct": (
         run_reconstruction,
         "train one autoencoder and show its reconstructions beside a PCA's",
-        "Trains one autoencoder with weight decay and shows what is left of ten images after "
-        "compression, beside a PCA with as many components.",
+        "Trains one autoencoder with weight decay and shows ten images, their reconstructions, and "
+        "those of a PCA with as many components.",
     ),
 }
 

@@ -75,7 +75,7 @@ def load_strokes(
     dtype: Dtype = "float32",
     progress: bool = False,
 ) -> Dataset:
-    """Draw a data set of digits as a hand might write them, in a few seconds.
+    """Draw digits as a hand might write them: *strokes*, in a few seconds and from no file.
 
     About as hard as MNIST, and of its shape: 82 % of the pixels are zero, a linear softmax
     classifier gets 89.6 % of the default test set right, one with 100 hidden units above 98 %.

@@ -70,8 +70,9 @@ def run_experiment(
     hidden : sequence of int
         Units of each hidden layer.
     arms : sequence of {"pretrained", "normal", "he"}
-        ``pretrained``: layer by layer, then fine-tuned; ``normal``: fine-tuned from N(0, 0.01²);
-        ``he``: fine-tuned from N(0, 2/n_in). They share the softmax layer's initial values, the
+        The networks to compare. ``pretrained``: layer by layer, then fine-tuned; ``normal``:
+        fine-tuned from random weights alone, normally distributed N(0, 0.01²); ``he``: from
+        N(0, 2/n_in). They share the softmax layer's initial values, the
         draws behind all others and the order of the fine-tuning batches.
     pretrain_steps, finetune_steps : int
         For each layer; for each arm.

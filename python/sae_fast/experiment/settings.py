@@ -34,8 +34,8 @@ class Arm(NamedTuple):
 
 ARMS = {
     "pretrained": Arm("normal", True, "hidden layers trained one by one as autoencoders first"),
-    "normal": Arm("normal", False, "hidden weights drawn from N(0, 0.01²)"),
-    "he": Arm("he", False, "hidden weights drawn from N(0, 2/n_in)"),
+    "normal": Arm("normal", False, "random hidden weights alone, normally distributed N(0, 0.01²)"),
+    "he": Arm("he", False, "random hidden weights alone, N(0, 2/n_in), as He and others have them"),
 }
 
 
@@ -101,8 +101,9 @@ class Settings:
     dataset: str = _data(
         "auto",
         _check_dataset,
-        "auto: MNIST from --data-dir, $SAE_FAST_DATA_DIR, the cache or a download, else the "
-        "embedded strokes; idx: any data set in MNIST's format from --data-dir",
+        "auto: MNIST from --data-dir, $SAE_FAST_DATA_DIR, the cache or a download, else strokes; "
+        "strokes: digits that the package draws itself; "
+        "idx: any data set in MNIST's format from --data-dir",
         metavar=f"{{{','.join(DATASETS)}}}",
     )
     data_dir: str | None = _data(None, _check_folder, "folder with IDX files, plain or .gz")
@@ -176,7 +177,7 @@ class RunSettings(Settings):
     arms: tuple[str, ...] = _network(
         ("pretrained", "normal"),
         _check_arms,
-        "; ".join(f"{name}: {arm.words}" for name, arm in ARMS.items()),
+        "networks to compare; " + "; ".join(f"{name}: {arm.words}" for name, arm in ARMS.items()),
         read=lambda text: text.split(","),
         metavar="ARM,ARM,...",
     )

@@ -89,7 +89,7 @@ class Autoencoder(Model):
 
     References
     ----------
-    .. [1] G. E. Hinton and R. R. Salakhutdinov, "Reducing the dimensionality of data with neural
+    .. [1] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
        networks", Science 313, 2006.
     """
 

@@ -115,9 +115,9 @@ class StackedAutoencoder(Model):
 
     References
     ----------
-    .. [1] Y. Bengio, P. Lamblin, D. Popovici and H. Larochelle, "Greedy layer-wise training of
+    .. [1] Bengio, Lamblin, Popovici and Larochelle, "Greedy layer-wise training of
        deep networks", NIPS 2006.
-    .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
+    .. [2] He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015.
     """
 
     _NAME = "StackedAutoencoder"

@@ -53,7 +53,7 @@ class Masking(Corruption):
 
     References
     ----------
-    .. [1] P. Vincent, H. Larochelle, I. Lajoie, Y. Bengio and P.-A. Manzagol, "Stacked denoising
+    .. [1] Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising
        autoencoders", JMLR 11, 2010.
     """
 

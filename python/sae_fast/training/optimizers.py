@@ -53,7 +53,7 @@ class Adam(Rule):
 
     References
     ----------
-    .. [1] D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+    .. [1] Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
     """
 
     name: ClassVar[str] = "adam"
@@ -101,7 +101,7 @@ class SGD(Rule):
 
     References
     ----------
-    .. [1] I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and
+    .. [1] Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and
        momentum in deep learning", ICML 2013.
     """
 
