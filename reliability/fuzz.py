@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Coverage-guided fuzzing: atheris on the loaders of files, libFuzzer on the core's arrays.
+"""Coverage-guided fuzzing: atheris on the loaders of files and on trainings whose arguments change,
+libFuzzer on the core's arrays.
 
 Each runs in a process and a folder of its own, `build/fuzzing/NAME`, with what it prints in `log`
 and an input that was one too many in `crash-...`. Figures are taken from libFuzzer's own lines.
@@ -20,6 +21,7 @@ from typing import IO
 from .row import ROOT, NotHereError, Row, python
 
 LONG_RUNS, SHORT_RUNS = 10_000_000, 20_000
+TRAINING_SHARE = 10  # a training takes as long as so many loads
 FOLDER = ROOT / "build" / "fuzzing"
 
 #: What either prints of an input that it does not survive.
@@ -53,7 +55,7 @@ def build_core(runs: int) -> Path:
 
 
 def start(name: str, runs: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the fuzzer of a loader, or of the arrays."""
+    """Start the fuzzer of a loader, of the arguments of trainings, or of the arrays."""
     folder = FOLDER / name
     options = [f"-runs={runs}", "-print_final_stats=1", "-rss_limit_mb=0", "-timeout=10"]
     options.append("-len_control=0")  # files of their full length from the beginning
@@ -69,6 +71,7 @@ def start(name: str, runs: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def fuzz(name: str, runs: int) -> tuple[str, bool]:
     """Run a fuzzer to its end; return what it tried and found, and whether that is enough."""
+    runs //= TRAINING_SHARE if name == "arguments" else 1
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -90,7 +93,7 @@ def check(short: bool) -> tuple[str, bool]:
     if not importlib.util.find_spec("atheris"):
         raise NotHereError("no package atheris (pip install 'sae-fast[reliability]')")
     runs = SHORT_RUNS if short else LONG_RUNS
-    names = ["arrays", "checkpoint", "model_file", "idx"]  # the slowest first
+    names = ["arrays", "arguments", "checkpoint", "model_file", "idx"]  # the slowest first
     figures, reached = [], True
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for name, running in [(name, pool.submit(fuzz, name, runs)) for name in names]:
@@ -105,6 +108,6 @@ def check(short: bool) -> tuple[str, bool]:
 
 ROW = Row(
     test="fuzzing",
-    target="≥ 10⁷ inputs per loader, 0 crashes, 0 sanitizer reports",
+    target="≥ 10⁷ inputs per loader, 10⁶ trainings, 0 crashes, 0 sanitizer reports",
     check=check,
 )

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What atheris runs: `python -m reliability.fuzz_targets LOADER FOLDER [OPTION OF LIBFUZZER ...]`.
+"""What atheris runs: `python -m reliability.fuzz_targets TARGET FOLDER [OPTION OF LIBFUZZER ...]`.
 
-Each target gives a loader bytes and lets nothing out but its documented errors. The first byte says
-how the rest becomes a file: as it is; signed again, since hardly any mutation fits a checksum; or
-put together from a text and numbers, so that mutations find JSON rather than JSON in JSON.
-The folder gets seeds, from the real writers, and a dictionary.
+Each target lets nothing out but documented errors. That of the arguments takes its bytes for what a
+callback writes, during a training, to the arrays that the training was given. The others give them
+to a loader of files. The first byte says how the rest becomes a file: as it is; signed again, since
+hardly any mutation fits a checksum; or put together from a text and numbers, so that mutations find
+JSON rather than JSON in JSON. The folder gets seeds, from the real writers, and a dictionary.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import inspect
 import io
@@ -29,13 +31,14 @@ from sae_fast import (
     Autoencoder,
     CheckpointError,
     DataError,
+    DivergenceError,
     ModelFileError,
     StackedAutoencoder,
 )
 from sae_fast.base import arrays_file, threads
 from sae_fast.base import checks as validation
 from sae_fast.base.arrays_file import read_arrays
-from sae_fast.callbacks import EarlyStopping, Training
+from sae_fast.callbacks import Callback, EarlyStopping, Training
 from sae_fast.core.networks import new_state
 from sae_fast.datasets import dataset, idx
 from sae_fast.datasets.dataset import dataset_from_pixels
@@ -43,7 +46,7 @@ from sae_fast.datasets.idx import fit_splits, parse_idx
 from sae_fast.exchange import model_file
 from sae_fast.exchange.model_file import _checksum, from_bytes, to_bytes
 from sae_fast.models import autoencoder, model, stacked
-from sae_fast.training import checkpoint
+from sae_fast.training import checkpoint, loop, objective, schedule
 from sae_fast.training.checkpoint import (
     NAME,
     RunCheckpoint,
@@ -54,10 +57,11 @@ from sae_fast.training.checkpoint import (
 from sae_fast.training.objective import Objective, Samples
 from sae_fast.training.optimizers import Adam, Optimizer
 from safetensors.numpy import save
+from scipy import sparse
 
 INSTRUMENTED = (
     *(arrays_file, autoencoder, checkpoint, model, model_file, stacked, validation),
-    *(dataset, idx),
+    *(dataset, idx, loop, objective, schedule),
 )
 
 #: Bytes of address space that a process may take beyond what it has when it starts; inputs are
@@ -287,6 +291,100 @@ def checkpoint_seeds() -> Iterator[bytes]:
             yield bytes([BUILT]) + old.encode()
 
 
+# Arguments of a training
+
+N_SAMPLES, N_FEATURES, N_CLASSES = 12, 5, 3
+MATRICES: tuple[Callable[[Any], Any], ...] = (
+    sparse.csr_matrix,
+    lambda x: sparse.csr_array((x * 255).astype(np.uint8)),
+    np.asfortranarray,
+    lambda x: x.astype(np.float64),
+    lambda x: (x * 255).astype(np.uint8),
+)
+
+
+class Writes(Callback):
+    """Writes some bytes to the arrays of a training after each of its steps."""
+
+    every = 1
+
+    def __init__(self, arrays: list[Any], data: bytes) -> None:
+        self.arrays, self.data = arrays, data
+
+    def on_step(self, training: Training) -> None:
+        """Write to what the training was given, or to what it shows, as the first byte says."""
+        shown = [value for value in training.data.values() if isinstance(value, np.ndarray)]
+        for _ in range(3):
+            if len(self.data) < 3:
+                return
+            number, offset, length = self.data[0], self.data[1], self.data[2] % 9
+            arrays = [*self.arrays, *(shown if number >= 128 else ())]
+            array = arrays[number % len(arrays)]
+            with contextlib.suppress(ValueError):  # a view, of what is read-only
+                array.flags.writeable = True
+                to = array.reshape(-1, order="A").view(np.uint8)
+                some = to[offset % len(to) :][:length]
+                some[:] = np.frombuffer(self.data[3 : 3 + len(some)].ljust(len(some)), np.uint8)
+            self.data = self.data[3 + length :]
+
+
+def train_on_arguments(method: str, kind: int, data: bytes) -> dict[str, Any]:
+    """Train by a method while a callback writes; return what comes of it."""
+    rng = np.random.default_rng(0)
+    x = MATRICES[kind](rng.integers(0, 2, (N_SAMPLES, N_FEATURES)).astype(np.float32))
+    arrays = [x.data, x.indices, x.indptr] if sparse.issparse(x) else [x]
+    options: dict[str, Any] = {"batches": rng.integers(0, N_SAMPLES, (4, 3)), "eval_every": 2}
+    if x.dtype == np.uint8:
+        options["scale"] = 1 / 255
+    arrays.append(options["batches"])
+    labels = []
+    if method == "finetune":
+        labels = [rng.integers(0, N_CLASSES, N_SAMPLES)]
+        x_test, y_test = x.copy(), labels[0].copy()
+        options |= {"sample_weight": np.ones(N_SAMPLES, np.float32), "eval_set": (x_test, y_test)}
+        arrays += [*labels, options["sample_weight"], y_test]
+    if method == "fit":
+        model: Any = Autoencoder(N_FEATURES, 2, n_threads=1)
+    else:
+        model = StackedAutoencoder([N_FEATURES, 3, 2], N_CLASSES, init="he", n_threads=1)
+    writes = Writes(arrays, data)
+    histories = getattr(model, method)(x, *labels, callbacks=[writes], **options)
+    return {**model.parameters, "losses": [h.loss for h in np.ravel(histories)]}
+
+
+ALONE: dict[tuple[str, int], dict[str, Any]] = {}
+
+
+def try_arguments(data: bytes) -> None:
+    """Train while a callback writes to every array; what was copied must have had no influence."""
+    if len(data) < 2:
+        return
+    method = ("finetune", "fit", "pretrain")[data[0] % 3]
+    kind = data[1] % len(MATRICES)
+    key = method, kind
+    if key not in ALONE:
+        ALONE[key] = train_on_arguments(*key, b"")
+    try:
+        found = train_on_arguments(*key, data[2:])
+    except (DataError, DivergenceError):
+        return
+    except (ValueError, IndexError):  # of the core, about what was forced open
+        if max(data) < 128:
+            raise
+        return
+    if kind < 2 and max(data) < 128:  # sparse samples are copied, dense ones read where they are
+        for name, value in ALONE[key].items():
+            if not np.array_equal(value, found[name]):
+                raise AssertionError(f"{name} is another")
+
+
+def argument_seeds() -> Iterator[bytes]:
+    """Yield writes to each array, for each method and kind of samples."""
+    for method, kind, number in itertools.product(range(3), range(len(MATRICES)), range(7)):
+        yield bytes([method, kind]) + bytes([number, 0, 8]) + b"\x7f" * 8
+        yield bytes([method, kind]) + bytes([number + 128, 8, 8]) + b"\xff" * 8
+
+
 def instrument(place: Any, module: str) -> None:
     """Let atheris see the branches of all functions of a module, or of a class in it.
 
@@ -305,6 +403,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], Iterator[bytes]]]
     "idx": (try_idx, idx_seeds),
     "model_file": (try_model_file, model_seeds),
     "checkpoint": (try_checkpoint, checkpoint_seeds),
+    "arguments": (try_arguments, argument_seeds),
 }
 
 

@@ -451,6 +451,16 @@ class TestCheckpoint:
         assert names == [f"{n}-{step}.safetensors" for n in (1, 2) for step in (2, 4, 5)]
         assert sae_fast.load(tmp_path / "2-5.safetensors").layer == 2
 
+    @pytest.mark.parametrize("every", [None, 1])
+    def test_a_folder_that_is_not_there(self, data, tmp_path, every):
+        """Before the first step, not at the first file."""
+        ae = Autoencoder(12, 5)
+        before = ae.parameters
+        checkpoint = Checkpoint(tmp_path / "none" / "{step}", every=every)
+        with pytest.raises(FileNotFoundError, match="path: expected a file in a folder"):
+            ae.fit(data[0], steps=2, callbacks=[checkpoint])
+        assert_identical(ae.parameters, before)
+
     def test_arguments(self, tmp_path):
         with pytest.raises(DataError, match="every: expected an integer of at least 1, got 0"):
             Checkpoint(tmp_path / "a", every=0)

@@ -219,6 +219,16 @@ def test_wrong_ends_of_csr_rows(method, change, sort):
     assert_refused(method, "x: expected the indptr of 40 rows", x=x)
 
 
+@pytest.mark.parametrize("value", [10**9, -(10**9)])
+@pytest.mark.parametrize("what", ["row", "col"])
+def test_wrong_coo_structure(method, what, value):
+    x = sparse.coo_array(X)
+    found = getattr(x, what)
+    found.flags.writeable = True
+    found[3] = value
+    assert_refused(method, f"x: expected entries of {what}", str(value), x=x)
+
+
 def test_wrong_csc_structure(method):
     x = sparse.csc_array(X)
     x.indices[3] = 10**8

@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
@@ -335,21 +336,30 @@ def test_snapshots_from_another_thread_are_of_one_step():
 
 def test_files_written_meanwhile_can_be_read(tmp_path, monkeypatch):
     """At whatever moment of pretraining, in which what a file holds comes and goes."""
-    monkeypatch.setattr(training, "_RESPONSE_SECONDS", 0.0)
     net = StackedAutoencoder([N_FEATURES, 5, 4], N_CLASSES, n_threads=1)
+    stored = StackedAutoencoder._stored
+
+    def wait(model):
+        found = stored(model)
+        time.sleep(0.01)  # the training has time to get far
+        return found
+
+    monkeypatch.setattr(StackedAutoencoder, "_stored", wait)
+
+    enough = threading.Event()
 
     def train(callbacks):
-        for _ in range(30):
+        while not enough.is_set():
             net.pretrain(X, steps=3, batch_size=10, callbacks=callbacks)
 
-    with in_training(train) as future:
-        n_files = 0
-        while not future.done():
-            loaded = sae_fast.load(net.save(tmp_path / "net.safetensors"))
-            assert loaded.encode(X).shape == (N, 4)
-            copy.deepcopy(net)
-            n_files += 1
-    assert n_files > 0
+    with in_training(train):
+        try:
+            for _ in range(8):
+                loaded = sae_fast.load(net.save(tmp_path / "net.safetensors"))
+                assert loaded.encode(X).shape == (N, 4)
+                copy.deepcopy(net)
+        finally:
+            enough.set()
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -367,10 +377,12 @@ def test_parameters_are_not_assigned_by_another_thread(kind):
         fit(X, steps=2, batch_size=10, callbacks=[*callbacks, wait])
 
     with in_training(train):
-        for other in model._trained():
-            with pytest.raises(DataError, match=r"^parameters: .*trained on another thread"):
-                other.parameters = {}
-        done.set()
+        try:
+            for other in model._trained():
+                with pytest.raises(DataError, match=r"^parameters: .*trained on another thread"):
+                    other.parameters = {}
+        finally:
+            done.set()
     model.parameters = {name: value}
 
 

@@ -120,6 +120,13 @@ def _as_csr(x: Any) -> Any:
     if x.format != "csr":
         if hasattr(x, "check_format"):
             x.check_format()
+        if x.format == "coo":  # which SciPy has checked when it was made, and no more
+            for what, found, n in zip(("row", "column"), (x.row, x.col), x.shape, strict=True):
+                if found.size and not 0 <= found.min() <= found.max() < n:
+                    raise ValueError(
+                        f"expected entries of {what}s from 0 to {n - 1}, got {found.min()} to "
+                        f"{found.max()}"
+                    )
         x = x.tocsr()
     ends, n_values = x.indptr, min(len(x.indices), len(x.data))
     if (

@@ -476,7 +476,8 @@ class Checkpoint(Callback):
     DataError
         If an argument does not fit.
     OSError
-        If a file cannot be written; training ends then.
+        If there is no such folder when a training starts; if a file cannot be written, which ends
+        the training.
 
     Examples
     --------
@@ -507,6 +508,14 @@ class Checkpoint(Callback):
             raise DataError(
                 f"path: expected no fields but {{layer}} and {{step}}, got {path!r}"
             ) from error
+
+    def on_start(self, training: Training) -> None:
+        """Check that there is a folder to save to, before anything is trained."""
+        folder = self._name(training.layer or 0, 0).parent
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"path: expected a file in a folder that is there, got {self.path}"
+            )
 
     def _save(self, training: Training) -> None:
         training.model.save(self._name(training.layer or 0, training.step))
