@@ -316,6 +316,85 @@ class TestOneTrainingAtATime:
         fit(model)
 
 
+# The end of the process
+
+ENDS = f"""
+import os, signal, sys, threading, time
+import numpy as np, sae_fast
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+x = np.random.default_rng(0).random((500, 300), dtype=np.float32)
+at_work = threading.Event()
+
+def train(width=60):
+    ae = sae_fast.Autoencoder(width, 40, n_threads=2)
+    ae.fit(x[:, :width], steps=10**9, callbacks=[Start()], eval_every=0)
+
+class Start(sae_fast.callbacks.Callback):
+    def on_step(self, _):
+        at_work.set()
+
+def predict():
+    ae = sae_fast.Autoencoder(300, 280, n_threads=2)
+    while True:
+        ae.reconstruct(x)
+        at_work.set()
+
+def at_once(*functions, daemon=True):
+    threads = [threading.Thread(target=function, daemon=daemon) for function in functions]
+    for thread in threads:
+        thread.start()
+    assert at_work.wait({TIME_LIMIT})
+    return threads
+"""
+
+
+class TestTheEnd:
+    """A process ends with its own status, whatever its threads are at."""
+
+    def ends(self, code, status):
+        done = subprocess.run(
+            [sys.executable, "-c", ENDS + code], capture_output=True, text=True, timeout=TIME_LIMIT
+        )
+        assert done.returncode == status
+        return done.stderr
+
+    @pytest.mark.parametrize("threads", ["train", "predict, predict, lambda: train(300)"])
+    def test_daemon_threads_at_work(self, threads):
+        assert self.ends(f"at_once({threads})\nsys.exit(7)", 7) == ""
+
+    @pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT to send")
+    def test_interrupts_while_a_thread_is_waited_for(self):
+        """The first ends the wait, the second Python's own at the end."""
+        code = """
+def interrupt():
+    for _ in range(2):
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+[thread] = at_once(train, daemon=False)
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    thread.join()
+except KeyboardInterrupt:
+    sys.exit(5)
+"""
+        assert "terminate" not in self.ends(code, 5)
+
+    @needs_fork
+    def test_a_child_of_threads_at_work_does_not_wait_for_them(self):
+        code = """
+at_once(predict, predict)
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        sys.exit(3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+sys.exit(7)
+"""
+        self.ends(code, 7)
+
+
 # Other libraries in the process
 
 

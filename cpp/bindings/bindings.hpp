@@ -9,8 +9,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
+#include <chrono>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "sae/base/float_mode.hpp"
 #include "sae/data/batch.hpp"
@@ -31,11 +34,37 @@ py::class_<Class> class_of(py::module_& m, const std::string& name) {
     return {m, (name + (sizeof(T) == 4 ? "_float32" : "_float64")).c_str()};
 }
 
+// A thread's time without the GIL. Once Python has begun to end, it gives the GIL to no thread but
+// the one that ends it; any other that asks is made to exit (up to Python 3.13), by what glibc
+// throws through its frames, and ends the process where a frame must not throw. So it stays here.
+class GilReleased {
+   public:
+    GilReleased() : thread_(PyEval_SaveThread()) { ++under_way; }
+    GilReleased(const GilReleased&) = delete;
+    GilReleased& operator=(const GilReleased&) = delete;
+    ~GilReleased() {
+        --under_way;
+        try {
+            PyEval_RestoreThread(thread_);
+        } catch (...) {
+            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    }
+
+    // Called once, at import: lets Python end only when no thread computes any more, since what it
+    // computes with, BLAS's memory for one, ends with the process.
+    static void await_at_exit();
+
+   private:
+    static inline std::atomic<int> under_way{0};
+    PyThreadState* thread_;
+};
+
 // Runs f without the GIL and in FloatMode. Python objects, copies of references to them too, stay
 // outside.
 template <class F>
 auto without_gil(F&& f) {
-    const py::gil_scoped_release release;
+    const GilReleased released;
     const FloatMode mode;
     return f();
 }

@@ -2,6 +2,9 @@
 #include <pybind11/native_enum.h>
 
 #include <cstdlib>
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 #include "bindings.hpp"
 #include "sae/base/blas.hpp"
@@ -37,6 +40,15 @@ py::dict build_config() {
 
 }  // namespace
 
+void GilReleased::await_at_exit() {
+#if defined(__unix__) || defined(__APPLE__)
+    pthread_atfork(nullptr, nullptr, [] { under_way = 0; });  // the others are not in the child
+#endif
+    Py_AtExit([] {
+        while (under_way > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    });
+}
+
 PYBIND11_MODULE(_core, m) {
     m.doc() = "The C++ core of sae_fast. Not public: use the classes of sae_fast.";
     if (const char* name = std::getenv("SAE_FAST_ISA"); name && *name) {
@@ -48,6 +60,7 @@ PYBIND11_MODULE(_core, m) {
     }
     blas_init();
     parallel_init();
+    GilReleased::await_at_exit();
 
     py::native_enum<Layout>(m, "Layout", "enum.Enum")
         .value("automatic", Layout::automatic)

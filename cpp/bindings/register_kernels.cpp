@@ -174,7 +174,7 @@ void register_kernels_of(py::module_& m) {
             Buffer<T> out(kAlignment / static_cast<Index>(sizeof(T)));
             return table(isa).multiply_adds(rounds, T(0.5), T(1), out.data());
         },
-        py::call_guard<py::gil_scoped_release>());
+        py::call_guard<GilReleased>());
     m.def("gram", [=](Name isa, A h) {
         const Padded<T> ph(h), out(h.shape(1), h.shape(1));
         table(isa).gram(ph, out);
