@@ -150,8 +150,9 @@ def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storab
     if unknown:
         raise DataError(f"{', '.join(unknown)} in its architecture, which this release lacks")
     widths = [check_int("width", width, 1) for width in cls._widths_of(arguments)]
-    promised = sum(a * b for a, b in itertools.pairwise(widths))
-    held = sum(value.size for value in values.values())
+    promised = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    dtype = arguments.get("dtype", "float32")
+    held = sum(value.size for value in values.values() if value.dtype == dtype)
     if promised > held:
-        raise DataError(f"{held} numbers where its header promises {promised} weights")
+        raise DataError(f"{held} numbers in {dtype} where its header promises {promised}")
     return cls._blank(**arguments)  # type: ignore[no-any-return]
