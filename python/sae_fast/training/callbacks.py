@@ -15,7 +15,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float, check_int, check_path
+from ..base.checks import check_bool, check_choice, check_float, check_int, check_path
+from ..base.text import shown
 from ..core.networks import Network
 from ..errors import DataError
 from .history import History
@@ -368,7 +369,7 @@ class EarlyStopping(Callback):
         self.monitor = check_choice("monitor", monitor, ("loss", "accuracy"))
         self.patience = check_int("patience", patience, 1)
         self.min_delta = check_float("min_delta", min_delta, positive=False)
-        self.restore_best = restore_best
+        self.restore_best = check_bool("restore_best", restore_best)
 
     def on_start(self, training: Training) -> None:
         """Check that there is something to monitor."""
@@ -598,8 +599,10 @@ def as_callbacks(callbacks: Iterable[CallbackOption] | None, progress: bool) -> 
         elif callable(callback) and not isinstance(callback, type):
             found.append(_Function(callback))
         else:
-            raise DataError(f"callbacks[{i}]: expected a Callback or a function, got {callback!r}")
-    return [*found, ProgressBar()] if progress else found
+            raise DataError(
+                f"callbacks[{i}]: expected a Callback or a function, got {shown(callback)}"
+            )
+    return [*found, ProgressBar()] if check_bool("progress", progress) else found
 
 
 @contextlib.contextmanager
