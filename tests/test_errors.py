@@ -235,6 +235,18 @@ GOOD_X = {
 }
 
 
+class AnothersFrame:
+    """Has names like those of pandas, and types that are not NumPy's."""
+
+    columns, dtypes, ndim = list("abcdefghijkl"), ["Float64"] * N_FEATURES, 2
+
+    def __array__(self, dtype=None, copy=None):
+        return X.astype(dtype or X.dtype)
+
+
+GOOD_X["another's frame"] = AnothersFrame()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("x", GOOD_X.values(), ids=GOOD_X)
 def test_samples_of_other_types(x, dtype):

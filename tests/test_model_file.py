@@ -159,6 +159,16 @@ class TestWhereAFileMayGo:
         assert caught.value.filename == str(tmp_path / "nowhere" / "model")
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_root_leaves_a_file_to_its_owner(tmp_path):
+    path = Autoencoder(5, 3).save(tmp_path / "theirs")
+    path.chmod(0o640)
+    os.chown(path, 12345, 23456)
+    Autoencoder(5, 3).save(path)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12345, 23456, 0o640)
+
+
 class TestFileObjects:
     def test_there_and_back(self, tmp_path):
         ae = trained_autoencoder()
@@ -613,6 +623,12 @@ class TestDescription:
         assert_refused(tmp_path / "model", data)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown * unit < 10 * len(data)
+
+    def test_a_long_error_is_cut(self, files, tmp_path):
+        change = architecture(**{"a" * 10**6: 1})
+        with pytest.raises(ModelFileError, match="got aaaa") as caught:
+            load(with_description(files["stack"], change))
+        assert len(str(caught.value)) < 2000
 
     def test_depth_costs_no_memory(self, files, tmp_path):
         """One array with as many numbers as a hundred thousand layers would have."""

@@ -74,26 +74,28 @@ def take(source: object) -> tuple[bytes, str]:
 def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """Put `data` into a file and return its path; an older one of this name gets the name `keep`.
 
-    A link is followed, and an older file's mode kept. OSError, which names `path`, if it cannot be
-    written or is no regular file; `path` or, if there was no time to rename both, `keep` is then
-    what `path` was before.
+    A link is followed, and an older file's mode and owner are kept. OSError, which names `path`, if
+    it cannot be written or is no regular file; `path` or, if there was no time to rename both,
+    `keep` is then what `path` was before.
     """
     target = Path(os.path.realpath(path))
     unique = f"{os.getpid()}.{threading.get_ident()}"
     temporary = target.parent / f".{target.name[:_MOST_KEPT]}.{unique}.tmp"
     try:
-        mode = None
+        old = None
         with contextlib.suppress(FileNotFoundError):
-            mode = _check_regular(target).st_mode & 0o777  # what was private stays so
+            old = _check_regular(target)
         try:
             temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
             with temporary.open("xb") as file:
-                if mode is not None:
-                    temporary.chmod(mode)
+                if old is not None:  # what was private, and whose, stays so
+                    with contextlib.suppress(AttributeError, PermissionError):  # Windows, others'
+                        os.chown(temporary, old.st_uid, old.st_gid)
+                    temporary.chmod(old.st_mode & 0o777)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            if keep is not None and mode is not None:
+            if keep is not None and old is not None:
                 target.replace(keep)
             temporary.replace(target)
             _sync_folder(target.parent)

@@ -29,7 +29,12 @@ def shown(value: object) -> str:
         text = " ".join(_REPR.repr(value).split())
     except ValueError:  # an integer of more digits than Python writes
         text = f"{type(value).__name__} beyond writing"
-    return text if len(text) <= 2 * _MOST_SHOWN else text[: 2 * _MOST_SHOWN] + "..."
+    return cut(text, 2 * _MOST_SHOWN)
+
+
+def cut(text: str, most: int) -> str:
+    """Leave out what a text has beyond so many characters."""
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def percent(accuracy: float) -> str:

@@ -124,6 +124,8 @@ def _checked(
 def _from_frame(name: str, frame: Any, dtype: str) -> NDArray[Any]:
     """Return the numbers of a frame (n_samples, n_features), of columns of one type as they are."""
     dtypes = list(frame.dtypes)
+    if not all(hasattr(own, "kind") for own in dtypes):  # not pandas'
+        return check_array(name, frame)
     for column, own in zip(frame.columns, dtypes, strict=True):
         if own.kind not in _NUMBERS:
             raise DataError(

@@ -19,11 +19,13 @@ import numpy as np
 
 from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_int
+from ..base.text import cut
 from ..core.build import VERSION
 from ..errors import DataError, DivergenceError, ModelFileError
 
 FORMAT = 1
 
+_MOST_SAID = 1000  # characters of what is wrong with a file
 _BLANK = "0" * hashlib.sha256().digest_size * 2
 _BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are escaped again
 
@@ -132,7 +134,8 @@ def from_bytes(data: bytes, source: str) -> Any:
         OverflowError,
         RecursionError,
     ) as error:
-        raise ModelFileError(f"{source}: expected a model of sae_fast, got {error}") from error
+        found = cut(str(error), _MOST_SAID)
+        raise ModelFileError(f"{source}: expected a model of sae_fast, got {found}") from error
     return model
 
 
