@@ -28,8 +28,9 @@ class FakeModel:
     def __init__(self, content: bytes = b"weights") -> None:
         self.content = content
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path) -> Path:
         Path(path).write_bytes(self.content)
+        return path
 
 
 def fake_arm(name: str, n_points: int = 300, collapsed: bool = False) -> ArmResult:

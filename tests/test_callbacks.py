@@ -315,6 +315,10 @@ class TestEarlyStopping:
         assert stopping.best_step == best
         assert stopping.best == losses[best - 1]
 
+    def test_a_flag_is_no_word(self):
+        with pytest.raises(DataError, match="restore_best: expected True or False, got 'no'"):
+            EarlyStopping(restore_best="no")
+
     @pytest.mark.parametrize("restore_best", [True, False])
     def test_the_best_parameters_come_back(self, data, monkeypatch, restore_best):
         self.scripted(monkeypatch, [5, 4, 6, 7, 8, 9])

@@ -106,14 +106,35 @@ def test_auto_tries_the_mirrors_before_it_falls_back(sockets):
         assert mirror in str(caught[0].message)
 
 
-def test_auto_passes_over_a_data_dir_without_files_and_says_so(small, cache, tmp_path):
-    empty = tmp_path / "empty"
+@pytest.mark.parametrize("name", ["auto", "mnist", "idx"])
+@pytest.mark.parametrize("folder", ["absent", "empty"])
+def test_a_folder_that_was_asked_for_is_taken_or_refused(
+    small, cache, tmp_path, monkeypatch, sockets, name, folder
+):
+    """Neither the cache nor a download nor strokes stands in for it."""
     shutil.copytree(small, cache)
-    with pytest.warns(DatasetFallbackWarning, match=r"using MNIST.*empty"):
-        assert load("auto", empty).name == "mnist"
-    shutil.rmtree(cache)
-    with pytest.warns(DatasetFallbackWarning, match=r"using the embedded .*empty.*cache"):
-        assert load("auto", empty, offline=True).name == "strokes"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetUnavailableError, match=f"data_dir: got .*{folder}"):
+        load(name, tmp_path / folder)
+    monkeypatch.setenv("SAE_FAST_DATA_DIR", str(tmp_path / folder))
+    with pytest.raises(DatasetUnavailableError, match=f"got .*{folder}"):
+        load(name)
+    assert sockets == []
+    monkeypatch.setenv("SAE_FAST_DATA_DIR", "")
+    assert load("auto").name == "mnist"
+
+
+def test_strokes_are_of_no_folder(small, monkeypatch):
+    with pytest.raises(DataError, match=r"data_dir: expected none with dataset 'strokes'.*small"):
+        load("strokes", small)
+    monkeypatch.setenv("SAE_FAST_DATA_DIR", str(small))  # a default of those that have files
+    assert load("strokes").name == "strokes"
+
+
+def test_flags_are_true_or_false():
+    for options in ({"offline": "no"}, {"progress": "no"}):
+        with pytest.raises(DataError, match=r": expected True or False, got 'no'"):
+            load("auto", **{"offline": True, **options})
 
 
 def test_auto_refuses_a_damaged_file_wherever_it_is(small, cache, monkeypatch):

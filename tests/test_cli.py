@@ -345,7 +345,8 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
     assert max(map(len, out.splitlines())) <= 80
     shown = " ".join(out.split())
     given = vars(cli._parser().parse_args([command]))
-    assert given.pop("output") == "sae-fast-out"
+    folders = {"run": "sae-fast-out", "reconstruct": "sae-fast-reconstruct"}
+    assert given.pop("output") == folders[command]
     for option in options(COMMANDS[command]):
         assert flag(option.name) in shown
         assert option.metadata["words"] in shown
@@ -454,6 +455,21 @@ class TestBeforeTraining:
         status = main(command, *on(data_dir), "--batch-size 10 --output", file / "out")
         assert_failed(capsys, "output", str(file), status=status)
 
+    @pytest.mark.parametrize("name", ["report.html", "model.safetensors"])
+    def test_the_files_of_a_stranger(self, command, name, data_dir, tmp_path, capsys):
+        (tmp_path / name).write_text("precious")
+        status = main(command, *on(data_dir), "--output", tmp_path)
+        words = f"expected a new folder, or one of an earlier sae-fast {command}", name
+        assert_failed(capsys, *words, status=status)
+        assert file_names(tmp_path) == {name}
+        assert (tmp_path / name).read_text() == "precious"
+
+    @pytest.mark.parametrize("dataset", ["auto", "mnist", "idx"])
+    def test_nothing_stands_in_for_a_data_dir(self, command, dataset, tmp_path, capsys):
+        options = "--dataset", dataset, "--data-dir", tmp_path / "nowhere"
+        status = main(command, *options, "--output", tmp_path / "out")
+        assert_failed(capsys, "nowhere", status=status)
+
 
 @pytest.mark.parametrize("command", ["run --arms pretrained", "reconstruct"])
 def test_divergence(command, data_dir, tmp_path, capsys):
@@ -465,6 +481,21 @@ def test_divergence(command, data_dir, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("quiet", [False, True])
+def test_results_that_cannot_be_written_are_still_shown(
+    quiet, data_dir, tmp_path, capsys, monkeypatch
+):
+    def fail(path: Path, _: bytes) -> Path:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("sae_fast.experiment.save.write_file", fail)
+    command = "run --arms he", "--quiet" if quiet else "", SMALL, *on(data_dir)
+    assert main(*command, "--output", tmp_path / "out") == 1
+    out, err = capsys.readouterr()
+    assert "No space left on device" in err.splitlines()[-1]
+    assert ("Fine-tuning" in out) is not quiet
+
+
 def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     save = ExperimentResult.save

@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import multiprocessing
+import os
 import socket
 import threading
 import time
@@ -208,7 +209,7 @@ def test_what_is_there_is_not_fetched_again(server, tmp_path):
 
 
 def test_the_leftover_of_a_killed_process_is_overwritten(server, tmp_path):
-    (tmp_path / ".file.gz.part").write_bytes(b"half a file, longer than the whole " * 1000)
+    (tmp_path / ".file.gz.1.2.tmp").write_bytes(b"half a file, longer than the whole " * 1000)
     download(FILES, tmp_path, [server.url("good")], progress=False)
     assert names(tmp_path) == {"file.gz"}
     assert (tmp_path / "file.gz").read_bytes() == PACKED
@@ -232,10 +233,10 @@ def test_a_folder_that_cannot_be_written_is_no_mirrors_fault(server, tmp_path):
 
 
 def test_a_folder_without_write_permission(server, tmp_path, monkeypatch):
-    def refuse(self: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
 
-    monkeypatch.setattr(Path, "touch", refuse)  # a mode would not stop root
+    monkeypatch.setattr("os.open", refuse)  # of the lock; a mode would not stop root
     with pytest.raises(DatasetUnavailableError, match=r"Permission denied.*written to"):
         download(FILES, tmp_path, [server.url("good")], progress=False)
     assert server.asked == []
@@ -246,8 +247,8 @@ def test_a_full_disk_is_no_mirrors_fault(server, tmp_path, monkeypatch):
     real = Path.open
 
     def full(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
-        if mode == "wb":
-            return real(Path("/dev/full"), mode, *arguments, **options)
+        if mode == "xb":
+            return real(Path("/dev/full"), "wb", *arguments, **options)
         return real(self, mode, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", full)
@@ -263,7 +264,7 @@ def test_a_link_under_the_temporary_name_is_not_followed(server, tmp_path):
     victim.write_text("precious")
     folder = tmp_path / "cache"
     folder.mkdir()
-    (folder / ".file.gz.part").symlink_to(victim)
+    (folder / f".file.gz.{os.getpid()}.{threading.get_ident()}.tmp").symlink_to(victim)
     download(FILES, folder, [server.url("good")], progress=False)
     assert victim.read_text() == "precious"
     assert not (folder / "file.gz").is_symlink()

@@ -10,9 +10,18 @@ import dataclasses
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import sae_fast
-from helpers import assert_identical, draw_batches, draw_x, draw_y, output_of, with_value
+from helpers import (
+    assert_identical,
+    draw_batches,
+    draw_x,
+    draw_y,
+    output_of,
+    peak_memory,
+    with_value,
+)
 from sae_fast import (
     Autoencoder,
     DataError,
@@ -126,12 +135,28 @@ BAD_X = {
         with_value(X.astype(np.float64), 1e300),
         ("x: expected finite", "float32", "row 17", "column 5"),
     ),
-    "int64": (np.ones((N, N_FEATURES), np.int64), ("x: expected float32", "int64")),
-    "bool": (X > 0, ("x: expected float32", "bool")),
-    "float16": (X.astype(np.float16), ("x: expected float32", "float16")),
-    "complex": (X.astype(np.complex64), ("x: expected float32", "complex64")),
-    "strings": (X.astype(str), ("x: expected float32", "<U")),
-    "objects": (X.astype(object), ("x: expected float32", "object")),
+    "complex": (X.astype(np.complex64), ("x: expected numbers", "complex64")),
+    "strings": (X.astype(str), ("x: expected numbers", "<U")),
+    "dates": (X.astype("M8[s]"), ("x: expected numbers", "datetime64")),
+    "objects": (with_value(X.astype(object), "red"), ("x: expected numbers", "'red'", "(17, 5)")),
+    "numbers as strings": (X.astype(str).astype(object), ("x: expected numbers", "(0, 0)")),
+    "float128": (np.full(X.shape, np.longdouble("1e200")), ("x: expected finite", "inf")),
+    "masked": (
+        np.ma.masked_less(X, np.sort(X, axis=None)[-7]),
+        ("x: expected an array without masked values", "473 of 480"),
+    ),
+    "a frame with words": (
+        pd.DataFrame(X).assign(**{"7": "red"}).drop(columns=7),
+        ("x: expected columns of numbers", "str", "column '7'"),
+    ),
+    "a frame with categories": (
+        pd.DataFrame(X).astype({3: "category"}),
+        ("x: expected columns of numbers", "category", "column 3"),
+    ),
+    "a frame with missing integers": (
+        pd.DataFrame(X).assign(**{"7": pd.array([None, *range(N - 1)], "Int64")}).drop(columns=7),
+        ("x: expected", "column"),  # NaN, or what pandas says
+    ),
     "uint8 without scale": ((X > 0).astype(np.uint8), ("x: uint8 needs scale=", "none")),
     "sparse, NaN": (csr_with_value(np.nan), ("x: expected finite", "nan", "row 17", "column 5")),
     "sparse, infinity": (
@@ -146,9 +171,9 @@ BAD_X = {
         sparse.csr_array((0, N_FEATURES), dtype=np.float32),
         ("x: expected at least one sample", "(0, 12)"),
     ),
-    "sparse, int64": (
-        sparse.csr_array(np.eye(N, N_FEATURES, dtype=np.int64)),
-        ("x: expected float32", "int64"),
+    "sparse, complex": (
+        sparse.csr_array(np.eye(N, N_FEATURES, dtype=np.complex64)),
+        ("x: expected numbers", "complex64"),
     ),
     "sparse, uint8 without scale": (
         sparse.csr_array(np.eye(N, N_FEATURES, dtype=np.uint8)),
@@ -163,7 +188,7 @@ def test_samples(method, x, words):
 
 
 @pytest.mark.parametrize("use", ["encode", "reconstruct", "reconstruction_error"])
-@pytest.mark.parametrize("kind", ["transposed", "NaN", "int64", "no samples"])
+@pytest.mark.parametrize("kind", ["transposed", "NaN", "complex", "masked", "no samples"])
 def test_samples_to_use_a_model_on(use, kind):
     x, words = BAD_X[kind]
     net = Pretrain()
@@ -175,12 +200,71 @@ def test_samples_to_use_a_model_on(use, kind):
 
 
 @pytest.mark.parametrize("use", ["predict", "predict_proba", "count_dead_units"])
-@pytest.mark.parametrize("kind", ["transposed", "NaN", "int64", "no samples"])
+@pytest.mark.parametrize("kind", ["transposed", "NaN", "complex", "no samples"])
 def test_samples_to_classify(use, kind):
     x, words = BAD_X[kind]
     with pytest.raises(DataError) as caught:
         getattr(Finetune().model, use)(x)
     assert_mentions(caught.value, *words)
+
+
+BYTES = np.random.default_rng(3).integers(0, 100, (N, N_FEATURES)).astype(np.uint8)
+BITS = pd.get_dummies(pd.Series(Y), dtype=bool)
+GOOD_X = {
+    "bool": BYTES > 50,
+    "bool, strided": np.asfortranarray(BYTES > 50)[:, ::-1],
+    "int8": BYTES.astype(np.int8) - np.int8(50),
+    "int64": BYTES.astype(np.int64) - 50,
+    "uint32, swapped": BYTES.astype(np.dtype(np.uint32).newbyteorder()),
+    "float16": BYTES.astype(np.float16) / 64,
+    "longdouble": BYTES.astype(np.longdouble),
+    "objects": np.where(BYTES > 50, True, BYTES.astype(object)),
+    "lists": (BYTES > 50).tolist(),
+    "unmasked": np.ma.array(BYTES.astype(np.float32)),
+    "frame of bool": pd.DataFrame(BYTES > 50),
+    "frame of int": pd.DataFrame(BYTES.astype(int)),
+    "frame of everything": pd.DataFrame(BYTES[:, 3:].astype(np.float32))
+    .assign(a=BYTES[:, 0] > 50, b=BYTES[:, 1], c=pd.array(BYTES[:, 2].astype(int), "Int64"))
+    .set_axis([*"aabcdefghijk"], axis=1),
+    "dummies": pd.concat([BITS, pd.DataFrame(BYTES[:, 3:].astype(float))], axis=1),
+    "sparse bool": sparse.csr_array(BYTES > 50),
+    "sparse int64": sparse.csr_array(BYTES.astype(np.int64)),
+    "sparse int64, duplicates": sparse.coo_array(
+        ([1, 2, 3], ([0, 0, 5], [4, 4, 11])), shape=(N, N_FEATURES)
+    ),
+}
+
+
+class AnothersFrame:
+    """Has names like those of pandas, and types that are not NumPy's."""
+
+    columns, dtypes, ndim = list("abcdefghijkl"), ["Float64"] * N_FEATURES, 2
+
+    def __array__(self, dtype=None, copy=None):
+        return X.astype(dtype or X.dtype)
+
+
+GOOD_X["another's frame"] = AnothersFrame()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("x", GOOD_X.values(), ids=GOOD_X)
+def test_samples_of_other_types(x, dtype):
+    """Are what their values are in floating point, for training and for use."""
+    dense = x.toarray() if sparse.issparse(x) else np.array(x, dtype=np.float64)
+    found, expected = Fit(dtype), Fit(dtype)
+    found(x)
+    expected(dense.astype(dtype))
+    assert_identical(parameters_of(found.model), parameters_of(expected.model))
+    np.testing.assert_array_equal(found.model.encode(x), expected.model.encode(dense))
+    assert found.model.scale is None
+
+
+def test_bool_takes_no_copy():
+    x = np.random.default_rng(0).random((2000, 500)) < 0.9
+    ae = Autoencoder(500, 2)
+    ae.encode(x[:1])
+    assert peak_memory(lambda: ae.encode(x)) < x.nbytes / 2
 
 
 def test_codes_to_decode():
@@ -237,7 +321,9 @@ def test_wrong_csc_structure(method):
 
 @pytest.mark.parametrize("scale", [0, -1, np.nan, np.inf, "small", 1e-300, 1e300, 10**400])
 def test_scale(method, scale):
-    assert_refused(method, "scale: expected", repr(scale), x=(X > 0).astype(np.uint8), scale=scale)
+    assert_refused(
+        method, "scale: expected", repr(scale)[:50], x=(X > 0).astype(np.uint8), scale=scale
+    )
 
 
 @pytest.mark.parametrize("x", [X, X.astype(np.float64), sparse.csr_array(X)])
@@ -256,7 +342,7 @@ BAD_Y = {
     "too many": (np.append(Y, 0), ("y: expected 40 labels", "got 41")),
     "empty": (Y[:0], ("y: expected 40 labels", "got 0")),
     "floats": (Y.astype(np.float32), ("y: expected integer classes", "float32")),
-    "bools": (Y > 0, ("y: expected integer classes", "bool")),
+    "masked": (np.ma.masked_equal(Y, 1), ("y: expected an array without masked values", "of 40")),
     "strings": (Y.astype(str), ("y: expected integer classes", "<U")),
     "one-hot": (np.eye(3, dtype=np.int64)[Y], ("y: expected one dimension", "(40, 3)")),
     "a number": (1, ("y: expected one dimension", "()")),
@@ -313,11 +399,43 @@ def test_batch_larger_than_the_data(method):
     assert_refused(method, "batch_size: expected at most", "40 samples", "41", batch_size=41)
 
 
-def test_default_batch_larger_than_the_data(method):
-    assert_refused(method, "batch_size: expected at most", "40 samples", "100", batch_size=None)
+def test_the_default_batch_is_no_larger_than_the_data(method):
+    same = type(method)()
+    same(batch_size=40)
+    method(batch_size=None)
+    assert_identical(parameters_of(method.model), parameters_of(same.model))
 
 
-@pytest.mark.parametrize("value", [0, -0.1, np.nan, np.inf, "fast", "0.01", None, [0.1]])
+@pytest.mark.parametrize("name", ["progress", "continued"])
+@pytest.mark.parametrize("value", ["no", None, 2, [True]])
+def test_flags(method, name, value):
+    assert_refused(method, f"{name}: expected True or False", repr(value), **{name: value})
+
+
+def test_labels_of_bool():
+    by_bool, by_int = (StackedAutoencoder([N_FEATURES, 4], 2) for _ in range(2))
+    for net, y in ((by_bool, Y > 0), (by_int, (Y > 0).astype(int))):
+        net.finetune(X, y, steps=3)
+    assert_identical(by_bool.parameters, by_int.parameters)
+
+
+def test_an_error_is_a_line(method):
+    """Not the whole of what came."""
+    for value in ("a" * 10**6, bytes(10**6), list(range(10**6)), [["a" * 10**5] * 9], -(10**5000)):
+        for name in ("steps", "learning_rate", "adam", "optimizer", "callbacks", "progress"):
+            with pytest.raises(DataError) as caught:
+                method(**{name: value})
+            assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(0, -0.1, np.nan, np.inf, "fast", "0.01", b"1", None, [0.1], True, np.True_),
+        *(1e-3 + 2j, np.complex128(1e-3), np.array([1e-3]), np.array("0.01"), np.ma.masked),
+    ],
+    ids=repr,
+)
 def test_learning_rate(method, value):
     given = [value, value] if isinstance(method, Pretrain) and np.ndim(value) else value
     assert_refused(method, "learning_rate: expected a", repr(value), learning_rate=given)
@@ -628,9 +746,11 @@ DATA = sae_fast.datasets.Dataset(X, Y, X, Y, "small")
 BAD_SETTINGS = [
     (run_experiment, "hidden", [], "hidden: expected"),
     (run_experiment, "hidden", [5, 0], "hidden[1]: expected an integer"),
-    (run_experiment, "hidden", 5, "hidden: expected a sequence"),
+    (run_experiment, "hidden", "5", "hidden: expected a sequence"),
+    (run_experiment, "data_dir", "somewhere", "data_dir: expected none with a Dataset object"),
     (run_experiment, "arms", [], "arms: expected"),
-    (run_experiment, "arms", "pretrained", "arms: expected a sequence"),
+    (run_experiment, "arms", 1, "arms: expected a sequence"),
+    (run_experiment, "arms", "best", "arms: expected one of pretrained, normal, he"),
     (run_experiment, "arms", ["best"], "arms: expected one of pretrained, normal, he"),
     (run_experiment, "pretrain_steps", 0, "pretrain_steps: expected an integer"),
     (run_experiment, "finetune_steps", 1.5, "finetune_steps: expected an integer"),
@@ -664,6 +784,16 @@ def test_settings_of_an_experiment(run, name, value, words):
     with pytest.raises(DataError) as caught:
         run(**settings)
     assert str(caught.value).startswith(words)
+
+
+def test_one_value_is_a_sequence_of_one():
+    """As ``(1000)`` is meant."""
+    options = {"dataset": DATA, "finetune_steps": 2, "pretrain_steps": 2, "quiet": True}
+    single = run_experiment(hidden=5, arms="pretrained", **options)
+    listed = run_experiment(hidden=[5], arms=["pretrained"], **options)
+    assert single.config == listed.config
+    assert single.config["hidden"] == [5]
+    assert single.config["batch_size"] == N  # the default, where there are fewer than 100 samples
 
 
 @pytest.mark.parametrize("run", [run_experiment, run_reconstruction])

@@ -6,12 +6,14 @@ import hashlib
 import os
 import struct
 import threading
+import warnings
 
 import numpy as np
 import pytest
 from data_helpers import TYPE_CODES, idx_bytes, write_set
 from helpers import peak_memory
-from sae_fast.datasets import load_idx, read_idx
+from sae_fast import run_experiment
+from sae_fast.datasets import DatasetLabelsWarning, load_idx, read_idx
 from sae_fast.errors import DataError, DatasetUnavailableError
 
 WHOLE = idx_bytes(np.arange(200, dtype=np.int32).reshape(10, 20))
@@ -183,13 +185,13 @@ def test_no_such_file(tmp_path, name):
 )
 def test_load_idx_takes_any_set_in_mnists_format(tmp_path, names):
     folder = tmp_path / "fashion"
-    arrays = write_set(folder, labels=range(1, 27), n_train=60, **names)
+    arrays = write_set(folder, labels=range(26), n_train=60, **names)
     test = names.get("test", "t10k")
 
     dataset = load_idx(folder)
     assert dataset.name == ("emnist-letters" if "prefix" in names else "fashion")
     assert dataset.image_shape == (3, 4)
-    assert dataset.n_classes == 27  # labels stay as they are
+    assert (dataset.n_classes, dataset.classes) == (26, None)
     assert dataset.x_train.dtype == np.float32
     assert dataset.y_train.dtype == np.int64
     np.testing.assert_array_equal(dataset.y_train, arrays["train-labels"])
@@ -197,6 +199,96 @@ def test_load_idx_takes_any_set_in_mnists_format(tmp_path, names):
     for x, part in ((dataset.x_train, "train"), (dataset.x_test, test)):
         pixels = arrays[f"{part}-images"].reshape(-1, 12)  # all of them, row by row
         np.testing.assert_allclose(x, pixels / 255, rtol=1e-6)
+
+
+def load_with_warnings(folder):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset = load_idx(folder)
+    assert all(w.category is DatasetLabelsWarning for w in caught)
+    return dataset, [str(w.message) for w in caught]
+
+
+@pytest.mark.parametrize(
+    ("labels", "n_classes", "words"),
+    [
+        (range(1, 27), 26, "got 26 classes, 1 to 26, here numbered 0 to 25"),
+        ([0, 255], 2, "got 2 classes, 0, 255, here numbered 0 to 1"),
+        ([2, 3, 4, 9], 4, "got 4 classes, 2 to 4, 9, here numbered 0 to 3"),
+    ],
+)
+def test_labels_with_gaps_are_numbered_and_keep_their_names(tmp_path, labels, n_classes, words):
+    arrays = write_set(tmp_path, labels=labels, n_train=60, n_test=30)
+    dataset, (message,) = load_with_warnings(tmp_path)
+    assert f"{tmp_path / 'train-labels-idx1-ubyte'}: {words}" in message
+    assert dataset.n_classes == n_classes
+    assert dataset.classes == tuple(labels)
+    for split, y in (("train", dataset.y_train), ("t10k", dataset.y_test)):
+        assert y.max() < n_classes
+        np.testing.assert_array_equal(dataset.named(y), arrays[f"{split}-labels"])
+
+
+def test_labels_that_are_all_equal(tmp_path):
+    write_set(tmp_path, labels=[0])
+    dataset, (message,) = load_with_warnings(tmp_path)
+    assert message == (
+        f"{tmp_path / 'train-labels-idx1-ubyte'}: all 12 labels are 0, so that there is nothing "
+        "to tell apart"
+    )
+    assert dataset.n_classes == 1
+    with (
+        pytest.warns(DatasetLabelsWarning),
+        pytest.raises(DataError, match=r"dataset: expected two classes or more, got one"),
+    ):
+        run_experiment(dataset="idx", data_dir=tmp_path, quiet=True)
+
+
+def test_test_labels_that_no_training_image_has(tmp_path):
+    write_set(tmp_path, labels=range(62), n_train=62 * 2, n_test=62 * 3)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(
+        idx_bytes(np.resize(np.arange(32, dtype=np.uint8), 62 * 2))
+    )
+    dataset, (message,) = load_with_warnings(tmp_path)
+    for word in ("t10k-labels", "90 of 186 test samples", "30 classes (32 to 61)", "classified"):
+        assert word in message
+    assert (dataset.n_classes, dataset.classes) == (62, None)
+    with pytest.warns(DatasetLabelsWarning, match=r"y_test: 90 of 186 test samples"):
+        run_experiment(
+            dataset=dataset, arms="he", hidden=5, finetune_steps=1, batch_size=10, quiet=True
+        )
+
+
+@pytest.mark.parametrize("label", [2**23, -1])
+def test_a_label_that_is_no_class(tmp_path, label):
+    """Of an output for each class up to it, 2**23 would take gigabytes."""
+    write_set(tmp_path)
+    labels = np.array([0, 1, 2, 3, label, *range(7)], np.int32)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    with pytest.raises(DataError) as error:
+        load_idx(tmp_path)
+    expected = f"train-labels-idx1-ubyte: got label {label} at position 4, expected classes from 0"
+    assert expected in str(error.value)
+
+
+def test_original_labels_come_out_again(tmp_path):
+    """In predictions and in the model, whatever numbers the network has for them."""
+    write_set(tmp_path / "set", labels=[3, 200], n_train=40)
+    with pytest.warns(DatasetLabelsWarning):
+        result = run_experiment(
+            dataset="idx", data_dir=tmp_path / "set", arms=["he"], hidden=[5], finetune_steps=20,
+            batch_size=10, quiet=True,
+        )  # fmt: skip
+    assert set(result.y_test) == {3, 200} >= set(result.predictions["he"])
+    assert result.models["he"].classes == [3, 200]
+
+
+def test_torchvisions_layout(tmp_path):
+    write_set(tmp_path / "FashionMNIST" / "raw")
+    for folder in ("", "FashionMNIST", "FashionMNIST/raw"):
+        assert load_idx(tmp_path / folder).name == "FashionMNIST"
+    write_set(tmp_path / "KMNIST" / "raw")
+    with pytest.raises(DataError, match=r"several data sets .*FashionMNIST/raw, KMNIST/raw"):
+        load_idx(tmp_path)
 
 
 def test_load_idx_as_pixels(tmp_path):

@@ -103,6 +103,32 @@ def test_packed_and_dotted_files(small, tmp_path):
     assert load_mnist(folder).sha256 == load_mnist(small[0]).sha256
 
 
+def test_torchvisions_layout(small, tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    shutil.copytree(small[0], root / "MNIST" / "raw")
+    write_set(root / "FashionMNIST" / "raw")
+    for folder in (root, root / "MNIST", root / "MNIST" / "raw"):
+        assert load_mnist(folder).sha256 == load_mnist(small[0]).sha256
+    monkeypatch.setenv("SAE_FAST_DATA_DIR", str(root))
+    assert locate_mnist() == root
+    assert len(load_mnist().x_test) == 5
+
+
+def test_kaggles_layout(small, tmp_path):
+    """Each file in a folder of its name; and, the same content, beside it with a dot."""
+    folder = tmp_path / "kaggle"
+    for path in small[0].iterdir():
+        (folder / path.name).mkdir(parents=True)
+        shutil.copy(path, folder / path.name / path.name)
+    assert load_mnist(folder).sha256 == load_mnist(small[0]).sha256
+    for path in small[0].iterdir():
+        shutil.copy(path, folder / path.name.replace("-idx", ".idx"))
+    assert load_mnist(folder).sha256 == load_mnist(small[0]).sha256
+    for path in small[0].iterdir():
+        shutil.rmtree(folder / path.name)
+    assert load_mnist(folder).sha256 == load_mnist(small[0]).sha256
+
+
 def test_other_sets_in_the_folder_do_not_matter(small):
     write_set(small[0], prefix="emnist-letters-", test="test")
     assert len(load_mnist(small[0]).x_test) == 5
@@ -130,8 +156,10 @@ def test_environment_then_cache_then_nothing(small, cache, tmp_path, monkeypatch
     assert locate_mnist() == cache
     assert len(load_mnist(download=False).x_test) == 5
 
-    monkeypatch.setenv("SAE_FAST_DATA_DIR", str(tmp_path))  # nothing there: go on
-    assert locate_mnist() == cache
+    monkeypatch.setenv("SAE_FAST_DATA_DIR", str(tmp_path))  # nothing there, and nothing else
+    assert locate_mnist() is None
+    with pytest.raises(DatasetUnavailableError, match=r"^\$SAE_FAST_DATA_DIR: got .* without "):
+        load_mnist()
     monkeypatch.setenv("SAE_FAST_DATA_DIR", str(small[0]))
     assert locate_mnist() == small[0]
     monkeypatch.setenv("SAE_FAST_DATA_DIR", "")

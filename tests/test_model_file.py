@@ -8,14 +8,17 @@ SHA-256 of all bytes but its own; the tests sign what they alter, to get at the 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
+import stat
 import struct
 import subprocess
 import sys
 import threading
 import tracemalloc
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +26,14 @@ import numpy as np
 import pytest
 import sae_fast
 from helpers import assert_identical, draw_x, draw_y
-from sae_fast import Autoencoder, DivergenceError, ModelFileError, StackedAutoencoder, load
+from sae_fast import (
+    Autoencoder,
+    DataError,
+    DivergenceError,
+    ModelFileError,
+    StackedAutoencoder,
+    load,
+)
 from sae_fast.callbacks import Callback
 from sae_fast.exchange.model_file import from_bytes, to_bytes
 from safetensors.numpy import save_file
@@ -87,6 +97,111 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
     path.chmod(0o600)
     Autoencoder(5, 3).save(path)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.name != "posix", reason="others have no such files")
+class TestWhereAFileMayGo:
+    """Into a regular file, new or old, or through a link to one."""
+
+    @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+    @pytest.mark.parametrize("linked", [False, True], ids=["itself", "through a link"])
+    def test_no_regular_file(self, kind, linked, tmp_path):
+        path = tmp_path / kind
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "loop":
+            path.symlink_to(path)
+        elif os.access("/dev", os.W_OK) and os.geteuid() == 0:
+            os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # a /dev/null of our own
+        else:
+            path.symlink_to("/dev/null")
+        before = path.lstat()
+        if linked:
+            (tmp_path / "link").symlink_to(path)
+            path = tmp_path / "link"
+        with pytest.raises(OSError, match=f"'{path}'"):
+            Autoencoder(5, 3).save(path)
+        assert os.path.samestat((tmp_path / kind).lstat(), before)
+        assert len(list(tmp_path.iterdir())) == 1 + linked
+
+    def test_a_link_is_followed(self, tmp_path):
+        (tmp_path / "there").mkdir()
+        link = tmp_path / "model"
+        link.symlink_to("there/model")  # also while nothing is there yet
+        for n_hidden in (3, 4):
+            assert Autoencoder(5, n_hidden).save(link) == link
+            assert link.is_symlink()
+            assert load(tmp_path / "there" / "model").n_hidden == n_hidden
+        assert [path.name for path in (tmp_path / "there").iterdir()] == ["model"]
+
+    @pytest.mark.parametrize("path", ["", ".", "..", "/"])
+    def test_what_is_no_file(self, path, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises((DataError, IsADirectoryError), match=f"'{path}'$"):
+            Autoencoder(5, 3).save(path)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("character", ["a", "ü", "\U0001f9e0"])
+    @pytest.mark.parametrize("n_bytes", [200, 255])
+    def test_long_names(self, character, n_bytes, tmp_path):
+        """What the file's own name may have, its temporary one must not exceed."""
+        name = character * (n_bytes // len(character.encode()))
+        assert load(Autoencoder(5, 3).save(tmp_path / name)).n_hidden == 3
+        with pytest.raises(OSError, match="name too long") as caught:
+            Autoencoder(5, 3).save(tmp_path / (name * 2))
+        assert caught.value.filename == str(tmp_path / (name * 2))
+
+    def test_an_error_names_the_file_itself(self, tmp_path):
+        with pytest.raises(FileNotFoundError) as caught:
+            Autoencoder(5, 3).save(tmp_path / "nowhere" / "model")
+        assert caught.value.filename == str(tmp_path / "nowhere" / "model")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_root_leaves_a_file_to_its_owner(tmp_path):
+    path = Autoencoder(5, 3).save(tmp_path / "theirs")
+    path.chmod(0o640)
+    os.chown(path, 12345, 23456)
+    Autoencoder(5, 3).save(path)
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12345, 23456, 0o640)
+
+
+class TestFileObjects:
+    def test_there_and_back(self, tmp_path):
+        ae = trained_autoencoder()
+        path = ae.save(tmp_path / "model")
+        memory = io.BytesIO()
+        assert ae.save(memory) is memory
+        assert memory.getvalue() == path.read_bytes()
+        memory.seek(0)
+        with path.open("rb") as file:
+            for source in (memory, file, path.read_bytes(), bytearray(path.read_bytes())):
+                assert_identical(load(source).parameters, ae.parameters)
+
+    def test_inside_an_archive(self, tmp_path):
+        ae = trained_autoencoder()
+        with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
+            with archive.open("model", "w") as file:
+                ae.save(file)
+            with pytest.raises(ModelFileError, match=r"^bytes: expected a model of sae_fast"):
+                load(b"")
+        with zipfile.ZipFile(tmp_path / "zip") as archive, archive.open("model") as file:
+            assert_identical(load(file).parameters, ae.parameters)
+
+    def test_text(self, tmp_path):
+        for call in (Autoencoder(5, 3).save, load):
+            with pytest.raises(DataError, match="path: expected a file opened in binary mode"):
+                call(io.StringIO())
+
+    def test_an_error_is_a_line(self):
+        """Not the whole of what came."""
+        for source in (bytes(10**6), list(range(10**6)), {"a": "b" * 10**6}):
+            with pytest.raises(sae_fast.SaeFastError) as caught:
+                load(source)
+            assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -490,6 +605,30 @@ class TestDescription:
         assert_refused(tmp_path / "model", with_description(files["autoencoder"], huge))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown * unit < 100e6
+
+    @pytest.mark.parametrize("name", ["autoencoder", "stack"])
+    def test_numbers_of_another_type_promise_nothing(self, files, name, tmp_path):
+        """A byte each, where the model takes 200: its layers, and rows as wide as a vector."""
+        resource = pytest.importorskip("resource", reason="Windows does not tell")
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes
+        n = 2_000_000
+        metadata = {"__metadata__": split(files[name])[0]["__metadata__"]}
+        entry = {"dtype": "BOOL", "shape": [2 * n], "data_offsets": [0, 2 * n]}
+        narrow = {
+            "autoencoder": architecture(n_features=n, n_hidden=1),
+            "stack": architecture(sizes=[n, 1], n_classes=None),
+        }
+        data = with_description(join({**metadata, "W1": entry}, bytes(2 * n)), narrow[name])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert_refused(tmp_path / "model", data)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown * unit < 10 * len(data)
+
+    def test_a_long_error_is_cut(self, files, tmp_path):
+        change = architecture(**{"a" * 10**6: 1})
+        with pytest.raises(ModelFileError, match="got aaaa") as caught:
+            load(with_description(files["stack"], change))
+        assert len(str(caught.value)) < 2000
 
     def test_depth_costs_no_memory(self, files, tmp_path):
         """One array with as many numbers as a hundred thousand layers would have."""

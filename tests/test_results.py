@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_results import FakeModel, fake_reconstruct, fake_run
+from sae_fast.base.files import write_file
 from sae_fast.errors import DataError, OutputError, SaeFastError
 from sae_fast.experiment.results import ArmResult
 from sae_fast.experiment.save import OUTPUT_NAMES, check_output
@@ -166,7 +168,8 @@ class TestSave:
         assert not {"accuracy.png", "model-autoencoder.safetensors"} & names
 
     def test_removes_stale_files_of_its_own_and_no_others(self, tmp_path: Path) -> None:
-        for name in OUTPUT_NAMES:
+        fake_reconstruct().save(tmp_path)
+        for name in set(OUTPUT_NAMES) - {"result.json"}:
             (tmp_path / name).write_text("of an earlier run")
         (tmp_path / "notes.txt").write_text("mine")
         (tmp_path / "model-mine.safetensors").write_text("mine")
@@ -174,24 +177,79 @@ class TestSave:
         mine = {tmp_path / "notes.txt", tmp_path / "model-mine.safetensors"}
         assert set(tmp_path.iterdir()) == {*files, *mine}
 
-    def test_removes_nothing_where_no_run_was(self, tmp_path: Path) -> None:
-        (tmp_path / "model.safetensors").write_text("mine")
-        names = {file.name for file in fake_run().save(tmp_path)}
-        assert "model.safetensors" not in names
-        assert (tmp_path / "model.safetensors").read_text() == "mine"
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("report.html", "<p>mine</p>"),
+            ("model.safetensors", "mine"),
+            ("result.json", "{}"),
+            ("result.json", '{"schema": 1, "command": "mine"}'),
+            ("result.json", "[" * 10_000),
+        ],
+    )
+    def test_refuses_what_is_not_its_own(self, tmp_path: Path, name: str, content: str) -> None:
+        (tmp_path / name).write_text(content)
+        for write in (fake_run().save, fake_reconstruct().save):
+            with pytest.raises(OutputError, match=rf"output: expected a new folder.*\({name}\)"):
+                write(tmp_path)
+        assert (tmp_path / name).read_text() == content
+        assert len(list(tmp_path.iterdir())) == 1
 
-    def test_failure_leaves_the_earlier_files(self, tmp_path: Path) -> None:
+    def test_refuses_the_other_commands_folder(self, tmp_path: Path) -> None:
+        files = set(fake_run().save(tmp_path))
+        with pytest.raises(OutputError, match="with files of sae-fast run"):
+            fake_reconstruct().save(tmp_path)
+        assert set(tmp_path.iterdir()) == files
+
+    @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+    def test_modes_stay(self, tmp_path: Path) -> None:
+        for file in fake_run().save(tmp_path):
+            file.chmod(0o600)
+        files = fake_run().save(tmp_path)
+        fakes = {f"model-{arm}.safetensors" for arm in fake_run().arms}  # which are none of ours
+        assert {oct(f.stat().st_mode & 0o777) for f in files if f.name not in fakes} == {"0o600"}
+
+    def test_what_fails_to_be_written_loses_nothing_else(self, tmp_path: Path) -> None:
         class FullDisk(FakeModel):
-            def save(self, path: Path) -> None:
-                raise OSError(28, "No space left on device")
+            def save(self, path: Path) -> Path:
+                raise OSError(28, "No space left on device", str(path))
 
-        fake_reconstruct().save(tmp_path)
-        before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-        result = fake_run()
+        before = fake_run()
+        before.save(tmp_path)
+        result = fake_run(n_points=3)
         result.models["normal"] = FullDisk()
-        with pytest.raises(OutputError, match="No space left"):
+        with pytest.raises(OutputError, match=r"No space left.*normal.*; written: result\.json"):
             result.save(tmp_path)
-        assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+        document = strict_json((tmp_path / "result.json").read_text("utf-8"))
+        assert document == result.to_dict() != before.to_dict()
+        left = {file.name for file in tmp_path.iterdir()}
+        assert left == set(OUTPUT_NAMES) - {"model.safetensors", "model-normal.safetensors"}
+
+    @pytest.mark.parametrize("name", ["result.json", "report.html", "accuracy.png"])
+    def test_a_full_disk_at_any_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """Nothing of the earlier run stands beside the new numbers."""
+
+        def fail(path: Path, data: bytes) -> Path:
+            if path.name == name:
+                raise OSError(28, "No space left on device", str(path))
+            return write_file(path, data)
+
+        before = fake_run()
+        files = set(before.save(tmp_path))
+        for module in ("save", "pictures", "report"):
+            monkeypatch.setattr(f"sae_fast.experiment.{module}.write_file", fail)
+        result = fake_run(n_points=3)
+        with pytest.raises(OutputError, match=f"No space left.*{name}"):
+            result.save(tmp_path)
+        document = strict_json((tmp_path / "result.json").read_text("utf-8"))
+        if name == "result.json":
+            assert document == before.to_dict()
+            assert set(tmp_path.iterdir()) == files
+        else:
+            assert document == result.to_dict()
+            assert not (tmp_path / name).exists()
 
     def test_failing_pictures_lose_no_numbers(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +257,7 @@ class TestSave:
         def fail(*_: object) -> None:
             raise RuntimeError("no ink")
 
-        fake_reconstruct().save(tmp_path)
+        fake_run().save(tmp_path)
         monkeypatch.setattr("sae_fast.experiment.save.save_pictures", fail)
         with pytest.raises(RuntimeError, match="no ink"):
             fake_run().save(tmp_path)
@@ -232,34 +290,34 @@ class TestSave:
 
 class TestCheckOutput:
     def test_creates_the_folder_and_leaves_it_empty(self, tmp_path: Path) -> None:
-        folder = check_output(str(tmp_path / "a" / "b"))
+        folder = check_output(str(tmp_path / "a" / "b"), "run")
         assert folder == tmp_path / "a" / "b"
         assert list(folder.iterdir()) == []
 
     def test_takes_a_folder_that_is_there(self, tmp_path: Path) -> None:
         (tmp_path / "kept").write_text("kept")
-        check_output(tmp_path)
+        check_output(tmp_path, "run")
         assert [file.name for file in tmp_path.iterdir()] == ["kept"]
 
     def test_refuses_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError, match=r"file' is a file, expected a folder"):
-            check_output(tmp_path / "file")
+            check_output(tmp_path / "file", "run")
 
     def test_refuses_a_path_below_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError, match=r"^output: cannot write to .*file/out.*director"):
-            check_output(tmp_path / "file" / "out")
+            check_output(tmp_path / "file" / "out", "run")
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc")
     def test_refuses_what_the_system_refuses(self) -> None:
         with pytest.raises(OutputError, match="/proc"):
-            check_output("/proc")
+            check_output("/proc", "run")
 
     def test_refuses_an_impossible_name(self) -> None:
         for name in ("a\0b", 3):
             with pytest.raises(DataError, match="output: expected a path"):
-                check_output(name)
+                check_output(name, "run")
 
     def test_error_is_of_both_kinds(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -185,6 +185,17 @@ def test_the_network_knows_the_names(digits, labels, names, tmp_path):
     assert sae_fast.load(path).classes == names
 
 
+def test_masked_values_are_refused(digits):
+    """Which scikit-learn would take for data."""
+    x, y = digits
+    masked = np.ma.masked_equal(x[:50], x.max())
+    for estimator in (StackedAutoencoderTransformer(4), StackedAutoencoderClassifier(4)):
+        with pytest.raises(DataError, match="X: expected an array without masked values"):
+            estimator.fit(masked, y[:50])
+    with pytest.raises(DataError, match="y: expected an array without masked values"):
+        estimator.fit(x[:50], np.ma.masked_equal(y[:50], 3))
+
+
 class TestUnlabelled:
     def test_they_take_part_in_pretraining_alone(self, digits):
         x, y = digits

@@ -17,7 +17,7 @@ from typing import Any
 
 from .core.build import VERSION
 from .core.environment import info
-from .errors import DataError, SaeFastError
+from .errors import DataError, OutputError, SaeFastError
 from .experiment.run import run_experiment, run_reconstruction
 from .experiment.save import ExperimentResult
 from .experiment.settings import COMMANDS, Settings, flag, options, written
@@ -37,6 +37,9 @@ _EXPERIMENTS: dict[str, tuple[Callable[..., ExperimentResult], str, str]] = {
         "those of a PCA with as many components.",
     ),
 }
+
+#: Where each leaves its results, if nothing else is said: apart, since either replaces its own.
+_OUTPUTS = {"run": "sae-fast-out", "reconstruct": "sae-fast-reconstruct"}
 
 
 def _type(option: dataclasses.Field[Any]) -> Callable[[str], Any]:
@@ -59,7 +62,7 @@ def _type(option: dataclasses.Field[Any]) -> Callable[[str], Any]:
 def _add_options(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
     """Add an option for each setting of an experiment, in groups."""
     groups: dict[str, Any] = {}
-    defaults = {"output": "sae-fast-out"}  # a command without a trace would be of little use
+    defaults = {"output": _OUTPUTS[kind.command]}  # a command without a trace is of little use
     for option in options(kind):
         title, words = option.metadata["group"], option.metadata["words"]
         if title not in groups:
@@ -122,7 +125,12 @@ def _run(options: argparse.Namespace) -> None:
         warnings.showwarning = lambda message, *_, **__: print(
             f"sae-fast: {message}", file=sys.stderr
         )
-        result = experiment(**settings)
+        try:
+            result = experiment(**settings)
+        except OutputError as error:
+            if isinstance(error.result, ExperimentResult) and not options.quiet:
+                print(error.result.summary())  # all that is left of it
+            raise
     if not options.quiet:
         print(result.summary())
         print(f"\nresults, pictures and report.html are in {options.output}")

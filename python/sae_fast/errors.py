@@ -58,4 +58,12 @@ class ModelFileError(SaeFastError, ValueError):
 
 
 class OutputError(SaeFastError, OSError):
-    """The output folder cannot be used."""
+    """The output folder cannot be used.
+
+    Attributes
+    ----------
+    result : ExperimentResult or None
+        What a run has found that could not be written, or not all of it; its `save` can try again.
+    """
+
+    result: object = None

@@ -20,6 +20,7 @@ from .base.checks import (
     check_int,
     check_sample_weight,
     check_sizes,
+    check_unmasked,
     per_layer,
 )
 from .errors import DataError
@@ -84,6 +85,8 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _validated(self, X: Any, *args: Any, reset: bool) -> Any:
         """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
+        for name, values in zip("Xy", (X, *args), strict=False):
+            check_unmasked(name, values)  # which scikit-learn would take for data
         dtype = [np.float32, np.float64] if self.scale is None else None
         found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, reset=reset)
         stored = (found[0] if args else found).dtype

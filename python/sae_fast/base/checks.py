@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .text import shown
 
 #: Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2**48 numbers.
 MOST_UNITS = 2**24
@@ -26,6 +27,7 @@ MOST_LAYERS = 1000
 
 def check_array(name: str, value: Any) -> NDArray[Any]:
     """Return `value` as an array, or raise DataError if it is none (ragged lists, for example)."""
+    check_unmasked(name, value)
     try:
         array: NDArray[Any] = np.asarray(value)
     except (ValueError, TypeError) as error:
@@ -33,16 +35,32 @@ def check_array(name: str, value: Any) -> NDArray[Any]:
     return array
 
 
+def check_unmasked(name: str, value: Any) -> None:
+    """Raise DataError for masked values: what stands behind a mask would be taken for data."""
+    if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
+        raise DataError(
+            f"{name}: expected an array without masked values, got {np.sum(value.mask)} of "
+            f"{value.size}; fill them (x.filled(0)) or leave their rows out"
+        )
+
+
+def check_bool(name: str, value: object) -> bool:
+    """Return True or False (or 1 or 0, or NumPy's), or raise DataError for anything else."""
+    if not isinstance(value, int | np.bool_) or value not in (0, 1):
+        raise DataError(f"{name}: expected True or False, got {shown(value)}")
+    return bool(value)
+
+
 def check_int(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
     """Return `value` as an int from `minimum` to `maximum`, or raise DataError."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise DataError(f"{name}: expected an integer, got {value!r}") from None
-    if isinstance(value, bool) or number < minimum:
-        raise DataError(f"{name}: expected an integer of at least {minimum}, got {value!r}")
+        raise DataError(f"{name}: expected an integer, got {shown(value)}") from None
+    if isinstance(value, (bool, np.bool_)) or number < minimum:
+        raise DataError(f"{name}: expected an integer of at least {minimum}, got {shown(value)}")
     if maximum is not None and number > maximum:
-        raise DataError(f"{name}: expected at most {maximum}, got {value!r}")
+        raise DataError(f"{name}: expected at most {maximum}, got {shown(value)}")
     return number
 
 
@@ -53,15 +71,16 @@ def check_width(name: str, value: object, minimum: int = 1) -> int:
 
 def check_float(name: str, value: object, *, positive: bool) -> float:
     """Return `value` as a finite float, positive or at least not negative, or raise DataError."""
-    if isinstance(value, (str, bytes)):
-        raise DataError(f"{name}: expected a number, got {value!r}")
     try:
+        array = check_array(name, value)
+        if array.ndim or array.dtype.kind not in "iufO":  # nor bool, complex, text
+            raise TypeError
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{name}: expected a number, got {value!r}") from None
+        raise DataError(f"{name}: expected a number, got {shown(value)}") from None
     if not math.isfinite(number) or number < 0 or (positive and number == 0):
         kind = "a positive number" if positive else "a number of at least 0"
-        raise DataError(f"{name}: expected {kind}, got {value!r}")
+        raise DataError(f"{name}: expected {kind}, got {shown(value)}")
     return number
 
 
@@ -69,15 +88,8 @@ def settle_float(record: object, name: str, *, positive: bool = False, share: bo
     """Check a number of a frozen record, less than 1 if it is a share, and make it a float."""
     value = check_float(name, getattr(record, name), positive=positive)
     if share and value >= 1:
-        raise DataError(f"{name}: expected less than 1, got {value!r}")
+        raise DataError(f"{name}: expected less than 1, got {shown(value)}")
     object.__setattr__(record, name, value)
-
-
-def check_bool(name: str, value: object) -> bool:
-    """Return `value` as a bool if it is one, or raise DataError."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise DataError(f"{name}: expected True or False, got {value!r}")
-    return bool(value)
 
 
 def check_scale(scale: object, dtype: str) -> float:
@@ -85,7 +97,7 @@ def check_scale(scale: object, dtype: str) -> float:
     factor = check_float("scale", scale, positive=True)
     limits = np.finfo(dtype)
     if factor < float(limits.tiny) or 255 * factor > float(limits.max):
-        raise DataError(f"scale: expected a factor that {dtype} can hold, got {scale!r}")
+        raise DataError(f"scale: expected a factor that {dtype} can hold, got {shown(scale)}")
     return factor
 
 
@@ -94,23 +106,25 @@ def check_path(name: str, value: object) -> Path:
     try:
         path = os.fsdecode(value)  # type: ignore[arg-type]
     except TypeError:
-        raise DataError(f"{name}: expected a path, got {value!r}") from None
-    if "\0" in path:
-        raise DataError(f"{name}: expected a path, got {value!r}")
+        raise DataError(f"{name}: expected a path, got {shown(value)}") from None
+    if not path or "\0" in path:
+        raise DataError(f"{name}: expected a path, got {shown(value)}")
     return Path(path)
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of `choices`, or raise DataError."""
     if not isinstance(value, str) or value not in choices:
-        raise DataError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        raise DataError(f"{name}: expected one of {', '.join(choices)}, got {shown(value)}")
     return value
 
 
 def check_sizes(name: str, value: object) -> tuple[int, ...]:
-    """Return layer widths as a tuple of at least one positive int, or raise DataError."""
+    """Return layer widths, or a single one, as a tuple of positive int, or raise DataError."""
+    if isinstance(value, (int, np.integer)):  # (1000) is no tuple in Python
+        value = [value]
     if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
-        raise DataError(f"{name}: expected a sequence of positive integers, got {value!r}")
+        raise DataError(f"{name}: expected a sequence of positive integers, got {shown(value)}")
     if isinstance(value, np.ndarray) and value.ndim != 1:
         raise DataError(f"{name}: expected one dimension, got shape {value.shape}")
     if len(value) == 0:
@@ -137,7 +151,7 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
     y = check_array(name, y)
     if y.ndim != 1:
         raise DataError(f"{name}: expected one dimension (n_samples,), got shape {y.shape}")
-    if not np.issubdtype(y.dtype, np.integer):
+    if y.dtype.kind not in "iub":
         raise DataError(f"{name}: expected integer classes, got dtype {y.dtype}")
     if len(y) != n_samples:
         raise DataError(f"{name}: expected {n_samples} labels, one per sample, got {len(y)}")
@@ -162,14 +176,14 @@ def check_classes(name: str, classes: Any, n_classes: int) -> list[int] | list[s
     if isinstance(classes, np.ndarray):
         classes = classes.tolist()
     if isinstance(classes, (str, bytes)) or not isinstance(classes, Sequence):
-        raise DataError(f"{name}: expected a sequence of int or str, got {classes!r}")
+        raise DataError(f"{name}: expected a sequence of int or str, got {shown(classes)}")
     if len(classes) != n_classes:
         raise DataError(f"{name}: expected {n_classes} of them, n_classes, got {len(classes)}")
     found = [label.item() if isinstance(label, np.generic) else label for label in classes]
     if {type(label) for label in found} not in ({int}, {str}):
-        raise DataError(f"{name}: expected all int or all str, got {classes!r}")
+        raise DataError(f"{name}: expected all int or all str, got {shown(classes)}")
     if len(set(found)) != len(found):
-        raise DataError(f"{name}: expected all different, got {classes!r}")
+        raise DataError(f"{name}: expected all different, got {shown(classes)}")
     return found
 
 

@@ -1,51 +1,115 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Files that are whole at every moment: whatever befalls a write, the old one is there or the new.
 
-A file is written under a temporary name, synced, and renamed, and then its folder is synced.
+A file is written under a temporary name, synced, and renamed, and then its folder is synced. All
+that the package writes, logs aside, goes through `write_file`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import stat
 import threading
 from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .checks import check_path
+
+_MOST_KEPT = 40  # characters of a name in a temporary one, which must not be too long either
+
+
+def _check_regular(path: Path) -> os.stat_result:
+    """Return what is known of a file; OSError if it is a folder, a device, a pipe."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
+        raise OSError(code, "no regular file", str(path))
+    return found
 
 
 def read_file(path: Path) -> bytes:
     """Return a file's bytes; OSError of what has no length, since reading it might not end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        code = errno.EISDIR if path.is_dir() else errno.EINVAL
-        raise OSError(code, "no regular file", str(path))
+    _check_regular(path)
     return path.read_bytes()
+
+
+def put(target: Any, data: bytes) -> Any:
+    """Write `data` to what a user names, a path or a file open for writing bytes, and return it.
+
+    DataError if it is neither, OSError if it cannot be written.
+    """
+    if isinstance(target, os.PathLike) or not hasattr(target, "write"):
+        return write_file(check_path("path", target), data)
+    try:
+        written = target.write(data)
+    except TypeError as error:
+        raise DataError(f"path: expected a file opened in binary mode, got {error}") from error
+    if written is not None and written != len(data):  # of an unbuffered one
+        raise OSError(errno.EIO, f"only {written} of {len(data)} bytes were written")
+    return target
+
+
+def take(source: object) -> tuple[bytes, str]:
+    """Return the bytes that a user names, and what to call them.
+
+    `source` is a path, a file open for reading bytes, or bytes; DataError if it is none of them.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), "bytes"
+    if isinstance(source, os.PathLike) or not hasattr(source, "read"):
+        path = check_path("path", source)
+        return read_file(path), str(path)
+    data = source.read()
+    if not isinstance(data, bytes):
+        raise DataError(
+            f"path: expected a file opened in binary mode, got {type(data).__name__} from it"
+        )
+    return data, str(getattr(source, "name", "file"))
 
 
 def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """Put `data` into a file and return its path; an older one of this name gets the name `keep`.
 
-    OSError if it cannot be written; `path` or, if there was no time to rename both, `keep` is then
-    what `path` was before.
+    A link is followed, and an older file's mode and owner are kept. OSError, which names `path`, if
+    it cannot be written or is no regular file; `path` or, if there was no time to rename both,
+    `keep` is then what `path` was before.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    target = Path(os.path.realpath(path))
+    unique = f"{os.getpid()}.{threading.get_ident()}"
+    temporary = target.parent / f".{target.name[:_MOST_KEPT]}.{unique}.tmp"
     try:
-        temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
-        with temporary.open("xb") as file:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.chmod(path.stat().st_mode & 0o777)  # what was private stays so
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep is not None:
-            with contextlib.suppress(FileNotFoundError):
-                path.replace(keep)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        old = None
+        with contextlib.suppress(FileNotFoundError):
+            old = _check_regular(target)
+        try:
+            temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
+            with temporary.open("xb") as file:
+                if old is not None:  # what was private, and whose, stays so
+                    with contextlib.suppress(AttributeError, PermissionError):  # Windows, others'
+                        os.chown(temporary, old.st_uid, old.st_gid)
+                    temporary.chmod(old.st_mode & 0o777)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and old is not None:
+                target.replace(keep)
+            temporary.replace(target)
+            _sync_folder(target.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     return path
+
+
+def leftovers(path: Path) -> list[Path]:
+    """List what processes that were killed have left of writing a file."""
+    return list(path.parent.glob(f".{glob.escape(path.name[:_MOST_KEPT])}.*.tmp"))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,8 +3,38 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from typing import NamedTuple
+
+_MOST_SHOWN = 200  # characters of a value in an error
+_REPR = reprlib.Repr()
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = 20
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _MOST_SHOWN
+
+
+def shown(value: object) -> str:
+    """Write what a user passed in as Python would, but never more than a line of it.
+
+    Examples
+    --------
+    >>> shown([1, "two"])
+    "[1, 'two']"
+    >>> len(shown(bytes(10**6))) < 300
+    True
+    """
+    if isinstance(value, (bytes, bytearray)) and len(value) > _MOST_SHOWN:
+        return f"{len(value)} bytes that begin with {bytes(value[:8])!r}"
+    try:
+        text = " ".join(_REPR.repr(value).split())
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"{type(value).__name__} beyond writing"
+    return cut(text, 2 * _MOST_SHOWN)
+
+
+def cut(text: str, most: int) -> str:
+    """Leave out what a text has beyond so many characters."""
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def percent(accuracy: float) -> str:

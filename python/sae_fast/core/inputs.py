@@ -2,23 +2,28 @@
 """From the arrays that users have to the core's inputs, without a copy where none is needed.
 
 The core reads uint8, float32 and float64 of any strides (F-ordered, read-only and memory-mapped
-arrays included) and CSR matrices, and decides from the data whether to work on the non-zeros.
+arrays included) and CSR matrices, and decides from the data whether to work on the non-zeros. All
+other numbers are copied into the model's precision, once; bool is read as uint8, where it lies.
 """
 
 from __future__ import annotations
 
 import functools
+import numbers
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import _core
 from ..base.checks import check_array, check_scale
+from ..base.text import shown
 from ..errors import DataError
 
 _AUTOMATIC = _core.Layout.automatic  # looked up once: single rows are read in 3 µs
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _STORED = (np.dtype(np.uint8), _FLOAT32, _FLOAT64)
+_NUMBERS = "biuf"  # kinds of types
 
 
 @functools.cache
@@ -39,7 +44,7 @@ def _factor(
             )
         return check_scale(scale, dtype)
     if scale is not None:
-        raise DataError(f"scale: expected None with {name} of dtype {stored}, got {scale!r}")
+        raise DataError(f"scale: expected None with {name} of dtype {stored}, got {shown(scale)}")
     return 1.0
 
 
@@ -93,7 +98,10 @@ def _checked(
 ) -> tuple[Any, float, bool]:
     """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")
-    if not sparse:
+    if hasattr(x, "dtypes") and hasattr(x, "columns"):
+        with np.errstate(over="ignore"):  # the core finds what is infinite
+            x = _from_frame(name, x, dtype)
+    elif not sparse:
         x = check_array(name, x)
     if x.ndim != 2:
         raise DataError(
@@ -103,16 +111,53 @@ def _checked(
         raise DataError(f"{name}: expected {n_features} features, got shape {x.shape}")
     if x.shape[0] == 0:
         raise DataError(f"{name}: expected at least one sample, got shape {x.shape}")
-    if x.dtype.newbyteorder("=") not in _STORED:
-        raise DataError(
-            f"{name}: expected float32, float64, or uint8 with scale=, got dtype {x.dtype}"
-        )
     factor = _factor(name, x.dtype, scale, default_scale, dtype)
+    if x.dtype.newbyteorder("=") not in _STORED:
+        x = _as_stored(name, x, dtype)
     if not sparse:
         if not x.dtype.isnative or any(step % x.itemsize for step in x.strides):
             x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
         x = np.require(x, requirements="A")
     return x, factor, sparse
+
+
+def _from_frame(name: str, frame: Any, dtype: str) -> NDArray[Any]:
+    """Return the numbers of a frame (n_samples, n_features), of columns of one type as they are."""
+    dtypes = list(frame.dtypes)
+    if not all(hasattr(own, "kind") for own in dtypes):  # not pandas'
+        return check_array(name, frame)
+    for column, own in zip(frame.columns, dtypes, strict=True):
+        if own.kind not in _NUMBERS:
+            raise DataError(
+                f"{name}: expected columns of numbers, got dtype {own} in column {shown(column)}"
+            )
+    if len(set(dtypes)) == 1:
+        array = check_array(name, frame)
+        if array.dtype.kind in _NUMBERS:
+            return array
+    found = np.empty(frame.shape, dtype)
+    for at, (column, values) in enumerate(frame.items()):
+        try:
+            found[:, at] = values
+        except (TypeError, ValueError) as error:  # a missing value
+            raise DataError(
+                f"{name}: expected numbers, got {error} in column {shown(column)}"
+            ) from error
+    return found
+
+
+def _as_stored(name: str, x: Any, dtype: str) -> Any:
+    """Return numbers of any other type as the core can read them: a copy, unless they are bool."""
+    if x.dtype == bool and isinstance(x, np.ndarray):
+        return x.view(np.uint8)
+    if x.dtype.kind == "O":
+        for place, value in np.ndenumerate(x):
+            if not isinstance(value, (numbers.Real, np.bool_)):
+                raise DataError(f"{name}: expected numbers, got {shown(value)} at {place}")
+    elif x.dtype.kind not in _NUMBERS:
+        raise DataError(f"{name}: expected numbers, got dtype {x.dtype}")
+    with np.errstate(over="ignore"):  # the core finds what is infinite
+        return x.astype(dtype)
 
 
 def _as_csr(x: Any) -> Any:

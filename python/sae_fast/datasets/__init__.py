@@ -5,7 +5,7 @@ Pure Python and NumPy, so that data can be had and looked at without the compile
 """
 
 from .catalog import DatasetFallbackWarning, Name, load
-from .dataset import Dataset
+from .dataset import Dataset, DatasetLabelsWarning
 from .idx import load_idx, read_idx
 from .mnist import load_mnist, locate_mnist
 from .strokes import load_strokes
@@ -13,6 +13,7 @@ from .strokes import load_strokes
 __all__ = [
     "Dataset",
     "DatasetFallbackWarning",
+    "DatasetLabelsWarning",
     "Name",
     "load",
     "load_idx",

@@ -10,6 +10,8 @@ import os
 import warnings
 from typing import Literal
 
+from ..base.checks import check_bool
+from ..base.text import shown
 from ..errors import DataError, DatasetUnavailableError
 from .dataset import Dataset, Dtype
 from .idx import load_idx
@@ -40,8 +42,8 @@ def load(
         ``mnist`` as `load_mnist`, ``strokes`` as `load_strokes`, ``idx`` as `load_idx`. ``auto`` is
         MNIST if it can be had, else strokes, with a `DatasetFallbackWarning` that says why.
     data_dir : str or path, optional
-        Folder with the files of ``mnist`` (only there), ``idx`` (default ``$SAE_FAST_DATA_DIR``)
-        or ``auto`` (there first; if they are not there, a warning says what was taken instead).
+        Folder with the files of ``mnist``, ``idx`` or ``auto``, and the only place then. Default:
+        ``$SAE_FAST_DATA_DIR``, if it is set; else the cache or a download, but not for ``idx``.
     offline : bool
         Open no socket.
     seed : int
@@ -58,44 +60,41 @@ def load(
     Raises
     ------
     DataError
-        If the name is unknown, or a file is damaged or not the right one (``auto`` included).
+        If the name is unknown, a file is damaged or not the right one (``auto`` included), or
+        `data_dir` is given with ``strokes``, which has no files.
     DatasetUnavailableError
-        If the data set is not there and cannot be downloaded.
+        If the data set is not where `data_dir` or ``$SAE_FAST_DATA_DIR`` says (``auto``
+        included), or cannot be downloaded.
 
     Examples
     --------
     >>> load("auto", offline=True)  # doctest: +SKIP
     Dataset('mnist', n_train=55000, n_test=10000, n_features=784, n_classes=10, dtype=uint8)
     """
+    check_bool("offline", offline)
+    named = os.environ.get(DATA_DIR_VARIABLE)
     if name == "strokes":
+        if data_dir is not None:
+            raise DataError(
+                f"data_dir: expected none with dataset 'strokes', which is drawn, got {data_dir}"
+            )
         return load_strokes(seed=seed, dtype=dtype, progress=progress)
     if name == "mnist":
         return load_mnist(data_dir, not offline, dtype=dtype, progress=progress)
     if name == "idx":
-        data_dir = data_dir or os.environ.get(DATA_DIR_VARIABLE)
-        if not data_dir:
+        if data_dir is None and not named:
             raise DataError(
                 "data_dir: got none, expected the folder of the IDX files for dataset 'idx' "
                 f"(--data-dir or ${DATA_DIR_VARIABLE})"
             )
-        return load_idx(data_dir, dtype=dtype)
+        return load_idx(named or "" if data_dir is None else data_dir, dtype=dtype)
     if name != "auto":
-        raise DataError(f"dataset: got {name!r}, expected auto, mnist, strokes or idx")
-
-    reasons = []
-    if data_dir is not None:
-        try:
-            return load_mnist(data_dir, download=False, dtype=dtype)
-        except DatasetUnavailableError as error:
-            reasons.append(str(error))
+        raise DataError(f"dataset: got {shown(name)}, expected auto, mnist, strokes or idx")
     try:
-        dataset = load_mnist(download=not offline, dtype=dtype, progress=progress)
-        taken = "MNIST from its usual place"
+        return load_mnist(data_dir, not offline, dtype=dtype, progress=progress)
     except DatasetUnavailableError as error:
-        reasons.append(str(error))
-        dataset = load_strokes(seed=seed, dtype=dtype, progress=progress)
-        taken = "the embedded data set strokes, not MNIST"
-    if reasons:
-        message = f"dataset auto: using {taken} ({'; '.join(reasons)})"
+        if data_dir is not None or named:  # asked for, so that nothing else will do
+            raise
+        message = f"dataset auto: using the embedded data set strokes, not MNIST ({error})"
         warnings.warn(message, DatasetFallbackWarning, stacklevel=2)
-    return dataset
+    return load_strokes(seed=seed, dtype=dtype, progress=progress)

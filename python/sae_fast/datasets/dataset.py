@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.checks import check_classes, check_scale, check_unmasked
+from ..base.text import shown
 from ..errors import DataError
 
 #: How a loader hands out pixels: float32 in [0, 1], or as they are, with `Dataset.scale`.
@@ -23,7 +26,13 @@ Dtype = Literal["float32", "uint8"]
 Split: TypeAlias = tuple[NDArray[np.uint8], NDArray[Any]]
 
 _PIXEL_SCALE = 1 / 255
+_MOST_CLASSES = 2**16  # a larger label counts something else, or is damaged
+_MOST_RANGES = 10  # of classes that a warning lists
 _HASH_BYTES = 1 << 20  # hashed at once; bounds the copy of an array that is not C-ordered
+
+
+class DatasetLabelsWarning(UserWarning):
+    """Labels are not what a classifier can learn, or were numbered anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +53,8 @@ class Dataset:
         Given when x is uint8, and only then: the value of a pixel is ``pixel * scale``.
     image_shape : tuple of int, optional
         (height, width) if the features are the pixels of an image, row by row.
+    classes : tuple of int, optional
+        What the files call the classes, where that is not ``0 ... n_classes - 1``.
 
     Raises
     ------
@@ -66,6 +77,7 @@ class Dataset:
     name: str
     scale: float | None = None
     image_shape: tuple[int, int] | None = None
+    classes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays fit together."""
@@ -83,20 +95,26 @@ class Dataset:
                 f"scale: got {self.scale} with {x_train.dtype} features, "
                 "expected a number with uint8 features and None with any other"
             )
-        if self.scale is not None and not (math.isfinite(self.scale) and self.scale > 0):
-            raise DataError(f"scale: got {self.scale}, expected a finite number above 0")
+        if self.scale is not None:
+            check_scale(self.scale, "float32")
         if self.image_shape is not None and (
-            len(self.image_shape) != 2 or math.prod(self.image_shape) != x_train.shape[1]
+            np.shape(self.image_shape) != (2,) or math.prod(self.image_shape) != x_train.shape[1]
         ):
             raise DataError(
                 f"image_shape: got {self.image_shape}, "
                 f"expected (height, width) with {x_train.shape[1]} pixels"
             )
+        if self.classes is not None:
+            check_classes("classes", self.classes, self.n_classes)
 
     @property
     def n_classes(self) -> int:
         """One more than the largest label of both splits."""
         return 1 + max(int(self.y_train.max()), int(self.y_test.max()))
+
+    def named(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return what the files call the classes `y` (n_samples,): themselves without `classes`."""
+        return y if self.classes is None else np.asarray(self.classes)[y]
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -123,7 +141,13 @@ class Dataset:
         )
 
 
-def dataset_from_pixels(name: str, train: Split, test: Split, dtype: Dtype) -> Dataset:
+def dataset_from_pixels(
+    name: str,
+    train: Split,
+    test: Split,
+    dtype: Dtype,
+    classes: tuple[int, ...] | None = None,
+) -> Dataset:
     """Build a `Dataset`: flatten the images, and scale them if `dtype` asks for it."""
     (train_images, y_train), (test_images, y_test) = train, test
     return Dataset(
@@ -134,13 +158,50 @@ def dataset_from_pixels(name: str, train: Split, test: Split, dtype: Dtype) -> D
         name,
         _PIXEL_SCALE if dtype == "uint8" else None,
         train_images.shape[1:],
+        classes,
     )
+
+
+def check_class_numbers(name: str, y: NDArray[Any]) -> None:
+    """Raise a `DataError` unless labels (n_samples,) can be numbers of classes."""
+    wrong = (y < 0) | (y >= _MOST_CLASSES)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise DataError(
+            f"{name}: got label {y[at]} at position {at}, "
+            f"expected classes from 0 to {_MOST_CLASSES - 1}"
+        )
+
+
+def label_faults(names: Sequence[str], y_train: NDArray[Any], y_test: NDArray[Any]) -> list[str]:
+    """Say what makes an accuracy on such labels mean little, naming where they come from."""
+    faults = []
+    unseen = np.setdiff1d(y_test, y_train)
+    if y_train.min() == y_train.max():
+        faults.append(
+            f"{names[0]}: all {len(y_train)} labels are {y_train[0]}, "
+            "so that there is nothing to tell apart"
+        )
+    if unseen.size:
+        faults.append(
+            f"{names[1]}: {np.isin(y_test, unseen).sum()} of {len(y_test)} test samples are of "
+            f"{len(unseen)} classes ({ranges(unseen)}) that no training sample is of, and cannot "
+            "be classified right"
+        )
+    return faults
+
+
+def ranges(numbers: NDArray[Any]) -> str:
+    """Write ascending integers, neighbours together: "0, 2 to 5"."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers.astype(np.int64)) != 1) + 1)
+    words = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    return ", ".join(words if len(words) <= _MOST_RANGES else [*words[:_MOST_RANGES], "..."])
 
 
 def check_dtype(dtype: str) -> None:
     """Raise a `DataError` unless `dtype` is one that the loaders know."""
     if dtype not in ("float32", "uint8"):
-        raise DataError(f"dtype: got {dtype!r}, expected 'float32' or 'uint8'")
+        raise DataError(f"dtype: got {shown(dtype)}, expected 'float32' or 'uint8'")
 
 
 def _features(images: NDArray[np.uint8], dtype: Dtype) -> NDArray[Any]:
@@ -154,6 +215,8 @@ def _features(images: NDArray[np.uint8], dtype: Dtype) -> NDArray[Any]:
 
 
 def _check_split(split: str, x: object, y: object) -> None:
+    check_unmasked(f"x_{split}", x)
+    check_unmasked(f"y_{split}", y)
     if (
         not isinstance(x, np.ndarray)
         or x.ndim != 2
@@ -170,8 +233,7 @@ def _check_split(split: str, x: object, y: object) -> None:
         )
     if x.size == 0:
         raise DataError(f"x_{split}: got shape {x.shape}, expected a sample and a feature at least")
-    if y.min() < 0:
-        raise DataError(f"y_{split}: got label {y.min()}, expected classes from 0 up")
+    check_class_numbers(f"y_{split}", y)
 
 
 def _describe(value: object) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fetches files that are known by their SHA-256, from the first mirror that has them.
 
-Nothing a server sends is trusted: sizes and times are bounded, and a file gets its name only after
-its content has been verified, so that a name in the folder means a whole file.
+Nothing a server sends is trusted: sizes and times are bounded, and a file is written only after its
+content has been verified, so that a name in the folder means a whole file.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from urllib import request
 from urllib.error import HTTPError
 from urllib.request import OpenerDirector
 
+from ..base.files import leftovers, write_file
 from ..errors import DataError, DatasetUnavailableError
-from .idx import CHUNK_BYTES, open_decompressed
+from .idx import CHUNK_BYTES, decompressed
 
 
 @dataclass(frozen=True)
@@ -69,26 +71,20 @@ def download(
 def _download_file(
     name: str, sha256: str, folder: Path, mirrors: Sequence[str], progress: bool, limits: Limits
 ) -> None:
-    """Try the mirrors in turn; the caller holds the lock, so the temporary name is ours alone."""
-    part = folder / f".{name}.part"
-    part.unlink(missing_ok=True)  # a leftover, or a link to another file
-    part.touch(exist_ok=False)  # a folder that cannot be written to is no mirror's fault
+    """Try the mirrors in turn; the caller holds the lock, so that leftovers are nobody's."""
+    for leftover in leftovers(folder / name):
+        leftover.unlink()
     failures = []
-    try:
-        for mirror in mirrors:
-            url = mirror + name
-            try:
-                with part.open("wb") as file:
-                    for chunk in _received(url, name, progress, limits):
-                        file.write(chunk)
-                _verify(part, sha256, limits)
-            except DataError as error:
-                failures.append(f"{url}: {' '.join(str(error).split())[:300]}")
-            else:
-                part.replace(folder / name)
-                return
-    finally:
-        part.unlink(missing_ok=True)
+    for mirror in mirrors:
+        url = mirror + name
+        try:
+            data = b"".join(_received(url, name, progress, limits))
+            _verify(data, url, sha256, limits)
+        except DataError as error:
+            failures.append(f"{url}: {' '.join(str(error).split())[:300]}")
+        else:
+            write_file(folder / name, data)
+            return
     raise DatasetUnavailableError(
         f"{name}: no mirror has it ({'; '.join(failures)}); download it by hand and name its "
         "folder with --data-dir, or use --dataset strokes"
@@ -145,11 +141,11 @@ def _opener() -> OpenerDirector:
     return opener
 
 
-def _verify(path: Path, sha256: str, limits: Limits) -> None:
-    """Check the uncompressed content of `path`, which may be a decompression bomb."""
+def _verify(data: bytes, url: str, sha256: str, limits: Limits) -> None:
+    """Check the uncompressed content of what `url` sent, which may be a decompression bomb."""
     digest = hashlib.sha256()
     n_bytes = 0
-    with open_decompressed(path) as file:
+    with decompressed(BufferedReader(BytesIO(data)), url) as file:
         while chunk := file.read(CHUNK_BYTES):
             n_bytes += len(chunk)
             if n_bytes > limits.n_content_bytes:

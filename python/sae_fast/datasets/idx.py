@@ -14,6 +14,7 @@ import os
 import re
 import struct
 import sys
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,13 +27,24 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_path
 from ..errors import DataError, DatasetUnavailableError
-from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
+from .dataset import (
+    Dataset,
+    DatasetLabelsWarning,
+    Dtype,
+    Split,
+    check_class_numbers,
+    check_dtype,
+    dataset_from_pixels,
+    label_faults,
+    ranges,
+)
 
 CHUNK_BYTES = 1 << 20
 # A gzip file may be unpacked to the first of these bytes, and behind them to so many times its own
 # size: images pack to a fifth, zeros to a thousandth.
 _FREE_BYTES, _MOST_RATIO = 64 << 20, 100
 _MAX_NDIM = 32  # what every NumPy takes
+_RAW = "raw"  # torchvision's name for the folder of a set's files
 
 # Type code, the third byte of a file → what its elements are.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -41,13 +53,6 @@ _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E
 _FILE_NAME = re.compile(
     r"(?P<set>.*?)(?P<split>train|t10k|test)-(?P<content>images|labels)[-.]idx[13]-ubyte(\.gz)?"
 )
-
-
-@contextmanager
-def open_decompressed(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a plain or gzip file, told apart by content; errors while reading name the file."""
-    with _opened(path) as file, _decompressed(file, path) as unzipped:
-        yield unzipped
 
 
 @contextmanager
@@ -64,7 +69,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
 
 
 @contextmanager
-def _decompressed(file: BufferedReader, path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def decompressed(file: BufferedReader, path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give the content of a plain or gzip file, told apart by content; errors name its `path`."""
     if file.peek(2)[:2] != b"\x1f\x8b":
         yield file
         return
@@ -120,7 +126,7 @@ def parse_idx(
     Of n bytes this takes at most 9/8 n + 2 MiB; of gzip, what it unpacks to, and at most
     64 MiB + 100 n.
     """
-    with _decompressed(source, path) as file:
+    with decompressed(source, path) as file:
         magic = file.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0":
             raise DataError(
@@ -178,27 +184,32 @@ def parse_idx(
 def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> Dataset:
     """Load any data set in MNIST's format: Fashion-MNIST, KMNIST, EMNIST, your own.
 
-    There are no checksums, and all training images are used. Labels stay as they are in the files,
-    so ``n_classes`` is the largest one plus 1.
+    There are no checksums, and all training images are used. Labels that are not ``0 ... n - 1``
+    (EMNIST's letters are 1 to 26) are numbered so, in their order; ``classes`` then has the files'
+    own, and a `DatasetLabelsWarning` says so. It also says where training images are all of one
+    class, and where no training image is of a class that test images have.
 
     Parameters
     ----------
     data_dir : str or path
         Folder with one set: ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same
         with ``t10k-`` or ``test-``; each plain or ``.gz``, all with the same prefix, if any
-        (``emnist-letters-``).
+        (``emnist-letters-``). Also as torchvision (``FashionMNIST/raw/``) and Kaggle
+        (``train-images.idx3-ubyte``, or each file in a folder of its name) lay them out.
     dtype : {"float32", "uint8"}
         float32 in [0, 1], or the pixels as they are with ``scale = 1/255``.
 
     Returns
     -------
     Dataset
-        Named after the files' prefix or, without one, after the folder.
+        Named after the files' prefix or, without one, after the folder, torchvision's ``raw``
+        after the one around it.
 
     Raises
     ------
     DataError
-        If the folder holds several sets, or one whose files do not fit together.
+        If the folder holds several sets, or one whose files do not fit together, or whose labels
+        are no classes (below 0, or above 65,535).
     DatasetUnavailableError
         If files are missing or cannot be read.
 
@@ -208,7 +219,7 @@ def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> D
     Dataset('fashion-mnist', n_train=60000, n_test=10000, n_features=784, n_classes=10, ...)
     """
     check_dtype(dtype)
-    folder = check_path("data_dir", data_dir)
+    folder = find_folder(check_path("data_dir", data_dir))
     sets = find_sets(folder)
     if len(sets) > 1:
         raise DataError(
@@ -222,21 +233,68 @@ def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> D
             f"data_dir: got several test sets in {folder} (files starting with "
             f"'{prefix}t10k-', '{prefix}test-'), expected one per folder"
         )
-    train, test = read_splits(folder, files, tests.pop())
-    return dataset_from_pixels(
-        prefix.strip("-_. ") or folder.resolve().name or "idx", train, test, dtype
-    )
+    test_name = tests.pop()
+    splits = read_splits(folder, files, test_name)
+    paths = [files[f"{split}-labels"] for split in ("train", test_name)]
+    train, test, classes = _number_classes(*splits, paths)
+    named = folder.resolve()
+    named = named.parent if named.name == _RAW else named
+    name = prefix.strip("-_. ") or named.name or "idx"
+    return dataset_from_pixels(name, train, test, dtype, classes)
+
+
+def _number_classes(
+    train: Split, test: Split, files: Sequence[Path]
+) -> tuple[Split, Split, tuple[int, ...] | None]:
+    """Give classes numbers without gaps, and return their labels; warn of what is odd."""
+    (x_train, y_train), (x_test, y_test) = train, test
+    if not y_train.size or not y_test.size:  # `Dataset` says so
+        return train, test, None
+    names = [str(path) for path in files]
+    for name, y in zip(names, (y_train, y_test), strict=True):
+        check_class_numbers(name, y)
+    faults = label_faults(names, y_train, y_test)
+    classes = np.union1d(y_train, y_test)
+    numbers: tuple[int, ...] | None = None
+    if len(classes) <= classes[-1]:
+        faults.append(
+            f"{names[0]}: got {len(classes)} classes, {ranges(classes)}, here numbered 0 to "
+            f"{len(classes) - 1}; `classes` of the data set has the labels of the files"
+        )
+        train = x_train, np.searchsorted(classes, y_train)
+        test = x_test, np.searchsorted(classes, y_test)
+        numbers = tuple(classes.tolist())
+    for fault in faults:
+        warnings.warn(fault, DatasetLabelsWarning, stacklevel=3)
+    return train, test, numbers
+
+
+def find_folder(folder: Path, name: str = "*") -> Path:
+    """Return where in a folder its IDX files are: there, or where torchvision puts set `name`."""
+    if find_sets(folder):
+        return folder
+    inner = [folder / _RAW, *sorted(folder.glob(f"{name}/{_RAW}"))]
+    found = [path for path in inner if path.is_dir() and find_sets(path)]
+    if len(found) > 1:
+        raise DataError(
+            f"data_dir: got several data sets in {folder} ("
+            f"{', '.join(str(path.relative_to(folder)) for path in found)}), expected one"
+        )
+    return found[0] if found else folder
 
 
 def find_sets(folder: Path) -> dict[str, dict[str, Path]]:
     """List the IDX files of a folder by set (their prefix, mostly "") and part ("train-images").
 
-    Of several spellings of one file the plain one comes before ``.gz``.
+    Of several spellings of one file the plain one comes before ``.gz``. Each may be in a folder of
+    its own name.
     """
     sets: dict[str, dict[str, Path]] = {}
     try:
         for path in sorted(folder.iterdir()):
             match = _FILE_NAME.fullmatch(path.name)
+            if match and path.is_dir():
+                path = path / path.name
             if match and path.is_file():
                 parts = sets.setdefault(match["set"], {})
                 parts.setdefault(f"{match['split']}-{match['content']}", path)

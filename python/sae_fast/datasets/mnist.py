@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..base.checks import check_path
+from ..base.checks import check_bool, check_path
 from ..errors import DataError, DatasetUnavailableError
 from .dataset import Dataset, Dtype, check_dtype, dataset_from_pixels
-from .idx import file_name, find_sets, read_splits
+from .idx import file_name, find_folder, find_sets, read_splits
 
 #: Environment variable that names a folder to look for data in.
 DATA_DIR_VARIABLE = "SAE_FAST_DATA_DIR"
@@ -30,6 +30,7 @@ _SHA256 = {  # of the uncompressed files
     "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+_TORCHVISION = "MNIST"  # its folder of this set
 _N_VALIDATION = 5_000  # training images that TensorFlow's read_data_sets sets aside
 
 
@@ -47,8 +48,9 @@ def load_mnist(
     Parameters
     ----------
     data_dir : str or path, optional
-        Folder with the four files, each plain or ``.gz``; nothing else is tried then. Without it:
-        ``$SAE_FAST_DATA_DIR``, then the user cache, then a download into the cache.
+        Folder with the four files, each plain or ``.gz``, also as torchvision (``MNIST/raw/``) and
+        Kaggle (``train-images.idx3-ubyte``, or each in a folder of its name) lay them out. Default:
+        ``$SAE_FAST_DATA_DIR``; if that is not set, the user cache, or a download into it.
     download : bool
         Whether the net may be used.
     dtype : {"float32", "uint8"}
@@ -67,7 +69,7 @@ def load_mnist(
     DataError
         If a file is not the official one.
     DatasetUnavailableError
-        If files are missing and cannot be downloaded.
+        If files are missing from the folder that was named, or cannot be downloaded.
 
     References
     ----------
@@ -79,21 +81,29 @@ def load_mnist(
     Dataset('mnist', n_train=55000, n_test=10000, n_features=784, n_classes=10, dtype=float32)
     """
     check_dtype(dtype)
-    folder = locate_mnist() if data_dir is None else check_path("data_dir", data_dir)
-    if folder is None:
-        folder = cache_dir()
+    check_bool("progress", progress)
+    check_bool("download", download)
+    named = os.environ.get(DATA_DIR_VARIABLE) if data_dir is None else data_dir
+    folder = _usual_folder() if data_dir is None else check_path("data_dir", data_dir)
+    missing = _missing(folder)
+    if missing and not named:
         if not download:
-            places = " and ".join(map(str, _usual_folders()))
             raise DatasetUnavailableError(
-                f"mnist: got no complete set in {places}, expected its four files there: allow "
+                f"mnist: got no complete set in {folder}, expected its four files there: allow "
                 f"the download, or name their folder with --data-dir or ${DATA_DIR_VARIABLE}"
             )
         from .download import download as fetch
 
-        wanted = {file_name(part) + ".gz": _SHA256[part] for part in _missing(folder)}
+        wanted = {file_name(part) + ".gz": _SHA256[part] for part in missing}
         fetch(wanted, folder, MIRRORS, progress=progress)
     try:
+        folder = find_folder(folder, _TORCHVISION)
         train, test = read_splits(folder, find_sets(folder).get("", {}), sha256=_SHA256)
+    except DatasetUnavailableError as error:
+        if data_dir is not None or not named:
+            raise
+        reason = str(error).removeprefix("data_dir: ")
+        raise DatasetUnavailableError(f"${DATA_DIR_VARIABLE}: {reason}") from error
     except DataError as error:
         raise DataError(
             f"{error}; delete the file if it is damaged, or use --dataset idx if it belongs to "
@@ -107,14 +117,16 @@ def load_mnist(
 def locate_mnist() -> Path | None:
     """Return the folder that MNIST would be loaded from without a download, or None.
 
-    Looks at names only; the content is verified by `load_mnist`.
+    ``$SAE_FAST_DATA_DIR`` or, if that is not set, the user cache. Looks at names only; the content
+    is verified by `load_mnist`.
 
     Examples
     --------
     >>> locate_mnist()  # doctest: +SKIP
     PosixPath('/home/ada/.cache/sae_fast/mnist')
     """
-    return next((folder for folder in _usual_folders() if not _missing(folder)), None)
+    folder = _usual_folder()
+    return None if _missing(folder) else folder
 
 
 def cache_dir() -> Path:
@@ -124,15 +136,15 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("sae_fast"), "mnist")
 
 
-def _usual_folders() -> list[Path]:
+def _usual_folder() -> Path:
     named = os.environ.get(DATA_DIR_VARIABLE)
-    return ([Path(named)] if named else []) + [cache_dir()]
+    return Path(named) if named else cache_dir()
 
 
 def _missing(folder: Path) -> list[str]:
     """List the parts ("train-images", ...) that `folder` lacks."""
     try:
-        files = find_sets(folder).get("", {})
-    except DatasetUnavailableError:
+        files = find_sets(find_folder(folder, _TORCHVISION)).get("", {})
+    except (DatasetUnavailableError, DataError):
         files = {}
     return [part for part in _SHA256 if part not in files]

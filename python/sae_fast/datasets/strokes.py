@@ -14,6 +14,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.checks import check_bool
+from ..base.text import shown
 from ..errors import DataError
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
 
@@ -108,6 +110,7 @@ def load_strokes(
     Dataset('strokes', n_train=300, n_test=100, n_features=784, n_classes=10, dtype=float32)
     """
     check_dtype(dtype)
+    check_bool("progress", progress)
     for argument, value, least, end in (
         ("n_train", n_train, 1, 2**63),
         ("n_test", n_test, 1, 2**63),
@@ -115,7 +118,7 @@ def load_strokes(
     ):
         if not isinstance(value, (int, np.integer)) or not least <= value < end:
             raise DataError(
-                f"{argument}: got {value!r}, expected an integer from {least} to {end - 1}"
+                f"{argument}: got {shown(value)}, expected an integer from {least} to {end - 1}"
             )
     from tqdm import tqdm
 

@@ -19,11 +19,13 @@ import numpy as np
 
 from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_int
+from ..base.text import cut
 from ..core.build import VERSION
 from ..errors import DataError, DivergenceError, ModelFileError
 
 FORMAT = 1
 
+_MOST_SAID = 1000  # characters of what is wrong with a file
 _BLANK = "0" * hashlib.sha256().digest_size * 2
 _BEFORE_CHECKSUM = rb"\"sha256\": \""  # JSON in JSON; in a label the quotes are escaped again
 
@@ -132,7 +134,8 @@ def from_bytes(data: bytes, source: str) -> Any:
         OverflowError,
         RecursionError,
     ) as error:
-        raise ModelFileError(f"{source}: expected a model of sae_fast, got {error}") from error
+        found = cut(str(error), _MOST_SAID)
+        raise ModelFileError(f"{source}: expected a model of sae_fast, got {found}") from error
     return model
 
 
@@ -150,8 +153,9 @@ def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storab
     if unknown:
         raise DataError(f"{', '.join(unknown)} in its architecture, which this release lacks")
     widths = [check_int("width", width, 1) for width in cls._widths_of(arguments)]
-    promised = sum(a * b for a, b in itertools.pairwise(widths))
-    held = sum(value.size for value in values.values())
+    promised = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    dtype = arguments.get("dtype", "float32")
+    held = sum(value.size for value in values.values() if value.dtype == dtype)
     if promised > held:
-        raise DataError(f"{held} numbers where its header promises {promised} weights")
+        raise DataError(f"{held} numbers in {dtype} where its header promises {promised}")
     return cls._blank(**arguments)  # type: ignore[no-any-return]

@@ -77,6 +77,7 @@ class ArmTraining:
             init=ARMS[self.name].init,
             n_threads=self.threads,
         )
+        self.model.classes = self.data.classes
 
     def _options(self, *more: Callback) -> dict[str, Any]:
         return {

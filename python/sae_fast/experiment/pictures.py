@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from .. import plot
+from ..base.files import write_file
 from ..plot.axes import ARM_STYLES, loss_axis, new_figure, step_axis
 from ..plot.images import weight_limit
 from .results import Findings, Reconstructions
@@ -29,7 +31,9 @@ def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
     for name, picture in PICTURES.items():
         if getattr(result, picture.shows):
             files[name] = folder / f"{name}.png"
-            picture.draw(result).savefig(files[name], bbox_inches="tight")
+            drawn = BytesIO()
+            picture.draw(result).savefig(drawn, format="png", bbox_inches="tight")
+            write_file(files[name], drawn.getvalue())
     return files
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ..base.files import write_file
 from ..base.text import Table
 from ..plot.axes import DPI
 from .pictures import PICTURES
@@ -123,7 +124,7 @@ def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> 
             f"<section>\n<h2>{title}</h2>\n{body}\n</section>" for title, body in sections
         ),
     )
-    path.write_bytes(page.encode("utf-8", "xmlcharrefreplace"))
+    write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
 def command_line(result: Findings) -> str | None:

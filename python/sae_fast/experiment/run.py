@@ -8,10 +8,12 @@ the data is in memory.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +22,13 @@ from .. import datasets
 from ..base.pca import PCA
 from ..core.environment import info
 from ..datasets import Dataset
-from ..errors import DataError
+from ..datasets.dataset import label_faults
+from ..errors import DataError, OutputError
 from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import Callback
 from ..training.checkpoint import RunCheckpoint
+from ..training.schedule import DEFAULT_BATCH_SIZE
 from .arms import SHARED, ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, check_output
@@ -35,6 +39,7 @@ N_SHOWN = 10
 #: Samples shown in the picture of codes: the first of the test set.
 N_CODES = 2000
 
+_S = TypeVar("_S", bound=Settings)
 _Shown: TypeAlias = tuple[str, Autoencoder | StackedAutoencoder]  # a model, and what it is called
 
 
@@ -46,7 +51,7 @@ def run_experiment(
     arms: Sequence[str] = RunSettings.arms,
     pretrain_steps: int = RunSettings.pretrain_steps,
     finetune_steps: int = RunSettings.finetune_steps,
-    batch_size: int = RunSettings.batch_size,
+    batch_size: int | None = RunSettings.batch_size,
     learning_rate: float = RunSettings.learning_rate,
     eval_every: int = RunSettings.eval_every,
     seed: int = RunSettings.seed,
@@ -66,7 +71,7 @@ def run_experiment(
     dataset : {"auto", "mnist", "strokes", "idx"} or Dataset
         See :func:`sae_fast.datasets.load`.
     data_dir : path-like, optional
-        Folder with IDX files.
+        Folder with IDX files; nothing else is taken then.
     hidden : sequence of int
         Units of each hidden layer.
     arms : sequence of {"pretrained", "normal", "he"}
@@ -76,7 +81,7 @@ def run_experiment(
         draws behind all others and the order of the fine-tuning batches.
     pretrain_steps, finetune_steps : int
         For each layer; for each arm.
-    batch_size : int
+    batch_size : int, default 100, or all training samples if there are fewer
     learning_rate : float
     eval_every : int
         Steps between evaluations; 0: only at the end of each phase.
@@ -109,7 +114,7 @@ def run_experiment(
         If a checkpoint cannot be written or would be replaced by a run that does not resume from
         it, or there is none of this run to resume from.
     OutputError
-        If `output` cannot be written.
+        If `output` cannot be written, or holds files that no ``sae-fast run`` has written.
     DivergenceError
         If a loss or a parameter becomes NaN or infinite.
 
@@ -123,8 +128,12 @@ def run_experiment(
     >>> list(result.arms)
     ['pretrained', 'normal']
     """
-    settings = RunSettings(**locals())
-    run = _Run(settings, dataset)
+    run = _Run(RunSettings(**locals()), dataset)
+    settings = run.settings
+    if run.data.n_classes < 2:
+        raise DataError(
+            f"dataset: expected two classes or more, got one in all labels of {run.data.name!r}"
+        )
     x_test = run.inputs[1]
     shared = settings, run.data, run.inputs, settings.threads, run.callbacks, not settings.quiet
     begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
@@ -156,7 +165,7 @@ def run_experiment(
         arms={arm: outcome.arm for arm, outcome in outcomes.items()},
         models=models,
         first_weights={arm: net.parameters["W1"] for arm, net in models.items()},
-        predictions={arm: net.predict(x_test) for arm, net in models.items()},
+        predictions={arm: run.data.named(net.predict(x_test)) for arm, net in models.items()},
     )
 
 
@@ -167,7 +176,7 @@ def run_reconstruction(
     units: int = ReconstructSettings.units,
     steps: int = ReconstructSettings.steps,
     weight_decay: float = ReconstructSettings.weight_decay,
-    batch_size: int = ReconstructSettings.batch_size,
+    batch_size: int | None = ReconstructSettings.batch_size,
     learning_rate: float = ReconstructSettings.learning_rate,
     eval_every: int = ReconstructSettings.eval_every,
     seed: int = ReconstructSettings.seed,
@@ -211,8 +220,8 @@ def run_reconstruction(
     >>> [label for label, _, _ in result.reconstructions.rows]
     ['autoencoder (20 units)', 'PCA (20 components)']
     """
-    settings = ReconstructSettings(**locals())
-    run = _Run(settings, dataset)
+    run = _Run(ReconstructSettings(**locals()), dataset)
+    settings = run.settings
     x, x_test = run.inputs
     autoencoder = Autoencoder(
         x.n_features,
@@ -242,22 +251,32 @@ def run_reconstruction(
     )
 
 
-class _Run:
+class _Run(Generic[_S]):
     """What both experiments do before their training, and after it."""
 
-    def __init__(self, settings: Settings, dataset: str | Dataset) -> None:
-        self.settings = settings
-        if not isinstance(dataset, Dataset):
+    def __init__(self, settings: _S, dataset: str | Dataset) -> None:
+        if isinstance(dataset, Dataset):
+            if settings.data_dir is not None:
+                raise DataError(
+                    f"data_dir: expected none with a Dataset object, got {settings.data_dir!r}"
+                )
+            for fault in label_faults(("y_train", "y_test"), dataset.y_train, dataset.y_test):
+                warnings.warn(fault, datasets.DatasetLabelsWarning, stacklevel=3)
+        else:
             how: Any = {"offline": settings.offline, "progress": not settings.quiet}
             dataset = datasets.load(cast(Any, dataset), settings.data_dir, **how)
         self.data = data = dataset
-        if settings.batch_size > len(data.x_train):
+        if settings.batch_size is None:
+            size = min(DEFAULT_BATCH_SIZE, len(data.x_train))
+            settings = dataclasses.replace(settings, batch_size=size)
+        elif settings.batch_size > len(data.x_train):
             raise DataError(
                 f"batch_size: expected at most the {len(data.x_train)} training samples, "
                 f"got {settings.batch_size}"
             )
+        self.settings = settings
         if settings.output is not None:
-            check_output(settings.output)
+            check_output(settings.output, settings.command)
         self.callbacks = self._checkpoint()
         self.started = time.perf_counter()
         self.inputs = prepare_inputs(data, settings.threads)
@@ -294,12 +313,16 @@ class _Run:
             config=self.settings.config(),
             environment=info(),
             reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
-            y_test=data.y_test,
+            y_test=data.named(data.y_test),
             codes={name: rows[:N_CODES] for name, rows in codes.items()},
             **found,
         )
         if self.settings.output is not None:
-            result.save(self.settings.output)
+            try:
+                result.save(self.settings.output)
+            except OutputError as error:
+                error.result = result
+                raise
         return result
 
 

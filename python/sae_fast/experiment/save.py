@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from .. import plot
 from ..base.checks import check_path
+from ..base.files import read_file, write_file
 from ..errors import OutputError, SaeFastError
 from .pictures import PICTURES, save_pictures
 from .report import write_report
-from .results import Findings
-from .settings import ARMS
+from .results import SCHEMA, Findings
+from .settings import ARMS, COMMANDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,10 +73,10 @@ class ExperimentResult(Findings):
     def save(self, output: str | os.PathLike[str]) -> list[Path]:
         """Write everything into a folder: numbers, models, pictures, report.
 
-        Each file appears whole, by an atomic rename. Numbers and models come first, so that
-        nothing that befalls the pictures can lose them. Where a ``result.json`` is, files of that
-        earlier run which this one does not replace (`OUTPUT_NAMES`) are removed; all others stay.
-        Without matplotlib there are no pictures, and the report says so.
+        Each file appears whole, by an atomic rename, and keeps the mode of the one it replaces.
+        ``result.json`` comes first, then the models, so that nothing that befalls the rest can lose
+        them. Files of an earlier run of the same command (`OUTPUT_NAMES`) are replaced or removed;
+        all others stay. Without matplotlib there are no pictures, and the report says so.
 
         Parameters
         ----------
@@ -90,33 +91,37 @@ class ExperimentResult(Findings):
         Raises
         ------
         OutputError
-            If the folder or a file in it cannot be written.
+            If the folder or a file in it cannot be written, which does not keep the others from
+            being written; or if it holds files of these names that are of something else, and then
+            nothing has changed.
         """
-        folder = check_output(output)
+        folder = check_output(output, self.command)
+        document = json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n"
+        saved, failures = [], []
         try:
-            with tempfile.TemporaryDirectory(prefix=".sae-fast-", dir=folder) as stage:
-                files = self._write_numbers(Path(stage))
-                if (folder / "result.json").exists():
-                    for stale in set(OUTPUT_NAMES).difference(file.name for file in files):
-                        (folder / stale).unlink(missing_ok=True)
-                saved = [file.replace(folder / file.name) for file in files]
-                files = self._write_pictures(Path(stage))
-                saved += [file.replace(folder / file.name) for file in files]
+            saved.append(write_file(folder / "result.json", document.encode()))
+            try:
+                for arm, model in self.models.items():
+                    name = f"model-{arm}" if len(self.models) > 1 else "model"
+                    try:
+                        saved.append(model.save(folder / f"{name}.safetensors"))
+                    except OSError as error:
+                        failures.append(str(error))
+                saved += self._write_pictures(folder)
+            finally:
+                for name in set(OUTPUT_NAMES).difference(file.name for file in saved):
+                    (folder / name).unlink(missing_ok=True)  # of an earlier run
         except SaeFastError:
             raise
         except OSError as error:
-            raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
+            failures.append(str(error))
+        if failures:
+            written = ", ".join(file.name for file in saved) or "nothing"
+            reasons = "; ".join(failures)
+            raise OutputError(
+                f"output: cannot write to {str(folder)!r}: {reasons}; written: {written}"
+            )
         return saved
-
-    def _write_numbers(self, folder: Path) -> list[Path]:
-        """Write ``result.json`` and the models."""
-        files = [folder / "result.json"]
-        files[0].write_text(json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n", "utf-8")
-        for arm, model in self.models.items():
-            name = f"model-{arm}.safetensors" if len(self.models) > 1 else "model.safetensors"
-            files.append(folder / name)
-            model.save(folder / name)
-        return files
 
     def _write_pictures(self, folder: Path) -> list[Path]:
         """Write the pictures, if matplotlib is there, and the report."""
@@ -129,10 +134,11 @@ class ExperimentResult(Findings):
         return [*drawn.values(), page]
 
 
-def check_output(output: str | os.PathLike[str]) -> Path:
-    """Make sure, before any training, that a folder is there and can be written, and return it.
+def check_output(output: str | os.PathLike[str], command: str) -> Path:
+    """Make sure, before any training, that a command's output can be in a folder, and return it.
 
-    OutputError names the path and the reason.
+    OutputError if it cannot be written, or holds what a run would replace and is not this command's
+    own: an earlier run is known by its ``result.json``.
     """
     folder = check_path("output", output)
     try:
@@ -144,4 +150,22 @@ def check_output(output: str | os.PathLike[str]) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
+    there = [name for name in OUTPUT_NAMES if os.path.lexists(folder / name)]
+    found = _command_of(folder / "result.json")
+    if there and found != command:
+        whose = f"of sae-fast {found}" if found else f"that sae-fast {command} has not written"
+        raise OutputError(
+            f"output: expected a new folder, or one of an earlier sae-fast {command}, got "
+            f"{str(folder)!r} with files {whose} ({', '.join(there)})"
+        )
     return folder
+
+
+def _command_of(path: Path) -> str | None:
+    """Return the command that wrote a ``result.json``, or None if it is none of ours."""
+    try:
+        document = json.loads(read_file(path))
+        known = document["schema"] == SCHEMA and document["command"] in COMMANDS
+        return document["command"] if known else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -12,16 +12,25 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, get_args
 
-import numpy as np
-
-from ..base.checks import check_choice, check_float, check_int, check_path, check_sizes, check_width
+from ..base.checks import (
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_path,
+    check_sizes,
+    check_width,
+)
+from ..base.text import shown
 from ..base.threads import resolve_threads
 from ..datasets import Dataset
 from ..datasets.catalog import Name
 from ..errors import DataError
+from ..training.schedule import DEFAULT_BATCH_SIZE
 
 DATASETS: tuple[str, ...] = get_args(Name)
 DTYPE = "float32"
+_GIVEN = "(a Dataset object)"  # no command line repeats it
 
 
 class Arm(NamedTuple):
@@ -40,8 +49,8 @@ ARMS = {
 
 
 def _check_dataset(name: str, value: object) -> str:
-    if isinstance(value, Dataset):
-        return "(a Dataset object)"  # no command line repeats it
+    if isinstance(value, Dataset) or value == _GIVEN:
+        return _GIVEN
     return check_choice(name, value, DATASETS)
 
 
@@ -49,15 +58,10 @@ def _check_folder(name: str, value: object) -> str | None:
     return None if value is None else str(check_path(name, value))
 
 
-def _check_flag(name: str, value: object) -> bool:
-    if not isinstance(value, int | np.bool_) or value not in (0, 1):
-        raise DataError(f"{name}: expected True or False, got {value!r}")
-    return bool(value)
-
-
 def _check_arms(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise DataError(f"{name}: expected a sequence of {', '.join(ARMS)}, got {value!r}")
+    value = [value] if isinstance(value, str) else value  # ("normal") is no tuple in Python
+    if not isinstance(value, Sequence) or not value:
+        raise DataError(f"{name}: expected a sequence of {', '.join(ARMS)}, got {shown(value)}")
     return tuple(dict.fromkeys(check_choice(name, arm, tuple(ARMS)) for arm in value))
 
 
@@ -107,8 +111,12 @@ class Settings:
         metavar=f"{{{','.join(DATASETS)}}}",
     )
     data_dir: str | None = _data(None, _check_folder, "folder with IDX files, plain or .gz")
-    offline: bool = _data(False, _check_flag, "open no socket")
-    batch_size: int = _training(100, _count)
+    offline: bool = _data(False, check_bool, "open no socket")
+    batch_size: int | None = _training(
+        None,
+        lambda name, value: None if value is None else _count(name, value),
+        f"(default: {DEFAULT_BATCH_SIZE}, or all training samples if there are fewer)",
+    )
     learning_rate: float = _training(
         1e-3, partial(check_float, positive=True), "of Adam", read=float, metavar="RATE"
     )
@@ -135,9 +143,9 @@ class Settings:
         "steps between two checkpoints in DIR, the last two of which are kept; 0: none",
     )
     resume: bool = _output(
-        False, _check_flag, "go on from the checkpoint in DIR, with the same settings and data"
+        False, check_bool, "go on from the checkpoint in DIR, with the same settings and data"
     )
-    quiet: bool = _output(False, _check_flag, "no progress bars and no summary, only errors")
+    quiet: bool = _output(False, check_bool, "no progress bars and no summary, only errors")
 
     def __post_init__(self) -> None:
         """Check every setting, by the name that its user knows."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
-from ..base.checks import check_path
-from ..base.files import read_file
+from ..base.files import take
 from ..exchange.model_file import from_bytes
 from .autoencoder import Autoencoder
 from .stacked import StackedAutoencoder
@@ -14,7 +14,7 @@ from .stacked import StackedAutoencoder
 __all__ = ["Autoencoder", "StackedAutoencoder", "load"]
 
 
-def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
+def load(path: str | Path | BinaryIO | bytes) -> Autoencoder | StackedAutoencoder:
     """Read a model that `save` wrote: this release, or an older one.
 
     Nothing in a file is executed, and no memory is taken for what it merely promises. The
@@ -22,7 +22,8 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
 
     Parameters
     ----------
-    path : path-like
+    path : path-like, binary file or bytes
+        A file that is open for reading bytes is read from where it is; bytes are a file's content.
 
     Returns
     -------
@@ -44,6 +45,5 @@ def load(path: str | Path) -> Autoencoder | StackedAutoencoder:
     >>> model.n_hidden
     3
     """
-    path = check_path("path", path)
-    model: Autoencoder | StackedAutoencoder = from_bytes(read_file(path), str(path))
+    model: Autoencoder | StackedAutoencoder = from_bytes(*take(path))
     return model

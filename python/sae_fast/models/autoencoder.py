@@ -171,10 +171,11 @@ class Autoencoder(Model):
 
         Parameters
         ----------
-        x : array_like or SciPy sparse matrix, shape (n_samples, n_features)
-            float32, float64, or uint8 with `scale`.
+        x : array_like, frame or SciPy sparse matrix, shape (n_samples, n_features)
+            Numbers: float32, float64, bool, and uint8 with `scale`, are read where they lie; all
+            others, and columns of several types, are copied into the model's `dtype`.
         steps : int, default 1000 (or the length of `batches`)
-        batch_size : int, default 100 (or the width of `batches`)
+        batch_size : int, default 100, or all samples if there are fewer (or the width of `batches`)
             At most n_samples.
         learning_rate : float
         eval_every : int

@@ -15,13 +15,23 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    BinaryIO,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_bool, check_parameter, check_path, check_scale
-from ..base.files import write_file
+from ..base.checks import check_bool, check_parameter, check_scale
+from ..base.files import put
 from ..base.streams import Purpose, SampleOrder
 from ..base.threads import Turns, resolve_threads
 from ..core.inputs import as_input
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _M = TypeVar("_M", bound="Model")
+_B = TypeVar("_B", bound=BinaryIO)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _T = TypeVar("_T")
@@ -397,26 +408,32 @@ class Model:
         """Return the part of this name, or the whole; DataError if the model has none."""
         raise NotImplementedError
 
-    def save(self, path: str | Path) -> Path:
+    @overload
+    def save(self, path: str | Path) -> Path: ...
+    @overload
+    def save(self, path: _B) -> _B: ...
+    def save(self, path: str | Path | BinaryIO) -> Path | BinaryIO:
         """Write the model to a safetensors file; see :func:`sae_fast.load`.
 
         Parameters
         ----------
-        path : path-like
-            A file that is there already is replaced, at no moment half written.
+        path : path-like or binary file
+            A file that is there already is replaced, at no moment half written; a link to one is
+            followed. One that is open for writing bytes is written to where it is.
 
         Returns
         -------
-        Path
+        Path or binary file
+            The one that was given.
 
         Raises
         ------
         OSError
-            If the file cannot be written.
+            If the file cannot be written, or is a folder, a device or a pipe.
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        return write_file(check_path("path", path), self._bytes())
+        return put(path, self._bytes())  # type: ignore[no-any-return]
 
     @in_turn
     def _bytes(self) -> bytes:

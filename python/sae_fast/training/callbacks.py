@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_bool, check_choice, check_float, check_int, check_path
+from ..base.text import shown
 from ..base.threads import Turns
 from ..core.networks import Network
 from ..errors import DataError
@@ -609,7 +610,9 @@ def as_callbacks(callbacks: Iterable[CallbackOption] | None, progress: bool) -> 
         elif callable(callback) and not isinstance(callback, type):
             found.append(_Function(callback))
         else:
-            raise DataError(f"callbacks[{i}]: expected a Callback or a function, got {callback!r}")
+            raise DataError(
+                f"callbacks[{i}]: expected a Callback or a function, got {shown(callback)}"
+            )
     return [*found, ProgressBar()] if check_bool("progress", progress) else found
 
 

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_bool, check_int, check_path
-from ..base.files import read_file, write_file
+from ..base.files import leftovers, read_file, write_file
+from ..base.text import shown
 from ..core.build import build_config
 from ..errors import CheckpointError, DataError
 from .callbacks import Callback, Training
@@ -129,7 +130,7 @@ class RunCheckpoint(Callback):
         try:
             self._run: dict[str, Any] = json.loads(json.dumps(dict(run or {}), allow_nan=False))
         except (TypeError, ValueError) as error:
-            raise DataError(f"run: expected a mapping of JSON's types, got {run!r}") from error
+            raise DataError(f"run: expected a mapping of JSON's types, got {shown(run)}") from error
         self._lock = threading.Lock()  # trainings side by side share this callback
         _all.add(self)
         self._latest_is_whole: bool | None = None  # if so, it is kept beside the next; None: unread
@@ -139,7 +140,7 @@ class RunCheckpoint(Callback):
         self._arrays: dict[str, _Arrays] = {}  # by key
         existing = self._existing()
         if self.every is not None:
-            for leftover in self._folder.glob(f".{NAME}.*.tmp"):  # of a process that was killed
+            for leftover in leftovers(self._folder / NAME):
                 with contextlib.suppress(OSError):
                     leftover.unlink()
         if check_bool("resume", resume) and existing:

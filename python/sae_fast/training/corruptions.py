@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 
 from ..base.checks import settle_float
 from ..base.streams import Purpose, stream_key
+from ..base.text import shown
 from ..core.networks import Network, new_corruption
 from ..errors import DataError
 
@@ -80,5 +81,5 @@ def check_corruption(corruption: object) -> Corruption | None:
     if corruption is None or type(corruption) in CORRUPTIONS.values():
         return cast("Corruption | None", corruption)
     raise DataError(
-        f"corruption: expected None or an object of sae_fast.corruptions, got {corruption!r}"
+        f"corruption: expected None or an object of sae_fast.corruptions, got {shown(corruption)}"
     )

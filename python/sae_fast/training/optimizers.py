@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_choice, check_float, settle_float
+from ..base.text import shown
 from ..core.networks import new_optimizer
 from ..errors import DataError
 
@@ -116,7 +117,8 @@ class SGD(Rule):
         settle_float(self, "momentum", share=True)
         if not isinstance(self.nesterov, bool) or (self.nesterov and not self.momentum):
             raise DataError(
-                f"nesterov: expected True or False, True with momentum alone, got {self.nesterov!r}"
+                "nesterov: expected True or False, True with momentum alone, "
+                f"got {shown(self.nesterov)}"
             )
 
 
@@ -148,10 +150,12 @@ class Optimizer:
         else:
             raise DataError(
                 f"optimizer: expected one of {', '.join(RULES)}, or one from sae_fast.optimizers, "
-                f"got {optimizer!r}"
+                f"got {shown(optimizer)}"
             )
         if adam != "tf1" and rule != Adam(adam):
-            raise DataError(f"adam: expected none beside optimizer={optimizer!r}, got {adam!r}")
+            raise DataError(
+                f"adam: expected none beside optimizer={shown(optimizer)}, got {adam!r}"
+            )
         return cls(rule, rate)
 
     def rates(self, n_steps: int) -> NDArray[np.float64]:

@@ -13,6 +13,9 @@ from ..base.checks import check_batches, check_int
 from ..base.streams import SampleOrder
 from ..errors import DataError
 
+#: Samples of a step, or all if there are fewer.
+DEFAULT_BATCH_SIZE = 100
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
@@ -61,7 +64,7 @@ class Schedule:
                     )
             steps, batch_size = sizes
         steps = default_steps if steps is None else steps
-        batch_size = 100 if batch_size is None else batch_size
+        batch_size = min(DEFAULT_BATCH_SIZE, n_samples) if batch_size is None else batch_size
         if batches is None and batch_size > n_samples:
             raise DataError(
                 f"batch_size: expected at most the {n_samples} samples of x, got {batch_size}"
