@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from .. import plot
-from ..plot.axes import ARM_STYLES, loss_axis, new_figure, step_axis
+from ..plot.axes import ARM_STYLES, load_matplotlib, loss_axis, new_figure, step_axis
 from ..plot.images import weight_limit
 from .results import Findings, Reconstructions
 
@@ -26,10 +26,11 @@ def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
     ImportError if matplotlib is not installed.
     """
     files: dict[str, Path] = {}
-    for name, picture in PICTURES.items():
-        if getattr(result, picture.shows):
-            files[name] = folder / f"{name}.png"
-            picture.draw(result).savefig(files[name], bbox_inches="tight")
+    with load_matplotlib().settings(for_file=True):
+        for name, picture in PICTURES.items():
+            if getattr(result, picture.shows):
+                files[name] = folder / f"{name}.png"
+                picture.draw(result).savefig(files[name], bbox_inches="tight")
     return files
 
 

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,8 @@ from ..errors import DataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_P = ParamSpec("_P")
 
 DPI = 150
 
@@ -37,20 +43,57 @@ HATCHES = ("", "////", "....", "xxxx")
 NEUTRAL = "#888888"  # in sight on white and on black
 
 
-def new_figure(width: float, height: float, images: bool = False) -> Figure:
-    """Make an empty figure, sizes in inches, laid out for curves or for images."""
+def load_matplotlib() -> Any:
+    """Import what draws, whatever MPLBACKEND says: pictures need none of the backends it names."""
+    loaded = "matplotlib" in sys.modules
+    backend = None if loaded else os.environ.pop("MPLBACKEND", None)
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure
+
+        if backend:
+            with contextlib.suppress(ValueError):
+                matplotlib.rcParams["backend"] = backend
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'sae-fast[plot]'") from error
-    figure = Figure((width, height), dpi=DPI)
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    from . import figures
+
+    return figures
+
+
+def in_own_settings(draw: Callable[_P, Axes]) -> Callable[_P, Axes]:
+    """Let a function draw whatever the user's settings are."""
+
+    @functools.wraps(draw)
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Axes:
+        with load_matplotlib().settings():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(width: float, height: float, images: bool = False) -> Figure:
+    """Make an empty figure, sizes in inches, laid out for curves or for images.
+
+    It is one of pyplot's if the user has imported that, except in files.
+    """
+    figures, pyplot = load_matplotlib(), sys.modules.get("matplotlib.pyplot")
+    make: Any = figures.Picture
+    if pyplot is not None and not figures.in_file():
+        make = functools.partial(pyplot.figure, FigureClass=figures.Picture)
+    figure: Figure = make(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("compressed" if images else "constrained", h_pad=0.08, w_pad=0.08)
     return figure
 
 
 def axes(ax: Axes | None, width: float, height: float, images: bool = False) -> Axes:
     """Return the Axes given, or those of a new figure."""
-    return new_figure(width, height, images).subplots() if ax is None else ax
+    if ax is not None:
+        return ax
+    shown: dict[str, Any] = {"axes_class": load_matplotlib().PictureAxes}
+    return new_figure(width, height, images).subplots(subplot_kw=shown)
 
 
 def style(index: int, name: str = "") -> tuple[str, str]:

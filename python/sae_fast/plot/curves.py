@@ -12,12 +12,23 @@ from ..base.checks import check_array, check_choice
 from ..base.text import number, percent
 from ..errors import DataError
 from ..training.history import History
-from .axes import HATCHES, accuracy_axis, axes, legend_above, loss_axis, quiet, step_axis, style
+from .axes import (
+    HATCHES,
+    accuracy_axis,
+    axes,
+    in_own_settings,
+    legend_above,
+    loss_axis,
+    quiet,
+    step_axis,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@in_own_settings
 def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every arm against the steps of fine-tuning.
 
@@ -49,18 +60,13 @@ def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     >>> ax.get_legend().get_texts()[0].get_text()
     'he: 91.00 %, 90 % at step 200'
     """
-    ax = axes(ax, 8, 5)
+    ax = axes(ax, 6.4, 4.2)
     for name, arm in result.arms.items():
-        label = f"{name}: {percent(arm.final_accuracy)}"
         first = arm.first_step_at_90
-        if arm.collapsed:
-            label += f", collapsed, {arm.dead_units[-1]} of {result.hidden[-1]} top units dead"
-        elif first is not None:
-            label += f", 90 % at step {first:,}"
         marked = [len(arm.steps) - 1, *([] if first is None else [arm.steps.index(first)])]
         accuracy = 100 * np.asarray(arm.test_accuracy)
         look = {"markersize": 8, "linewidth": 1.3, "clip_on": False, "zorder": 3}
-        _draw_curve(ax, arm.steps, accuracy, name, 4, label, markevery=marked, **look)
+        _draw_curve(ax, arm.steps, accuracy, name, 4, result.verdict(name), markevery=marked, **look)
     accuracy_axis(ax, [arm.test_accuracy for arm in result.arms.values()])
     step_axis(ax)
     ax.set_ylabel("test accuracy, % (error on a log scale)")
@@ -69,6 +75,7 @@ def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@in_own_settings
 def plot_history(
     history: History | Sequence[History] | Mapping[str, History],
     quantity: str = "loss",
@@ -129,7 +136,7 @@ def plot_history(
                 + (f" in {name!r}" if name else "")
                 + "; finetune draws one from its eval_set"
             )
-    ax = axes(ax, 8, 5)
+    ax = axes(ax, 6.4, 4.2)
     for index, (name, curve) in enumerate(curves.items()):
         last = number(curve[-1]) if quantity == "loss" else percent(curve[-1])
         label = f"{name}: {last}" if name else last
@@ -152,6 +159,7 @@ def plot_history(
     return ax
 
 
+@in_own_settings
 def plot_dead_units(
     dead_units: Sequence[int] | Mapping[str, Sequence[int]],
     hidden: Sequence[int],
@@ -196,7 +204,7 @@ def plot_dead_units(
                 f"dead_units: expected a number for each of the layers {units.tolist()}, at most "
                 f"its units, got {dead.tolist()}"
             )
-    ax = axes(ax, 8, 3.6)
+    ax = axes(ax, 6.4, 3.2)
     places = np.arange(len(units))
     width = 0.8 / len(counts)
     for index, (name, dead) in enumerate(counts.items()):

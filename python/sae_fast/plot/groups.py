@@ -14,7 +14,17 @@ from ..base.checks import check_array, check_choice, check_float
 from ..base.pca import PCA
 from ..base.text import percent
 from ..errors import DataError
-from .axes import ARM_STYLES, HATCHES, NEUTRAL, axes, check_samples, legend_above, quiet, style
+from .axes import (
+    ARM_STYLES,
+    HATCHES,
+    NEUTRAL,
+    axes,
+    check_samples,
+    in_own_settings,
+    legend_above,
+    quiet,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 N_BINS = 60
 
 
+@in_own_settings
 def plot_confusion_matrix(
     y_true: Any, y_pred: Any, *, labels: Sequence[Hashable] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -86,6 +97,7 @@ def plot_confusion_matrix(
     return ax
 
 
+@in_own_settings
 def plot_codes(codes: Any, y: Any = None, *, method: str = "pca", ax: Axes | None = None) -> Axes:
     """Draw codes as points in two dimensions, each class in a colour and marker of its own.
 
@@ -143,6 +155,7 @@ def plot_codes(codes: Any, y: Any = None, *, method: str = "pca", ax: Axes | Non
     return ax
 
 
+@in_own_settings
 def plot_scores(
     scores: Any, is_anomaly: Any = None, threshold: float | None = None, ax: Axes | None = None
 ) -> Axes:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .axes import NEUTRAL, axes, check_samples, legend_above, quiet, style
+from .axes import NEUTRAL, axes, check_samples, in_own_settings, legend_above, quiet, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ MAX_UNITS = 100
 GAP = "#b0b0b0"
 
 
+@in_own_settings
 def plot_reconstructions(
     x: Any,
     reconstructions: Any,
@@ -85,6 +86,7 @@ def plot_reconstructions(
     return ax
 
 
+@in_own_settings
 def plot_weights(
     w: Any,
     image_shape: tuple[int, int] | None = None,
