@@ -15,7 +15,7 @@ def percent(accuracy: float) -> str:
 
 def number(value: float) -> str:
     """Write a loss of any size legibly."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 class Table(NamedTuple):

@@ -44,7 +44,9 @@ WORDS = {
     ),
 }
 #: At their first use.
-STROKES = "Strokes are digits, as if written by hand, that sae_fast draws itself: no file is needed."
+STROKES = (
+    "Strokes are digits, as if written by hand, that sae_fast draws itself: no file is needed."
+)
 ARMS_SHARE = (
     "The same network, with hidden layers of {} units, was trained once for each arm; arms differ "
     "in how the hidden layers start."
@@ -155,7 +157,7 @@ def command_line(result: Findings) -> str | None:
     for option in options(COMMANDS[result.command]):
         value = config.get(option.name)
         if option.name != "dataset" and value is not None and value is not False:
-            shown = _public(written(value), option.metadata["metavar"])
+            shown = option.metadata["metavar"] if _is_local(value) else written(value)
             words += [flag(option.name)] if value is True else [flag(option.name), shown]
     return shlex.join(words)
 
@@ -215,13 +217,13 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
             yield from _flat(value, f"{name}: ")
         elif isinstance(value, list | tuple):
             yield name, ", ".join(map(str, value))
-        else:
-            yield name, "none" if value is None else _public(str(value), Path(str(value)).name)
+        elif not _is_local(value):
+            yield name, "none" if value is None else str(value)
 
 
-def _public(value: str, instead: str) -> str:
-    """Replace a path of this machine, which is nobody else's business."""
-    return instead if Path(value).is_absolute() else value
+def _is_local(value: object) -> bool:
+    """Say whether a value is a path of this machine, which is nobody else's business."""
+    return Path(str(value)).is_absolute()
 
 
 def _command(result: Findings) -> str:
@@ -233,7 +235,7 @@ def _command(result: Findings) -> str:
         )
     sha256 = result.dataset.get("sha256")
     data = f" Data: SHA-256 <code>{escape(str(sha256))}</code>." if sha256 else ""
-    if command.endswith(" DIR") or " DIR " in command:
+    if _is_local(result.config.get("data_dir")):
         data = f" DIR stands for the folder of the data.{data}"
     return (
         f"<pre>{escape(command)}</pre>\n"

@@ -17,6 +17,7 @@ from .axes import (
     accuracy_axis,
     axes,
     in_own_settings,
+    label_of,
     legend_above,
     loss_axis,
     quiet,
@@ -66,7 +67,9 @@ def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
         marked = [len(arm.steps) - 1, *([] if first is None else [arm.steps.index(first)])]
         accuracy = 100 * np.asarray(arm.test_accuracy)
         look = {"markersize": 8, "linewidth": 1.3, "clip_on": False, "zorder": 3}
-        _draw_curve(ax, arm.steps, accuracy, name, 4, result.verdict(name), markevery=marked, **look)
+        _draw_curve(
+            ax, arm.steps, accuracy, name, 4, result.verdict(name), markevery=marked, **look
+        )
     accuracy_axis(ax, [arm.test_accuracy for arm in result.arms.values()])
     step_axis(ax)
     ax.set_ylabel("test accuracy, % (error on a log scale)")
@@ -139,7 +142,7 @@ def plot_history(
     ax = axes(ax, 6.4, 4.2)
     for index, (name, curve) in enumerate(curves.items()):
         last = number(curve[-1]) if quantity == "loss" else percent(curve[-1])
-        label = f"{name}: {last}" if name else last
+        label = f"{label_of(name)}: {last}" if name else last
         if name in dead:
             counts = np.atleast_1d(check_array("dead_units", dead[name])).tolist()
             listed = ", ".join(map(str, counts))
@@ -155,7 +158,7 @@ def plot_history(
         accuracy_axis(ax, list(curves.values()))
         ax.set_ylabel("accuracy, % (error on a log scale)")
     step_axis(ax)
-    legend_above(ax, 1 if len(curves) < 4 else 2)
+    legend_above(ax)
     return ax
 
 
@@ -198,13 +201,15 @@ def plot_dead_units(
     units = np.asarray(hidden)
     named = dead_units if isinstance(dead_units, Mapping) else {"": dead_units}
     counts = {name: check_array("dead_units", dead) for name, dead in named.items()}
+    if not counts:
+        raise DataError("dead_units: expected those of at least one network, got none")
     for dead in counts.values():
         if dead.shape != units.shape or (dead < 0).any() or (dead > units).any():
             raise DataError(
                 f"dead_units: expected a number for each of the layers {units.tolist()}, at most "
                 f"its units, got {dead.tolist()}"
             )
-    ax = axes(ax, 6.4, 3.2)
+    ax = axes(ax, max(6.4, 0.6 * len(units)), 3.2)
     places = np.arange(len(units))
     width = 0.8 / len(counts)
     for index, (name, dead) in enumerate(counts.items()):
@@ -216,7 +221,9 @@ def plot_dead_units(
             "linewidth": 0,
         }
         edge = ax.get_facecolor()  # of which the hatch is
-        bars = ax.bar(middles, 100 * dead / units, 0.9 * width, label=name, edgecolor=edge, **look)
+        bars = ax.bar(
+            middles, 100 * dead / units, 0.9 * width, label=label_of(name), edgecolor=edge, **look
+        )
         ax.bar_label(bars, [str(count) for count in dead], padding=2, fontsize=9)
     quiet(ax)
     ax.grid(visible=False, axis="x")
@@ -224,7 +231,7 @@ def plot_dead_units(
     ax.set(ylim=(0, 108), yticks=[0, 25, 50, 75, 100])
     ax.set(xlabel="hidden layer", ylabel="dead units, %")
     if any(counts):
-        legend_above(ax, len(counts))
+        legend_above(ax)
     return ax
 
 
