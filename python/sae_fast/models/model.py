@@ -344,7 +344,11 @@ class Model:
         return self._network
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
+        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden).
+
+        The bits of a row are the same for every number of threads. Where a layer has 256 inputs and
+        units or more, which BLAS computes, the last of them depend on the rows beside it too.
+        """
         data = self._samples(x, scale)
         return predict(self._network, data, self.n_threads, layers=(0, self._depth))
 
