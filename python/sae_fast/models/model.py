@@ -444,8 +444,11 @@ class Model:
     @in_turn
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""
+        stored = [model for _, model in self._stored()]
         states = [
             model._state and (model._optimizer, *model._state.get_state(), model._drawn)
+            if model in stored
+            else None
             for model in self._trained()
         ]
         return {"model": to_bytes(self), "n_threads": self._asked_threads, "states": states}
