@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Coverage-guided fuzzing: atheris on loaders and trainings, libFuzzer on the core's arrays.
-
-The trainings are those whose arguments change meanwhile.
+"""Coverage-guided fuzzing: atheris on loaders and on changing arguments, libFuzzer on the core.
 
 Each runs in a process and a folder of its own, `build/fuzzing/NAME`, with what it prints in `log`
 and an input that was one too many in `crash-...`. Figures are taken from libFuzzer's own lines.

@@ -250,6 +250,21 @@ class TestPickle:
                 either.finetune(X, Y, **SHORT)
         assert_identical(other.parameters, model.parameters)
 
+    def test_no_state_without_its_parameters(self, kind):
+        """Decoders of a pretraining that was broken off are in no file: they start anew."""
+        if kind == "autoencoder":
+            pytest.skip("it is all there")
+        net = trained(kind)
+
+        def fail(training):
+            if training.layer == 2:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            net.pretrain(X8, scale=SCALE, callbacks=[fail], **SHORT)
+        other = pickle.loads(pickle.dumps(net))
+        assert [autoencoder._state for autoencoder in other.autoencoders] == [None, None]
+
     def test_threads(self, kind, monkeypatch):
         """A number stays what it is; None is what the new process may use."""
         model = trained(kind)

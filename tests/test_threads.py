@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 
 import pytest
 from helpers import output_of
 from sae_fast import Autoencoder, DataError
 from sae_fast.base import threads
+from sae_fast.experiment.arms import train_side_by_side
 
 
 class System:
@@ -196,6 +198,21 @@ def test_a_process_on_one_processor():
         "print(sae_fast.Autoencoder(3, 2).n_threads, sae_fast.info()['threads'])"
     )
     assert output_of(code) == "1 1\n"
+
+
+def test_threads_that_python_cannot_start(monkeypatch):
+    """An experiment then has fewer workers, or none, and the same results."""
+    assert threads.startable_threads(3) == 3
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert threads.startable_threads(3) == 0
+    assert train_side_by_side(lambda arm, share: (arm, share.threads), "ab", 2) == {
+        "a": ("a", 2),
+        "b": ("b", 2),
+    }
 
 
 @pytest.mark.parametrize("n_threads", [0, -1, 1025, 1.5, "2", True])

@@ -87,6 +87,23 @@ def resolve_threads(n_threads: int | None, name: str = "n_threads") -> int:
     return check_int(name, n_threads, 1, MOST_THREADS)
 
 
+def startable_threads(n_threads: int) -> int:
+    """Return how many more threads, at most so many, the system lets Python start."""
+    ended, started = threading.Event(), []
+    try:
+        for _ in range(n_threads):
+            thread = threading.Thread(target=ended.wait)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        ended.set()
+        for thread in started:
+            thread.join()
+    return len(started)
+
+
 class Turns:
     """Two locks by which threads take turns with what one of them works on again and again.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from ..base.threads import startable_threads
 from ..core.inputs import as_input
 from ..datasets import Dataset
 from ..models.stacked import StackedAutoencoder
@@ -156,7 +157,9 @@ def train_side_by_side(
     A small network makes better use of two cores by two trainings than by two threads of one.
     An error or Ctrl-C, which reaches the main thread alone, ends every arm at its next step.
     """
-    n_workers = min(len(arms), threads)
+    n_workers = startable_threads(min(len(arms), threads))
+    if n_workers == 0:
+        return {arm: train(arm, Share(threads)) for arm in arms}
     share = Share(threads // n_workers)
     with ThreadPoolExecutor(n_workers) as pool:
         try:

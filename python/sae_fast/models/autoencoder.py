@@ -69,7 +69,8 @@ class Autoencoder(Model):
     Attributes
     ----------
     parameters : dict of ndarray
-        Copies of ``W_enc`` (n_features, n_hidden), ``b_enc``, ``W_dec`` and ``b_dec``; assignable.
+        Copies of ``W_enc`` (n_features, n_hidden), ``b_enc``, ``W_dec`` and ``b_dec``; assignable,
+        as `scale` and `n_threads` are. What the constructor takes is there too, and read-only.
 
     Raises
     ------
@@ -193,7 +194,9 @@ class Autoencoder(Model):
             Noise on the samples of each step; the loss, and `eval_every`, go by the clean ones.
         continued : bool
             Go on with the optimizer's state, its step count and the shuffle as the latest training
-            left them: two trainings are then the same as one of their length.
+            left them: two trainings are then the same as one of their length, and with another
+            `batch_size` no sample is left out. A model without such a state starts anew, one from a
+            file, which does not hold it, with a warning.
         callbacks : list of Callback or callable, optional
             See :mod:`sae_fast.callbacks`; functions are called after each evaluation.
         progress : bool

@@ -357,7 +357,11 @@ class Model(Described):
         return self._network
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
+        """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden).
+
+        The bits of a row are the same for every number of threads. Where a layer has 256 inputs and
+        units or more, which BLAS computes, the last of them depend on the rows beside it too.
+        """
         data = self._samples(x, scale)
         return predict(self._network, data, self.n_threads, layers=(0, self._depth))
 
@@ -459,8 +463,11 @@ class Model(Described):
     @in_turn
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""
+        stored = [model for _, model in self._stored()]
         states = [
             model._state and (model._optimizer, *model._state.get_state(), model._drawn)
+            if model in stored
+            else None
             for model in self._trained()
         ]
         return {"model": to_bytes(self), "n_threads": self._asked_threads, "states": states}

@@ -94,7 +94,10 @@ class StackedAutoencoder(Model):
         One per hidden layer; after `pretrain` each holds its decoder.
     parameters : dict of ndarray
         Copies of ``W1`` (n_features, n_hidden), ``b1``, ``W2``, ... up to the softmax layer's;
-        assignable.
+        assignable, as `classes`, `scale` and `n_threads` are. What the constructor takes is there
+        too, and read-only.
+    pretrained : bool
+        Whether all of `autoencoders` have been.
 
     Raises
     ------
@@ -520,13 +523,28 @@ class StackedAutoencoder(Model):
         return [*(["pretrained"] if self.pretrained else []), *super()._learned()]
 
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
-        """Return the probability of each class, shape (n_samples, n_classes)."""
+        """Return the probability of each class, shape (n_samples, n_classes).
+
+        As with :meth:`encode`, the last bits of a row depend on the rows beside it where layers are
+        wide.
+
+        Raises
+        ------
+        DataError
+            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds.
+        """
         self._check_classes()
         data, layers = self._samples(x, scale), (0, self._depth + 1)
         return predict(self._network, data, self.n_threads, layers=layers, softmax=True)
 
     def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
-        """Return the most probable class of each sample, shape (n_samples,)."""
+        """Return the most probable class of each sample, shape (n_samples,).
+
+        Raises
+        ------
+        DataError
+            As :meth:`predict_proba`.
+        """
         self._check_classes()
         return classify(self._network, self._samples(x, scale), self.n_threads)
 
