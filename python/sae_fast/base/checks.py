@@ -88,7 +88,7 @@ def check_path(name: str, value: object) -> Path:
         path = os.fsdecode(value)  # type: ignore[arg-type]
     except TypeError:
         raise DataError(f"{name}: expected a path, got {value!r}") from None
-    if "\0" in path:
+    if not path or "\0" in path:
         raise DataError(f"{name}: expected a path, got {value!r}")
     return Path(path)
 

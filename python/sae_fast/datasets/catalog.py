@@ -76,7 +76,7 @@ def load(
         if not data_dir:
             raise DataError(
                 "data_dir: got none, expected the folder of the IDX files for dataset 'idx' "
-                f"(--data-dir or ${DATA_DIR_VARIABLE})"
+                f"(${DATA_DIR_VARIABLE} names one, too)"
             )
         return load_idx(data_dir, dtype=dtype)
     if name != "auto":

@@ -17,6 +17,7 @@ from urllib import request
 from urllib.error import HTTPError
 from urllib.request import OpenerDirector
 
+from ..base.progress import Progress
 from ..errors import DataError, DatasetUnavailableError
 from .idx import CHUNK_BYTES, open_decompressed
 
@@ -62,7 +63,7 @@ def download(
     except OSError as error:
         raise DatasetUnavailableError(
             f"cannot download into {folder} ({error}), expected a folder that can be written to; "
-            "$XDG_CACHE_HOME moves it, --data-dir names one that holds the files already"
+            "$XDG_CACHE_HOME moves it, data_dir names one that holds the files already"
         ) from error
 
 
@@ -91,14 +92,12 @@ def _download_file(
         part.unlink(missing_ok=True)
     raise DatasetUnavailableError(
         f"{name}: no mirror has it ({'; '.join(failures)}); download it by hand and name its "
-        "folder with --data-dir, or use --dataset strokes"
+        "folder with data_dir, or use dataset='strokes'"
     )
 
 
 def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[bytes]:
     """Yield what `url` sends; DataError, whatever goes wrong with it."""
-    from tqdm import tqdm
-
     end = time.monotonic() + limits.seconds
     received = 0
     try:
@@ -108,9 +107,7 @@ def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[b
                 raise DataError(
                     f"got a file of {promised} bytes, expected {limits.n_bytes} at most"
                 )
-            with tqdm(
-                total=promised, desc=name, unit="B", unit_scale=True, disable=not progress
-            ) as bar:
+            with Progress(name, promised, show=progress) as shown:
                 while chunk := response.read1(CHUNK_BYTES):
                     received += len(chunk)
                     if received > limits.n_bytes:
@@ -120,7 +117,7 @@ def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[b
                             f"got {received} bytes in {limits.seconds} s, expected the end"
                         )
                     yield chunk
-                    bar.update(len(chunk))
+                    shown.advance(len(chunk))
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()

@@ -86,7 +86,7 @@ def load_mnist(
             places = " and ".join(map(str, _usual_folders()))
             raise DatasetUnavailableError(
                 f"mnist: got no complete set in {places}, expected its four files there: allow "
-                f"the download, or name their folder with --data-dir or ${DATA_DIR_VARIABLE}"
+                f"the download, or name their folder with data_dir or ${DATA_DIR_VARIABLE}"
             )
         from .download import download as fetch
 
@@ -96,7 +96,7 @@ def load_mnist(
         train, test = read_splits(folder, find_sets(folder).get("", {}), sha256=_SHA256)
     except DataError as error:
         raise DataError(
-            f"{error}; delete the file if it is damaged, or use --dataset idx if it belongs to "
+            f"{error}; delete the file if it is damaged, or use dataset='idx' if it belongs to "
             "another data set in MNIST's format"
         ) from error
     images, labels = train

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.progress import Progress
 from ..errors import DataError
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
 
@@ -117,13 +118,9 @@ def load_strokes(
             raise DataError(
                 f"{argument}: got {value!r}, expected an integer from {least} to {end - 1}"
             )
-    from tqdm import tqdm
-
-    with tqdm(
-        total=n_train + n_test, desc="strokes", unit="image", unit_scale=True, disable=not progress
-    ) as bar:
+    with Progress("strokes", int(n_train) + int(n_test), show=progress) as shown:
         train, test = (
-            _draw_split(int(n), int(seed) + (stream << 64), bar.update)
+            _draw_split(int(n), int(seed) + (stream << 64), shown.advance)
             for stream, n in enumerate((n_train, n_test))
         )
     return dataset_from_pixels("strokes", train, test, dtype)
