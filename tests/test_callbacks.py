@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
+import os
+import re
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sae_fast
-from helpers import assert_identical
+import tqdm
+from helpers import assert_identical, call_in_fork, ignore_fork_warning, needs_fork
 from sae_fast import Autoencoder, DataError, StackedAutoencoder
+from sae_fast.base import progress
 from sae_fast.callbacks import (
     Callback,
     Checkpoint,
@@ -284,12 +292,115 @@ def test_what_is_no_callback(data, callbacks, message):
             train()
 
 
-def test_progress_bar(data, capfd):
-    Autoencoder(12, 5).fit(data[0], steps=30, callbacks=[ProgressBar()])
-    err = capfd.readouterr().err
-    assert "autoencoder 1 (12 → 5)" in err
-    assert "30/30" in err
-    assert "loss" in err
+class Terminal(io.StringIO):
+    """What a terminal is to those who write to it."""
+
+    def isatty(self):
+        return True
+
+
+def failing_streams():
+    """Yield streams that cannot be written: closed, a pipe that nobody reads, full, none at all."""
+    closed = io.StringIO()
+    closed.close()
+    yield closed
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield os.fdopen(writer, "w", buffering=1)
+    full = Path("/dev/full")
+    if full.exists():
+        yield full.open("w", buffering=1)
+    yield None
+
+
+class TestProgressBar:
+    def fit(self, data, steps=30):
+        net = StackedAutoencoder(SIZES, 3)
+        net.pretrain(data[0], steps=steps, eval_every=10, progress=True)
+        net.finetune(*data, steps=steps, eval_every=10, eval_set=data, progress=True)
+
+    def test_a_file_gets_few_lines(self, data, monkeypatch):
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        self.fit(data, 300)
+        lines = sys.stderr.getvalue().splitlines()
+        assert [line.partition(":")[0] for line in lines] == [
+            "autoencoder 1 (12 → 8)", "autoencoder 2 (8 → 4)", "fine-tuning",
+        ]  # fmt: skip
+        for line in lines:
+            assert re.search(r": 100%, (loss [\d,]+|accuracy [\d.]+%), \d\d:\d\d$", line)
+
+    def test_a_file_gets_a_line_now_and_then(self, data, monkeypatch):
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        monkeypatch.setattr(progress, "_FILE_SECONDS", 0.0)
+        Autoencoder(12, 5).fit(data[0], steps=30, eval_every=10, progress=True)
+        shown = re.findall(r": +(\d+)%.*, \d\d:\d\d left\n", sys.stderr.getvalue())
+        assert shown == ["33", "67"]
+
+    def test_nothing_is_cut_off_at_80_columns(self, monkeypatch):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        monkeypatch.setattr(progress, "_BAR_SECONDS", 0.0)
+        monkeypatch.setenv("COLUMNS", "81")  # of which tqdm leaves one free
+        monkeypatch.setenv("LINES", "25")
+        x = np.ones((10_000, 784), np.float32)
+        ae = Autoencoder(784, 100)
+        ae.layer = 1
+        ae.fit(x, steps=20, eval_every=2, batch_size=2, progress=True)
+        frames = sys.stderr.getvalue().split("\r")
+        assert max(map(len, frames)) <= 81
+        assert any(
+            re.search(r" 50%, loss [\d,]{7,} \|.+\| \d\d:\d\d left", frame) for frame in frames
+        )
+
+    def test_streams_that_cannot_be_written(self, data, monkeypatch):
+        for stream in failing_streams():
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, "stderr", stream)
+                self.fit(data)
+                self.fit(data)
+            with contextlib.suppress(OSError, AttributeError):  # as it says at its end
+                stream.close()
+
+    @needs_fork
+    @ignore_fork_warning
+    def test_a_child_waits_for_no_lock_of_its_parent(self, data, monkeypatch):
+        """Neither for tqdm's, which is of both, nor for that of a thread that the child lacks."""
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        self.fit(data)
+        held, done = threading.Event(), threading.Event()
+
+        def hold():
+            with progress._bar_class().get_lock():
+                held.set()
+                done.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        try:
+            with tqdm.tqdm.get_lock():
+                call_in_fork(lambda: self.fit(data))
+        finally:
+            done.set()
+            thread.join()
+
+    def test_an_interrupt_leaves_no_lock_behind(self, data, monkeypatch):
+        class Interrupted(Terminal):
+            came = False
+
+            def write(self, text):
+                if "33%" in text and not self.came:
+                    self.came = True
+                    raise KeyboardInterrupt
+                return super().write(text)
+
+        monkeypatch.setattr(sys, "stderr", Interrupted())
+        monkeypatch.setattr(progress, "_BAR_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            self.fit(data)
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(self.fit, data).result()
+        assert "100%" in sys.stderr.getvalue()
 
 
 class TestEarlyStopping:

@@ -7,7 +7,9 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -81,10 +83,10 @@ def file_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def assert_failed(capsys, *words: str, status: int) -> None:
+def assert_failed(capsys, *words: str, status: int, expected: int = 1) -> None:
     """Check that the command failed with one line on stderr, which has all `words` in it."""
     out, err = capsys.readouterr()
-    assert status == 1
+    assert status == expected
     assert out == ""
     assert "Traceback" not in err
     [line] = err.splitlines()
@@ -345,17 +347,12 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
     assert max(map(len, out.splitlines())) <= 80
     shown = " ".join(out.split())
     given = vars(cli._parser().parse_args([command]))
-    folders = {"run": "sae-fast-out", "reconstruct": "sae-fast-reconstruct"}
-    assert given.pop("output") == folders[command]
+    assert given.keys() == {"command", "experiment", "output"}  # others as in Python
     for option in options(COMMANDS[command]):
         assert flag(option.name) in shown
         assert option.metadata["words"] in shown
-        if option.name != "output":
-            assert given[option.name] == option.default
-            if option.default not in (None, False):
-                assert f"(default: {written(option.default)})" in shown
-    read = {name: given[name] for name in given if name not in ("command", "experiment")}
-    assert COMMANDS[command](**read) == COMMANDS[command]()
+        if option.name != "output" and option.default not in (None, False):
+            assert f"(default: {written(option.default)})" in shown
 
 
 @pytest.mark.parametrize(
@@ -382,6 +379,8 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
         ("run --seed one", "--seed"),
         ("run --threads 0", "--threads"),
         ("run --threads 1000000000", "--threads: expected at most 1024"),
+        ("run --output=", "--output: expected a path, got ''"),
+        ("run --data-dir=", "--data-dir: expected a path, got ''"),
         ("reconstruct --units 0", "--units"),
         ("reconstruct --weight-decay=-0.1", "--weight-decay"),
         ("reconstruct --arms he", "--arms"),
@@ -413,12 +412,12 @@ def no_training(monkeypatch):
 class TestBeforeTraining:
     def test_no_such_folder(self, command, tmp_path, capsys):
         status = main(command, *on(tmp_path / "nowhere"), "--output", tmp_path / "out")
-        assert_failed(capsys, "nowhere", "data_dir", status=status)
+        assert_failed(capsys, "nowhere", "--data-dir", status=status)
         assert not (tmp_path / "out").exists()
 
     def test_no_data_dir(self, command, tmp_path, capsys, no_mnist):
         status = main(command, "--dataset idx --output", tmp_path / "out")
-        assert_failed(capsys, "--data-dir", status=status)
+        assert_failed(capsys, "--data-dir", status=status, expected=2)
 
     def test_mnist_never_falls_back(self, command, tmp_path, capsys, no_mnist):
         status = main(command, "--dataset mnist --offline --output", tmp_path / "out")
@@ -440,7 +439,7 @@ class TestBeforeTraining:
 
     def test_batch_larger_than_the_data(self, command, data_dir, tmp_path, capsys):
         status = main(command, *on(data_dir), "--batch-size 321 --output", tmp_path / "out")
-        assert_failed(capsys, "batch_size", "320", "321", status=status)
+        assert_failed(capsys, "--batch-size", "320", "321", status=status, expected=2)
 
     def test_output_is_a_file(self, command, data_dir, tmp_path, capsys):
         file = tmp_path / "file"
@@ -512,12 +511,12 @@ def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeyp
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT to send")
 @pytest.mark.parametrize(
-    ("phase", "arms", "threads"),
+    ("phase", "arms", "threads", "times"),
     [
-        ("autoencoder 1", "pretrained,normal", 2),
-        ("fine-tuning, normal", "normal", 2),
-        ("fine-tuning, he", "normal,he", 2),  # side by side
-        ("fine-tuning, normal", "normal,he", 1),  # one waits for the other
+        ("autoencoder 1", "pretrained,normal", 2, 1),
+        ("fine-tuning, normal", "normal", 2, 1),
+        ("fine-tuning, he", "normal,he", 2, 5),  # side by side; more signals as that one ends
+        ("fine-tuning, normal", "normal,he", 1, 1),  # one waits for the other
     ],
 )
 @pytest.mark.parametrize(
@@ -525,36 +524,53 @@ def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeyp
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
     ids=["Ctrl-C", "SIGTERM"],
 )
-def test_interrupt(sent, status, word, phase, arms, threads, data_dir, tmp_path):
+def test_interrupt(sent, status, word, phase, arms, threads, times, data_dir, tmp_path):
     steps = 10_000_000 if phase.startswith("auto") else 1
     command = f"-m sae_fast run --hidden 9 --pretrain-steps {steps} --finetune-steps 10000000"
+    terminal, stderr = os.openpty()
     process = subprocess.Popen(
         [
             sys.executable, *command.split(), f"--arms={arms}", "--dataset=idx",
             f"--data-dir={data_dir}", f"--output={tmp_path}", f"--threads={threads}",
         ],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         # whoever started pytest may have had SIGINT ignored
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
+    os.close(stderr)
+    shown = bytearray()
+
+    def read(seconds):
+        with contextlib.suppress(OSError):  # as a terminal's end is told
+            if select.select([terminal], [], [], seconds)[0]:
+                shown.extend(os.read(terminal, 65536))
+                return True
+        return False
+
     with process, contextlib.ExitStack() as stack:
+        stack.callback(os.close, terminal)
         stack.callback(process.kill)
-        shown = b""
         deadline = time.monotonic() + TIME_LIMIT
-        while b"step/s" not in shown or phase.encode() not in shown:
+        while not re.search(rf"{phase}[^\r]*\d left", shown.decode(errors="replace")):
             assert time.monotonic() < deadline, shown
             assert process.poll() is None, shown
-            if select.select([process.stderr], [], [], 1)[0]:
-                shown += os.read(process.stderr.fileno(), 65536)
-        process.send_signal(sent)
+            read(1)
         started = time.monotonic()
-        out, err = process.communicate(timeout=TIME_LIMIT)
+        for _ in range(times):
+            process.send_signal(sent)
+            time.sleep(0.005)
+        while process.poll() is None:
+            assert time.monotonic() < deadline, shown
+            read(0.1)
         seconds = time.monotonic() - started
+        while read(0):
+            pass
+        out = process.stdout.read()
     assert process.returncode == status
     assert seconds < 5
-    assert err.decode().splitlines()[-1] == f"sae-fast: {word}"
-    assert b"Traceback" not in err
+    assert shown.decode().splitlines()[-1] == f"sae-fast: {word}"
+    assert b"Traceback" not in shown
     assert out == b""
     assert file_names(tmp_path) == set()
 
@@ -607,6 +623,45 @@ def test_offline_falls_back_to_strokes_and_says_so(tmp_path, capsys):
     [line] = err.splitlines()
     assert line.startswith("sae-fast: ")
     assert "strokes, not MNIST" in line
+
+
+# Output that cannot be written, and an installation that cannot run
+
+
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = command.replace("sae-fast", f"{shlex.quote(sys.executable)} -m sae_fast")
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        ("sae-fast info | head -1", 0, ""),
+        ("PYTHONUNBUFFERED=1 sae-fast run --help | head -1", 0, ""),
+        ("sae-fast info > /dev/full", 1, "sae-fast: [Errno 28] No space left on device\n"),
+        ("sae-fast info --jsom 2> /dev/full", 2, ""),
+        ("sae-fast run --data-dir /nowhere --dataset idx 2>&- >&-", 1, ""),
+    ],
+)
+def test_output_that_cannot_be_written(command, status, words):
+    done = shell(command)
+    assert (done.returncode, done.stderr) == (status, words)
+
+
+def test_an_instruction_set_that_is_none():
+    """One line, and in Python an ImportError."""
+    done = shell("sae-fast info", SAE_FAST_ISA="foo")
+    assert done.returncode == 1
+    assert re.fullmatch("sae-fast: SAE_FAST_ISA: instruction set 'foo' .*\n", done.stderr)
+    done = shell(f"{shlex.quote(sys.executable)} -c 'import sae_fast'", SAE_FAST_ISA="foo")
+    assert "\nImportError: SAE_FAST_ISA: " in done.stderr
 
 
 # The real data

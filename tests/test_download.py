@@ -170,7 +170,7 @@ def test_a_bad_mirror_is_passed_over(server, tmp_path, way, reason):
     bad, good = server.url(way), server.url("good")
     with pytest.raises(DatasetUnavailableError) as error:
         download(FILES, tmp_path, [bad], progress=False, limits=limits)
-    for word in (reason, bad + "file.gz", "--data-dir", "--dataset strokes"):
+    for word in (reason, bad + "file.gz", "data_dir", "dataset='strokes'"):
         assert word in str(error.value)
     assert "\n" not in str(error.value)
     assert names(tmp_path) == set()

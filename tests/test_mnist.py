@@ -66,7 +66,7 @@ def test_a_changed_pixel_is_noticed(mnist_dir, tmp_path):
     with pytest.raises(DataError) as error:
         load_mnist(tmp_path)
     right = "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    for word in (str(labels), right, hashlib.sha256(data).hexdigest(), "--dataset idx"):
+    for word in (str(labels), right, hashlib.sha256(data).hexdigest(), "dataset='idx'"):
         assert word in str(error.value)
 
 

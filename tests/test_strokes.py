@@ -165,7 +165,7 @@ def test_progress_goes_to_stderr_if_asked_for(capfd):
     load_strokes(n_train=100, n_test=28, progress=True)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "128/128" in err
+    assert "strokes: 100%" in err
 
 
 @pytest.mark.parametrize(

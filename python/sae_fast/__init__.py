@@ -6,8 +6,15 @@ processor; everything else, NumPy included, is loaded with the first name that n
 """
 
 import importlib
+import sys
 
-from ._core import build_config as _build_config
+try:
+    from ._core import build_config as _build_config
+except ImportError as error:
+    started = sys.orig_argv[-len(sys.argv)].replace("\\", "/")  # the script or module that runs
+    if started.rpartition("/")[2] in ("sae_fast", "sae-fast", "sae-fast.exe"):
+        raise SystemExit(f"sae-fast: {error}") from None
+    raise
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 """The process of the command line: `sae-fast`, or `python -m sae_fast`.
 
 Ctrl-C and SIGTERM end it alike: training stops between two steps, a checkpoint is written where one
-was asked for, and nothing is printed but a line.
+was asked for, and nothing is printed but a line. What cannot be printed ends nothing.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -17,13 +18,27 @@ class _TerminatedError(KeyboardInterrupt):
     """SIGTERM came."""
 
 
+def _interrupt(*_: object) -> NoReturn:
+    _handle(lambda *_: None)  # the first is enough, and must not be disturbed as it cleans up
+    raise KeyboardInterrupt
+
+
 def _terminate(*_: object) -> NoReturn:
+    _handle(lambda *_: None)
     raise _TerminatedError
+
+
+def _handle(interrupt: Any, terminate: Any = None) -> None:
+    """Set what SIGINT calls, unless whoever started the process had it ignored, and SIGTERM."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, terminate or interrupt)
 
 
 def _come_again(unraisable: Any) -> None:
     """Let a signal come again that came where Python drops exceptions, such as in `__del__`."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _handle(_interrupt, _terminate)
         terminated = isinstance(unraisable.exc_value, _TerminatedError)
         signum = signal.SIGTERM if terminated else signal.SIGINT
         again: Any = signal.raise_signal, [signum]
@@ -34,29 +49,47 @@ def _come_again(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _ignore_more() -> None:
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)
+def _flushed(status: int) -> int:
+    """Write what is left for stdout; return the status that then is right.
+
+    Nothing is owed to a reader who has left.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # or Python tries again as it ends, and makes the status one of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"sae-fast: {error}", file=sys.stderr)
+            return status or 1
+    return status
 
 
 def main() -> int:
     """Run the command line and return its exit status."""
+    word, signum = "interrupted", signal.SIGINT
     try:
-        signal.signal(signal.SIGTERM, _terminate)
+        _handle(_interrupt, _terminate)
         sys.unraisablehook = _come_again
+        from .base.progress import UnfailingStream
+
+        sys.stderr = UnfailingStream(sys.stderr)
+        sys.stdout = sys.stdout or UnfailingStream(None)
         from .cli import main  # the imports take longer than all that is above
 
-        status = main()
-        _ignore_more()
+        try:
+            status = main()
+        except SystemExit as stop:  # argparse's way out
+            status = int(stop.code or 0)
+        status = _flushed(status)
+        _handle(signal.SIG_IGN)
         return status
-    except _TerminatedError:
-        _ignore_more()
-        print("sae-fast: terminated", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    except KeyboardInterrupt:
-        _ignore_more()
-        print("sae-fast: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as error:
+        _handle(signal.SIG_IGN)
+        if isinstance(error, _TerminatedError):
+            word, signum = "terminated", signal.SIGTERM
+        print("; ".join([f"sae-fast: {word}", *error.args]), file=sys.stderr)
+        return 128 + signum
 
 
 if __name__ == "__main__":

@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .core.build import VERSION
@@ -21,6 +24,7 @@ from .errors import DataError, OutputError, SaeFastError
 from .experiment.run import run_experiment, run_reconstruction
 from .experiment.save import ExperimentResult
 from .experiment.settings import COMMANDS, Settings, flag, options, written
+from .training.checkpoint import NAME, PREVIOUS
 
 #: What each command calls, a line about it, and what its help says.
 _EXPERIMENTS: dict[str, tuple[Callable[..., ExperimentResult], str, str]] = {
@@ -63,6 +67,7 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
     """Add an option for each setting of an experiment, in groups."""
     groups: dict[str, Any] = {}
     defaults = {"output": _OUTPUTS[kind.command]}  # a command without a trace is of little use
+    parser.set_defaults(**defaults)
     for option in options(kind):
         title, words = option.metadata["group"], option.metadata["words"]
         if title not in groups:
@@ -75,7 +80,6 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
         groups[title].add_argument(
             flag(option.name),
             type=_type(option),
-            default=default,
             metavar=option.metadata["metavar"],
             help=f"{words} {shown}".strip(),
         )
@@ -91,7 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     for name, (experiment, line, description) in _EXPERIMENTS.items():
-        command = commands.add_parser(name, help=line, description=description)
+        command = commands.add_parser(
+            name,
+            help=line,
+            description=description,
+            argument_default=argparse.SUPPRESS,  # only what is given, so that a resumed run knows
+        )
         _add_options(command, COMMANDS[name])
         command.set_defaults(experiment=experiment)
 
@@ -117,35 +126,58 @@ def _print_info(*, as_json: bool) -> None:
         print(f"{name.replace('_', ' '):16}{'not found' if value is None else value}")
 
 
-def _run(options: argparse.Namespace) -> None:
-    settings = vars(options)
-    experiment: Callable[..., ExperimentResult] = settings.pop("experiment")
-    del settings["command"]
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(
-            f"sae-fast: {message}", file=sys.stderr
-        )
-        try:
-            result = experiment(**settings)
-        except OutputError as error:
-            if isinstance(error.result, ExperimentResult) and not options.quiet:
-                print(error.result.summary())  # all that is left of it
-            raise
-    if not options.quiet:
+def _run(given: dict[str, Any]) -> None:
+    experiment: Callable[..., ExperimentResult] = given.pop("experiment")
+    command = given.pop("command")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _complain(command, message)
+            result = experiment(**given)
+    except OutputError as error:
+        if isinstance(error.result, ExperimentResult) and not given.get("quiet"):
+            print(error.result.summary())  # all that is left of it
+        raise
+    except KeyboardInterrupt as stop:
+        folder, kept = given["output"], given.get("checkpoint_every") or given.get("resume")
+        if kept and any(Path(folder, name).exists() for name in (NAME, PREVIOUS)):
+            where = "" if folder == _OUTPUTS[command] else f" --output {shlex.quote(folder)}"
+            stop.args = (f"`sae-fast {command} --resume{where}` goes on",)
+        raise
+    if not given.get("quiet"):
         print(result.summary())
-        print(f"\nresults, pictures and report.html are in {options.output}")
+        print(f"\nresults, pictures and report.html are in {given['output']}")
+
+
+def _complain(command: str, error: object) -> None:
+    """Say in a line what is wrong, with settings by the names that options have."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    if command in COMMANDS:
+        names = [option.name for option in options(COMMANDS[command])]
+        long = "|".join(name for name in names if "_" in name)
+        pattern = rf"\b({long})\b|\b({'|'.join(names)})(?=[:=]| [^;]* where it has )"
+        words = re.sub(pattern, lambda found: flag(found[0]), words)
+    print(f"sae-fast: {words}", file=sys.stderr)
+
+
+def _is_usage(command: str, error: Exception) -> bool:
+    """Say whether an error is about an option, which its user knows how to mend."""
+    name = str(error).partition(":")[0]
+    named = command in COMMANDS and name in (option.name for option in options(COMMANDS[command]))
+    return named and isinstance(error, DataError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's, and return its exit status."""
-    options = _parser().parse_args(argv)
+    given = _parser().parse_args(argv)
+    command = given.command
     try:
-        if options.command == "info":
-            _print_info(as_json=options.json)
+        if command == "info":
+            _print_info(as_json=given.json)
         else:
-            _run(options)
+            _run(vars(given))
+    except BrokenPipeError:  # who read what is printed has left
+        return 0
     except (SaeFastError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"sae-fast: {reason}", file=sys.stderr)
-        return 1
+        _complain(command, error)
+        return 2 if _is_usage(command, error) else 1
     return 0

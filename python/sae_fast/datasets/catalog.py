@@ -85,7 +85,7 @@ def load(
         if data_dir is None and not named:
             raise DataError(
                 "data_dir: got none, expected the folder of the IDX files for dataset 'idx' "
-                f"(--data-dir or ${DATA_DIR_VARIABLE})"
+                f"(${DATA_DIR_VARIABLE} names one, too)"
             )
         return load_idx(named or "" if data_dir is None else data_dir, dtype=dtype)
     if name != "auto":

@@ -19,6 +19,7 @@ from urllib.error import HTTPError
 from urllib.request import OpenerDirector
 
 from ..base.files import leftovers, write_file
+from ..base.progress import Progress
 from ..errors import DataError, DatasetUnavailableError
 from .idx import CHUNK_BYTES, decompressed
 
@@ -64,7 +65,7 @@ def download(
     except OSError as error:
         raise DatasetUnavailableError(
             f"cannot download into {folder} ({error}), expected a folder that can be written to; "
-            "$XDG_CACHE_HOME moves it, --data-dir names one that holds the files already"
+            "$XDG_CACHE_HOME moves it, data_dir names one that holds the files already"
         ) from error
 
 
@@ -87,14 +88,12 @@ def _download_file(
             return
     raise DatasetUnavailableError(
         f"{name}: no mirror has it ({'; '.join(failures)}); download it by hand and name its "
-        "folder with --data-dir, or use --dataset strokes"
+        "folder with data_dir, or use dataset='strokes'"
     )
 
 
 def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[bytes]:
     """Yield what `url` sends; DataError, whatever goes wrong with it."""
-    from tqdm import tqdm
-
     end = time.monotonic() + limits.seconds
     received = 0
     try:
@@ -104,9 +103,7 @@ def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[b
                 raise DataError(
                     f"got a file of {promised} bytes, expected {limits.n_bytes} at most"
                 )
-            with tqdm(
-                total=promised, desc=name, unit="B", unit_scale=True, disable=not progress
-            ) as bar:
+            with Progress(name, promised, show=progress) as shown:
                 while chunk := response.read1(CHUNK_BYTES):
                     received += len(chunk)
                     if received > limits.n_bytes:
@@ -116,7 +113,7 @@ def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[b
                             f"got {received} bytes in {limits.seconds} s, expected the end"
                         )
                     yield chunk
-                    bar.update(len(chunk))
+                    shown.advance(len(chunk))
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()

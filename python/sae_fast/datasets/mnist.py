@@ -90,7 +90,7 @@ def load_mnist(
         if not download:
             raise DatasetUnavailableError(
                 f"mnist: got no complete set in {folder}, expected its four files there: allow "
-                f"the download, or name their folder with --data-dir or ${DATA_DIR_VARIABLE}"
+                f"the download, or name their folder with data_dir or ${DATA_DIR_VARIABLE}"
             )
         from .download import download as fetch
 
@@ -106,7 +106,7 @@ def load_mnist(
         raise DatasetUnavailableError(f"${DATA_DIR_VARIABLE}: {reason}") from error
     except DataError as error:
         raise DataError(
-            f"{error}; delete the file if it is damaged, or use --dataset idx if it belongs to "
+            f"{error}; delete the file if it is damaged, or use dataset='idx' if it belongs to "
             "another data set in MNIST's format"
         ) from error
     images, labels = train

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_bool
+from ..base.progress import Progress
 from ..base.text import shown
 from ..errors import DataError
 from .dataset import Dataset, Dtype, Split, check_dtype, dataset_from_pixels
@@ -120,13 +121,9 @@ def load_strokes(
             raise DataError(
                 f"{argument}: got {shown(value)}, expected an integer from {least} to {end - 1}"
             )
-    from tqdm import tqdm
-
-    with tqdm(
-        total=n_train + n_test, desc="strokes", unit="image", unit_scale=True, disable=not progress
-    ) as bar:
+    with Progress("strokes", int(n_train) + int(n_test), show=progress) as bar:
         train, test = (
-            _draw_split(int(n), int(seed) + (stream << 64), bar.update)
+            _draw_split(int(n), int(seed) + (stream << 64), bar.advance)
             for stream, n in enumerate((n_train, n_test))
         )
     return dataset_from_pixels("strokes", train, test, dtype)

@@ -65,8 +65,8 @@ class ArmTraining:
     data: Dataset
     inputs: tuple[Any, Any]  # of `prepare_inputs`
     threads: int
-    callbacks: Sequence[Callback]
-    progress: bool
+    callbacks: Sequence[Callback] = ()
+    progress: bool = False
 
     def __post_init__(self) -> None:
         """Build the network."""

@@ -8,28 +8,36 @@ the data is in memory.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import inspect
+import itertools
 import os
 import time
 import warnings
-from collections.abc import Sequence
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import datasets
+from ..base.checks import check_path
 from ..base.pca import PCA
+from ..base.progress import Progress
 from ..core.environment import info
 from ..datasets import Dataset
 from ..datasets.dataset import label_faults
 from ..errors import DataError, OutputError
 from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
-from ..training.callbacks import Callback
-from ..training.checkpoint import RunCheckpoint
+from ..training.callbacks import Callback, ProgressBar, Training
+from ..training.checkpoint import RunCheckpoint, read_latest
 from ..training.schedule import DEFAULT_BATCH_SIZE
 from .arms import SHARED, ArmTraining, layer_results, prepare_inputs, train_side_by_side
+from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, check_output
 from .settings import ReconstructSettings, RunSettings, Settings
@@ -38,11 +46,33 @@ from .settings import ReconstructSettings, RunSettings, Settings
 N_SHOWN = 10
 #: Samples shown in the picture of codes: the first of the test set.
 N_CODES = 2000
+#: Steps that take about as long as a picture.
+_PICTURE_STEPS = 1500
 
+_P = ParamSpec("_P")
 _S = TypeVar("_S", bound=Settings)
 _Shown: TypeAlias = tuple[str, Autoencoder | StackedAutoencoder]  # a model, and what it is called
 
 
+def _resumable(
+    experiment: Callable[_P, ExperimentResult],
+) -> Callable[_P, ExperimentResult]:
+    """Let a run that resumes have the settings of its checkpoint where it is given none."""
+
+    @functools.wraps(experiment)
+    def run(*args: _P.args, **given: _P.kwargs) -> ExperimentResult:
+        kept: dict[str, Any] = {}
+        if given.get("resume") and given.get("output") is not None:
+            _, (kept, _, _) = read_latest(check_path("output", given["output"]))
+        names = inspect.signature(experiment).parameters.keys() & kept.keys()
+        for name in names - given.keys():
+            given[name] = kept[name]
+        return experiment(*args, **given)
+
+    return run
+
+
+@_resumable
 def run_experiment(
     *,
     dataset: str | Dataset = RunSettings.dataset,
@@ -94,9 +124,11 @@ def run_experiment(
     checkpoint_every : int
         Steps between two checkpoints in `output`, of which the last two are kept; 0: none.
     resume : bool
-        Go on from the checkpoint in `output`. The results are those of a run without a break.
+        Go on from the checkpoint in `output`, with its settings where none are given. The results
+        are those of a run without a break. More `finetune_steps` extend a run, also one that has
+        ended; what else is given has to be as it was.
     quiet : bool
-        No progress bars on stderr.
+        No progress on stderr.
     offline : bool
         Open no socket.
 
@@ -111,8 +143,8 @@ def run_experiment(
     DatasetUnavailableError
         If the data set is not there and cannot be downloaded.
     CheckpointError
-        If a checkpoint cannot be written or would be replaced by a run that does not resume from
-        it, or there is none of this run to resume from.
+        If a checkpoint cannot be written, or that of a run that has not ended would be replaced by
+        one that does not resume from it, or there is none of this run to resume from.
     OutputError
         If `output` cannot be written, or holds files that no ``sae-fast run`` has written.
     DivergenceError
@@ -128,14 +160,17 @@ def run_experiment(
     >>> list(result.arms)
     ['pretrained', 'normal']
     """
-    run = _Run(RunSettings(**locals()), dataset)
-    settings = run.settings
+    with _Run(RunSettings(**locals()), dataset) as run:
+        return _compare(run, run.settings)
+
+
+def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
     if run.data.n_classes < 2:
         raise DataError(
             f"dataset: expected two classes or more, got one in all labels of {run.data.name!r}"
         )
     x_test = run.inputs[1]
-    shared = settings, run.data, run.inputs, settings.threads, run.callbacks, not settings.quiet
+    shared = settings, run.data, run.inputs, settings.threads, run.callbacks
     begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
     for arm in begun.values():  # pretraining makes good use of all threads, fine-tuning of one
         arm.pretrain()
@@ -169,6 +204,7 @@ def run_experiment(
     )
 
 
+@_resumable
 def run_reconstruction(
     *,
     dataset: str | Dataset = ReconstructSettings.dataset,
@@ -220,35 +256,70 @@ def run_reconstruction(
     >>> [label for label, _, _ in result.reconstructions.rows]
     ['autoencoder (20 units)', 'PCA (20 components)']
     """
-    run = _Run(ReconstructSettings(**locals()), dataset)
-    settings = run.settings
-    x, x_test = run.inputs
-    autoencoder = Autoencoder(
-        x.n_features,
-        settings.units,
-        weight_decay=settings.weight_decay,
-        seed=settings.seed,
-        n_threads=settings.threads,
-    )
-    history = autoencoder.fit(
-        x,
-        steps=settings.steps,
-        **{name: getattr(settings, name) for name in SHARED},
-        scale=run.data.scale,
-        callbacks=run.callbacks,
-        progress=not settings.quiet,
-    )
-    sizes = (x.n_features, settings.units)
-    seconds = time.perf_counter() - run.started
-    return run.result(
-        [("autoencoder", autoencoder)],
-        {f"autoencoder ({settings.units} units)": autoencoder.encode(x_test)},
-        seconds=seconds,
-        pretraining=layer_results(sizes, [history], [autoencoder.count_dead_units(x)]),
-        arms={},
-        models={"autoencoder": autoencoder},
-        first_weights={"autoencoder": autoencoder.parameters["W_enc"]},
-    )
+    with _Run(ReconstructSettings(**locals()), dataset) as run:
+        settings = run.settings
+        x, x_test = run.inputs
+        autoencoder = Autoencoder(
+            x.n_features,
+            settings.units,
+            weight_decay=settings.weight_decay,
+            seed=settings.seed,
+            n_threads=settings.threads,
+        )
+        history = autoencoder.fit(
+            x,
+            steps=settings.steps,
+            **{name: getattr(settings, name) for name in SHARED},
+            scale=run.data.scale,
+            callbacks=run.callbacks,
+        )
+        sizes = (x.n_features, settings.units)
+        seconds = time.perf_counter() - run.started
+        return run.result(
+            [("autoencoder", autoencoder)],
+            {f"autoencoder ({settings.units} units)": autoencoder.encode(x_test)},
+            seconds=seconds,
+            pretraining=layer_results(sizes, [history], [autoencoder.count_dead_units(x)]),
+            arms={},
+            models={"autoencoder": autoencoder},
+            first_weights={"autoencoder": autoencoder.parameters["W_enc"]},
+        )
+
+
+class _Stages(ProgressBar):
+    """Counts the trainings of a run, and shows how long all of them and the pictures will take."""
+
+    def __init__(self, steps: list[int], pictures: int) -> None:
+        self._n_stages = len(steps) + 1
+        self._begun = itertools.count(1)  # by arms side by side, too
+        self._pictures = pictures
+        self._whole = Progress("whole run", sum(steps) + pictures)
+
+    def _numbered(self, title: str) -> str:
+        return f"{next(self._begun)} of {self._n_stages}, {title}"
+
+    def _title(self, training: Training) -> str:
+        self._whole.skip(training.step)
+        return self._numbered(training.title)
+
+    def on_step(self, training: Training) -> None:
+        """Move both bars."""
+        before = training.state[self].done
+        super().on_step(training)
+        self._whole.advance(training.step - before)
+
+    @contextlib.contextmanager
+    def results(self) -> Iterator[None]:
+        """Show the last stage, after the trainings."""
+        title = "results and pictures" if self._pictures else "results"
+        with Progress(self._numbered(title), 1) as progress:
+            yield
+            progress.advance(1)
+        self._whole.advance(self._pictures)
+
+    def close(self) -> None:
+        """Leave it as it stands."""
+        self._whole.close()
 
 
 class _Run(Generic[_S]):
@@ -278,8 +349,20 @@ class _Run(Generic[_S]):
         if settings.output is not None:
             check_output(settings.output, settings.command)
         self.callbacks = self._checkpoint()
+        self._stages: _Stages | None = None
+        if not settings.quiet:
+            pictures = 0 if settings.output is None else len(PICTURES) * _PICTURE_STEPS
+            self._stages = _Stages(settings.stages(), pictures)
+            self.callbacks.append(self._stages)
         self.started = time.perf_counter()
         self.inputs = prepare_inputs(data, settings.threads)
+
+    def __enter__(self) -> _Run[_S]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stages is not None:
+            self._stages.close()
 
     def _checkpoint(self) -> list[Callback]:
         """Return the callback that keeps the run, if it is to be kept or taken up again."""
@@ -289,18 +372,28 @@ class _Run(Generic[_S]):
         if settings.output is None:
             name = "checkpoint_every" if every else "resume"
             raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
-        identity = {**settings.identity(), "data": self.data.sha256}
-        checkpoint = RunCheckpoint(settings.output, every, resume=False, run=identity)
+        kept = settings.kept()
+        if settings.resume:  # that part of the checkpoint may be another
+            _, (had, _, _) = read_latest(Path(settings.output))
+            kept = {name: had[name] for name in kept if name in had}
+        run = {**kept, **settings.identity(), "data": self.data.sha256}
+        checkpoint = RunCheckpoint(settings.output, every, resume=False, run=run)
         if settings.resume:
             checkpoint.load()
         else:
-            checkpoint.refuse_to_replace()
+            checkpoint.replace()
         return [checkpoint]
 
     def result(
         self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
+        with self._stages.results() if self._stages else contextlib.nullcontext():
+            return self._result(shown, codes, **found)
+
+    def _result(
+        self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
+    ) -> ExperimentResult:
         data = self.data
         result = ExperimentResult(
             command=self.settings.command,

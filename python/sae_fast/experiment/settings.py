@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, get_args
 
 from ..base.checks import (
@@ -79,8 +80,8 @@ def _setting(
 
     `check` takes name and value, and returns the value as the record holds it. For the command line
     there are `words` under the heading `group`, and `read` for a text (ValueError if it cannot).
-    What is `free` may differ where a run is resumed: it changes nothing, or is the data, which are
-    compared themselves.
+    What is `free` may differ where a run is resumed: it changes nothing that has been computed, or
+    is the data, which are compared themselves.
     """
     about = {"check": check, "words": words, "group": group, "read": read, "metavar": metavar}
     return dataclasses.field(default=default, metadata={**about, "free": free})
@@ -141,11 +142,12 @@ class Settings:
         0,
         _count_or_none,
         "steps between two checkpoints in DIR, the last two of which are kept; 0: none",
+        free=True,
     )
     resume: bool = _output(
-        False, check_bool, "go on from the checkpoint in DIR, with the same settings and data"
+        False, check_bool, "go on from the checkpoint in DIR, with its settings and data"
     )
-    quiet: bool = _output(False, check_bool, "no progress bars and no summary, only errors")
+    quiet: bool = _output(False, check_bool, "no progress and no summary, only errors")
 
     def __post_init__(self) -> None:
         """Check every setting, by the name that its user knows."""
@@ -167,6 +169,23 @@ class Settings:
         """Return the part of `config` that a run has in common with what it is resumed from."""
         free = {option.name for option in options(type(self)) if option.metadata["free"]}
         return {name: value for name, value in self.config().items() if name not in free}
+
+    def kept(self) -> dict[str, Any]:
+        """Return what else a checkpoint keeps: what a resumed run takes over if it is given none.
+
+        And how many trainings the run has, `trainings`.
+        """
+        free = [option.name for option in options(type(self)) if option.metadata["free"]]
+        values = {name: getattr(self, name) for name in free if name != "threads"}
+        if self.dataset not in DATASETS:  # no name can bring it back
+            del values["dataset"]
+        if self.data_dir is not None:
+            values["data_dir"] = str(Path(self.data_dir).absolute())
+        return {**values, "trainings": len(self.stages())}
+
+    def stages(self) -> list[int]:
+        """Return the steps of each training of the run."""
+        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,7 +209,14 @@ class RunSettings(Settings):
         metavar="ARM,ARM,...",
     )
     pretrain_steps: int = _network(3000, _count, "for each layer")
-    finetune_steps: int = _network(30000, _count, "for each arm")
+    finetune_steps: int = _network(
+        30000, _count, "for each arm; more of them extend a run that is resumed", free=True
+    )
+
+    def stages(self) -> list[int]:  # noqa: D102
+        layers = [self.pretrain_steps] * len(self.hidden)
+        n_pretrained = sum(ARMS[arm].pretrained for arm in self.arms)
+        return n_pretrained * layers + len(self.arms) * [self.finetune_steps]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,7 +226,7 @@ class ReconstructSettings(Settings):
     command: ClassVar[str] = "reconstruct"
 
     units: int = _autoencoder(100, check_width, "width of the code")
-    steps: int = _autoencoder(1000, _count)
+    steps: int = _autoencoder(1000, _count, "more of them extend a run that is resumed", free=True)
     weight_decay: float = _autoencoder(
         0.1,
         partial(check_float, positive=False),
@@ -208,6 +234,9 @@ class ReconstructSettings(Settings):
         read=float,
         metavar="LAMBDA",
     )
+
+    def stages(self) -> list[int]:  # noqa: D102
+        return [self.steps]
 
 
 COMMANDS: dict[str, type[Settings]] = {

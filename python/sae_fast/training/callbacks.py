@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_bool, check_choice, check_float, check_int, check_path
+from ..base.progress import Progress
 from ..base.text import shown
 from ..base.threads import Turns
 from ..core.networks import Network
@@ -284,9 +285,10 @@ class _Function(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar of tqdm on stderr, or in a notebook, with the latest loss or accuracy behind it.
+    """A bar on stderr, or in a notebook, with the latest loss or accuracy in it.
 
-    What ``progress=True`` adds to the other callbacks.
+    What ``progress=True`` adds to the other callbacks. Where stderr is a file, there is a line
+    every ten seconds and at the end; where it cannot be written, nothing.
 
     Examples
     --------
@@ -298,26 +300,28 @@ class ProgressBar(Callback):
 
     def on_start(self, training: Training) -> None:
         """Show the bar."""
-        from tqdm.auto import tqdm
+        progress = Progress(self._title(training), training.n_steps, done=training.step)
+        training.state[self] = progress
+        self._note(training)
 
-        training.state[self] = tqdm(
-            total=training.n_steps, desc=training.title, unit="step", mininterval=0.1
-        )
+    def _title(self, training: Training) -> str:
+        return training.title
+
+    def _note(self, training: Training) -> None:
+        history = training.history
+        if history.accuracy:
+            training.state[self].note(f"accuracy {history.accuracy[-1]:.2%}")
+        elif history.loss:
+            training.state[self].note(f"loss {history.loss[-1]:,.0f}")
 
     def on_step(self, training: Training) -> None:
         """Move it."""
-        bar = training.state[self]
-        bar.update(training.step - bar.n)
+        progress = training.state[self]
+        progress.advance(training.step - progress.done)
 
     def on_evaluation(self, training: Training) -> None:
         """Show the figure."""
-        history = training.history
-        figure = (
-            f"accuracy {history.accuracy[-1]:.2%}"
-            if history.accuracy
-            else f"loss {history.loss[-1]:,.0f}"
-        )
-        training.state[self].set_postfix_str(figure, refresh=False)
+        self._note(training)
 
     def on_stop(self, training: Training) -> None:
         """Leave it as it stands."""

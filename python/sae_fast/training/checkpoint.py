@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -165,33 +166,34 @@ class RunCheckpoint(Callback):
         CheckpointError
             If there is none, none is whole, or it is of another run.
         """
-        reasons = []
-        for name in (NAME, PREVIOUS):
-            try:
-                self._read(self._folder / name)
-            except CheckpointError:  # whole, and of another run: no reason to look further
-                raise
-            except FileNotFoundError:
-                reasons.append(f"no {name}")
-            except OSError as error:
-                reasons.append(f"{name} cannot be read: {error.strerror or error}")
-            except _DamagedError as error:
-                reasons.append(f"{name} is damaged: {error}")
-            else:
-                self._latest_is_whole = name == NAME
+        name, kept = read_latest(self._folder)
+        run, self._trainings, self._arrays = kept
+        expected = f"the settings and data of {self._folder / name}"
+        _check_same("resume", expected, run, self._run)
+        self._latest_is_whole = name == NAME
+
+    def replace(self) -> None:
+        """Remove what a run has left that has ended; CheckpointError of one that could go on.
+
+        It has ended if all those trainings have that its `run` counts as ``trainings``.
+        """
+        existing = self._existing()
+        if not existing:
+            return
+        with contextlib.suppress(CheckpointError, KeyError):
+            run, trainings, _ = read_latest(self._folder)[1]
+            ended = [
+                kept["stopped"] or kept["step"] == kept["identity"]["n_steps"]
+                for kept in trainings.values()
+            ]
+            if all(ended) and len(ended) == run.get("trainings"):
+                for name in existing:
+                    (self._folder / name).unlink(missing_ok=True)
                 return
         raise CheckpointError(
-            f"resume: expected a checkpoint in {self._folder}, got {'; '.join(reasons)}"
+            "output: expected a folder without a checkpoint that a run could go on from, got "
+            f"{self._folder / existing[0]}; resume goes on from it, or remove it"
         )
-
-    def refuse_to_replace(self) -> None:
-        """Raise CheckpointError if a checkpoint is there, whatever run it is of."""
-        existing = self._existing()
-        if existing:
-            raise CheckpointError(
-                "output: expected a folder without a checkpoint, got "
-                f"{self._folder / existing[0]}; resume goes on from it, or remove it"
-            )
 
     def _existing(self) -> list[str]:
         try:
@@ -201,11 +203,6 @@ class RunCheckpoint(Callback):
                 f"folder: expected one that can be read, got {self._folder}: "
                 f"{error.strerror or error}"
             ) from error
-
-    def _read(self, path: Path) -> None:
-        run, trainings, arrays = read_checkpoint(read_file(path), str(path))
-        _check_same("resume", f"the settings and data of {path}", run, self._run)
-        self._trainings, self._arrays = trainings, arrays
 
     def on_start(self, training: Training) -> None:
         """Put the training where its checkpoint was taken, if there is one."""
@@ -224,8 +221,9 @@ class RunCheckpoint(Callback):
         if kept is None:
             return
         try:
+            had = kept["identity"]
             expected = f"{training.title} as in its checkpoint"
-            _check_same("resume", expected, kept["identity"], identity)
+            _check_same("resume", expected, had, {**identity, "n_steps": had["n_steps"]})
             _restore(training, kept, self._arrays[key])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
@@ -367,6 +365,28 @@ def read_checkpoint(
     return run, trainings, by_key
 
 
+def read_latest(
+    folder: Path,
+) -> tuple[str, tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, _Arrays]]]:
+    """Return the latest checkpoint, or the one before if that is damaged: its name, what is in it.
+
+    CheckpointError if there is none, or none is whole.
+    """
+    reasons = []
+    for name in (NAME, PREVIOUS):
+        try:
+            return name, read_checkpoint(read_file(folder / name), str(folder / name))
+        except CheckpointError:  # of another release: no reason to look further
+            raise
+        except FileNotFoundError:
+            reasons.append(f"no {name}")
+        except OSError as error:
+            reasons.append(f"{name} cannot be read: {error.strerror or error}")
+        except _DamagedError as error:
+            reasons.append(f"{name} is damaged: {error}")
+    raise CheckpointError(f"resume: expected a checkpoint in {folder}, got {'; '.join(reasons)}")
+
+
 def _is_whole(path: Path) -> bool:
     try:
         read_checkpoint(read_file(path), str(path))
@@ -483,12 +503,19 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
     """Put a training where `_state` found it."""
     model = training.model
     if kept["step"] > training.n_steps:
-        raise ValueError(f"step {kept['step']} of {training.n_steps}")
+        raise CheckpointError(
+            f"resume: expected at least the {kept['step']} steps that {training.title} has in its "
+            f"checkpoint, got {training.n_steps}"
+        )
     model.parameters = {name: arrays["parameters", name] for name in model.parameters}
     slots = [arrays[slot,] for slot in training.optimizer.rule.slots]
     model._state.set_state(slots, training.schedule.steps_before + kept["step"])
     training.stopped = kept["stopped"]
-    training.history = History(**kept["history"])
+    training.history = history = History(**kept["history"])
+    end, every = kept["identity"]["n_steps"], training.schedule.eval_every
+    if end != training.n_steps and history.steps[-1:] == [end] and (not every or end % every):
+        for figures in (history.steps, history.loss, history.accuracy):  # an end that is none now
+            del figures[-1:]
     for name, callback in _named(training):
         if name in kept["callbacks"]:
             state = dict(kept["callbacks"][name])
@@ -512,10 +539,12 @@ def _check_same(
     argument: str, expected: str, kept: Mapping[str, Any], now: Mapping[str, Any]
 ) -> None:
     """Check that what was kept is what is there now, or name what is another."""
-    different = [
-        f"{name} {now.get(name)!r} where it has {kept.get(name)!r}"
-        for name in dict.fromkeys([*kept, *now])
-        if json.loads(json.dumps(now.get(name))) != kept.get(name)
-    ]
+    different = []
+    for name in dict.fromkeys([*kept, *now]):
+        had, has = kept.get(name), json.loads(json.dumps(now.get(name)))
+        if all(re.fullmatch("[0-9a-f]{64}", str(value)) for value in (had, has)) and had != has:
+            different.append(f"other {name}")
+        elif had != has:
+            different.append(f"{name} {now.get(name)!r} where it has {had!r}")
     if different:
         raise CheckpointError(f"{argument}: expected {expected}, got {'; '.join(different)}")
