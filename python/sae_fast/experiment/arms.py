@@ -77,6 +77,8 @@ class ArmTraining:
             init=ARMS[self.name].init,
             n_threads=self.threads,
         )
+        for model in self.model._trained():
+            model._warns = False  # the report says what there is to say
 
     def _options(self, *more: Callback) -> dict[str, Any]:
         return {

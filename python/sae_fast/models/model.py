@@ -7,11 +7,13 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, TypeVar
@@ -23,10 +25,10 @@ from ..base.checks import check_parameter, check_path, check_scale
 from ..base.files import write_file
 from ..base.streams import Purpose, SampleOrder
 from ..base.threads import resolve_threads
-from ..core.inputs import as_input
+from ..core.inputs import as_input, sample_rows
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
-from ..errors import DataError
+from ..errors import DataError, DeadUnitWarning, ScaleWarning, UntrainedWarning
 from ..exchange.model_file import asked, from_bytes, to_bytes
 from ..exchange.onnx import export_onnx
 from ..exchange.torch import to_torch
@@ -35,6 +37,7 @@ from ..training.history import History
 from ..training.loop import train
 from ..training.optimizers import RULES, Optimizer
 from ..training.schedule import Schedule
+from ..training.sizes import Sizes
 
 if TYPE_CHECKING:
     import torch
@@ -111,6 +114,8 @@ class Model:
     _n_assigned: int = 0  # how often parameters have been assigned
     _stream: tuple[Purpose, int]  # of the order of its samples
     _draws = True  # whether the constructor draws initial parameters
+    _drawn = False  # whether it did, none has been assigned since, and nobody has been told
+    _warns = True  # about what a training meets and leaves
 
     @classmethod
     def _blank(cls, **arguments: Any) -> Self:
@@ -184,6 +189,7 @@ class Model:
         }
         for model in self._trained():
             model._n_assigned += 1
+            model._drawn = False
         for layer, names in enumerate(self._names()):
             if not new.keys() >= set(names):
                 new = {**dict(zip(names, self._layer(layer)[:2], strict=True)), **new}
@@ -220,9 +226,34 @@ class Model:
         """Return the core's input for an argument, shape (n_samples, n_features)."""
         return as_input(name, x, n_features, self.dtype, self.n_threads, *scales)
 
+    def _inputs(self, scale: float | None, **named: Any) -> Any:
+        """Return the core's inputs for arguments; `scale` is for those of uint8, or for all."""
+        uint8 = [getattr(x, "dtype", None) == np.uint8 for x in named.values()]
+        return [
+            self._input(name, x, self.n_features, scale if own or not any(uint8) else None)
+            for own, (name, x) in zip(uint8, named.items(), strict=True)
+        ]
+
     def _samples(self, x: Any, scale: float | None) -> Any:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
         return self._input("x", x, self.n_features, scale, self._scale)
+
+    def _fitting(self, optimizer: Optimizer, data: Any, *, codes: bool = False) -> Optimizer:
+        """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
+        if not self._warns and optimizer.learning_rate is not None:
+            return optimizer
+        sizes = Sizes.of(data)
+        complaint = sizes.complaint()
+        if complaint is not None and self._warns and not codes:
+            warnings.warn(
+                f"x: expected values around 1, got {complaint}: training will hardly get "
+                "anywhere; scale them (StandardScaler), or use sae_fast.sklearn, which does",
+                ScaleWarning,
+                stacklevel=4,
+            )
+        if optimizer.learning_rate is None:
+            return dataclasses.replace(optimizer, learning_rate=sizes.learning_rate())
+        return optimizer
 
     def _schedule(
         self, n_samples: int, optimizer: Optimizer, continued: bool, **asked: Any
@@ -252,14 +283,48 @@ class Model:
             if not training.started:  # refused by a callback
                 self.scale, self._state, self._optimizer = before
                 self.parameters = parameters
+        self._warn_of_dead_units(training)
         return training.history
+
+    def _warn_of_dead_units(self, training: Training) -> None:
+        """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
+        if not self._warns:
+            return
+        few = self._input("x", sample_rows(training.samples.x), self.n_features)
+        for x in (few, training.samples.x):
+            dead = self._network.count_dead_units(x, n_threads=self.n_threads)[: self._depth]
+            widths = self._widths[1:]
+            found = [at for at, n in enumerate(dead) if 2 * n >= widths[at]]
+            if not found:
+                return
+        said = ", ".join(f"{dead[at]} of {widths[at]} in hidden layer {at + 1}" for at in found)
+        warnings.warn(
+            f"{training.title} has left units that are zero on every sample: {said}. Try values "
+            "around 1 in x, a learning_rate below "
+            f"{training.optimizer.learning_rate:.2g}, init='he' or wider layers",
+            DeadUnitWarning,
+            stacklevel=5,
+        )
+
+    def _check_trained(self, models: Sequence[Model]) -> None:
+        """Warn, once, if none of these has been trained: all computes from initial weights."""
+        if self._drawn and all(model._state is None for model in models):
+            self._drawn = False
+            warnings.warn(
+                f"{self._NAME}: this model has not been trained and computes from its initial "
+                "weights",
+                UntrainedWarning,
+                stacklevel=3,
+            )
 
     def _reconstructor(self, caller: str) -> Network:
         """Return all encoders and decoders as a network; DataError names the caller."""
+        self._check_trained([self])
         return self._network
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden)."""
+        self._check_trained(self._trained())
         data = self._samples(x, scale)
         return predict(self._network, data, self.n_threads, layers=(0, self._depth))
 
