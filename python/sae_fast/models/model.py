@@ -37,7 +37,7 @@ from ..training.history import History
 from ..training.loop import train
 from ..training.optimizers import RULES, Optimizer
 from ..training.schedule import Schedule
-from ..training.sizes import Sizes
+from ..training.sizes import LEARNING_RATE, Sizes
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +115,7 @@ class Model:
     _stream: tuple[Purpose, int]  # of the order of its samples
     _draws = True  # whether the constructor draws initial parameters
     _drawn = False  # whether it did, none has been assigned since, and nobody has been told
+    _most_rate = LEARNING_RATE  # if nobody says which
     _warns = True  # about what a training meets and leaves
 
     @classmethod
@@ -252,7 +253,9 @@ class Model:
                 stacklevel=4,
             )
         if optimizer.learning_rate is None:
-            return dataclasses.replace(optimizer, learning_rate=sizes.learning_rate())
+            return dataclasses.replace(
+                optimizer, learning_rate=sizes.learning_rate(self._most_rate)
+            )
         return optimizer
 
     def _schedule(

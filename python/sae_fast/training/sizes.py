@@ -19,7 +19,7 @@ from ..core.inputs import sample_rows
 #: Learning rate of a model's trainings where samples allow it.
 LEARNING_RATE = 1e-3
 #: How far a step may move the mean of a pre-activation, in units of its spread over the samples.
-_SHARE = 0.6  # benchmarks/defaults.py
+_SHARE = 1.0  # benchmarks/defaults.py
 
 _LARGE, _SMALL = 1e3, 1e-3  # beyond which the size of samples is in the way
 _FAR = 30.0  # times the spread: as far from zero
@@ -40,7 +40,7 @@ class Sizes:
         count = max(1, np.count_nonzero(rows))
         return cls(rows.mean(axis=0), rows.std(axis=0), float(np.sqrt((rows**2).sum() / count)))
 
-    def learning_rate(self, most: float = LEARNING_RATE) -> float:
+    def learning_rate(self, most: float) -> float:
         """Return a rate at which units stay alive, at most `most`.
 
         The spread is that of pre-activations by weights from N(0, 2/n_features), as He draws them.
