@@ -29,7 +29,8 @@ from sklearn.preprocessing import MinMaxScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 RATES = {"pretrain_learning_rate": 1e-3, "learning_rate": 1e-3}
-SHORT = {"pretrain_steps": 50, "steps": 100, "random_state": 0, **RATES}
+PLAIN = {"standardize": False, "weight_decay": 0.0, **RATES}  # what the classes do by default
+SHORT = {"pretrain_steps": 50, "steps": 100, "random_state": 0, **PLAIN}
 
 UNLABELLED = "it names the classes of a binary problem -1 and 1, and -1 marks rows without a label"
 WEIGHTS = (
@@ -95,7 +96,9 @@ class TestParameters:
         x, y = digits
         y = np.where(np.arange(len(y)) < 1600, y, -1)
         classifier = StackedAutoencoderClassifier().fit(x, y)
-        assert [history.steps for history in classifier.histories_] == [[72]]  # 4 * 1797 / 100
+        (pretraining,) = classifier.histories_
+        assert pretraining.steps == [18, 36, 54, 72]  # 4 passes over 1797 rows
+        assert classifier.history_.steps == [*range(16, 321, 16)]  # 20 passes over 1600
         seen = []
         StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(x, y)
         assert seen[-1].n_steps == 300
@@ -104,7 +107,7 @@ class TestParameters:
         StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(*many)
         assert seen[-1].n_steps == 1440  # 20 * 0.9 * 8000 / 100
         transformer = StackedAutoencoderTransformer().fit(x)
-        assert transformer.histories_[0].steps == [1000]
+        assert transformer.histories_[0].steps == [*range(50, 1001, 50)]  # 20 times at most
 
     def test_one_per_layer(self, digits):
         x, y = digits
@@ -136,7 +139,9 @@ class TestParameters:
             ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
             ({"weight_decay": -1}, "weight_decay: expected a number of at least 0, got -1"),
             ({"loss": "mse"}, "loss: expected one of article, cross_entropy, got 'mse'"),
-            ({"init": "x"}, "init: expected one of normal, he, got 'x'"),
+            ({"init": "x"}, "init: expected one of he, normal, got 'x'"),
+            ({"standardize": "no"}, "standardize: expected True or False, got 'no'"),
+            ({"unlabelled": "no"}, "unlabelled: expected an integer, got 'no'"),
             ({"dtype": "int8"}, "dtype: expected one of float32, float64, got 'int8'"),
             ({"early_stopping": True, "patience": 0}, "patience: expected an integer of at least"),
             ({"early_stopping": True, "validation_fraction": 0}, "validation_fraction: expected"),
@@ -280,7 +285,7 @@ class TestPartialFit:
 
     def test_one_pass_with_moments_kept(self, digits):
         x, y = digits
-        classifier = StackedAutoencoderClassifier(random_state=0, batch_size=50, **RATES)
+        classifier = StackedAutoencoderClassifier(random_state=0, batch_size=50, **PLAIN)
         classifier.partial_fit(x, y, classes=range(10)).partial_fit(x, y)
         net = StackedAutoencoder([64, 100], 10, init="he", seed=0)
         net.finetune(x, y, steps=72, batch_size=50, loss="cross_entropy")
@@ -418,7 +423,7 @@ class TestWithTheRestOfScikitLearn:
         x = np.where(x < 0.5, 0, x).astype(np.float32)
         for estimator in (
             StackedAutoencoderClassifier(**SHORT),
-            StackedAutoencoderTransformer(steps=50, random_state=0),
+            StackedAutoencoderTransformer(steps=50, random_state=0, standardize=False),
         ):
             dense = clone(estimator).fit(x, y)
             sparse = clone(estimator).fit(container(x), y)
@@ -464,7 +469,7 @@ def test_callbacks(digits):
         **SHORT, callbacks=[lambda training: seen.append(training.title)]
     )
     classifier.fit(x, y)
-    assert seen == ["autoencoder 1 (64 → 100)"]
+    assert seen == ["autoencoder 1 (64 → 100)"] * 3 + ["fine-tuning"] * 6
 
 
 def test_without_scikit_learn():

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
         CheckpointError,
         DataError,
         DatasetUnavailableError,
+        DeadUnitWarning,
         DivergenceError,
         ModelFileError,
         OutputError,
         SaeFastError,
+        SaeFastWarning,
+        ScaleWarning,
+        UnlabelledWarning,
+        UntrainedWarning,
     )
     from .experiment.results import ArmResult, LayerResult, Reconstructions
     from .experiment.run import run_experiment, run_reconstruction
@@ -44,6 +49,7 @@ __all__ = [
     "CheckpointError",
     "DataError",
     "DatasetUnavailableError",
+    "DeadUnitWarning",
     "DivergenceError",
     "ExperimentResult",
     "History",
@@ -53,7 +59,11 @@ __all__ = [
     "Reconstructions",
     "RunCheckpoint",
     "SaeFastError",
+    "SaeFastWarning",
+    "ScaleWarning",
     "StackedAutoencoder",
+    "UnlabelledWarning",
+    "UntrainedWarning",
     "__version__",
     "activations",
     "callbacks",
@@ -79,7 +89,7 @@ _HOMES = {
     "run_experiment": "experiment.run",
     "run_reconstruction": "experiment.run",
     **dict.fromkeys(("ArmResult", "LayerResult", "Reconstructions"), "experiment.results"),
-    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
+    **dict.fromkeys((name for name in __all__ if name.endswith(("Error", "Warning"))), "errors"),
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every error that sae_fast raises on purpose.
+"""Every error that sae_fast raises on purpose, and every warning.
 
 Each derives from :class:`SaeFastError` and, where Python has a fitting type of its own, from that
 too, so that ``except ValueError`` and ``except OSError`` keep working. Each message names the
@@ -67,3 +67,23 @@ class OutputError(SaeFastError, OSError):
     """
 
     result: object = None
+
+
+class SaeFastWarning(UserWarning):
+    """Base of all warnings of this package."""
+
+
+class DeadUnitWarning(SaeFastWarning):
+    """A training left half of a layer's units, or more, zero on every sample."""
+
+
+class ScaleWarning(SaeFastWarning):
+    """Samples are of a size, or lie so far from zero, that training will hardly get anywhere."""
+
+
+class UnlabelledWarning(SaeFastWarning):
+    """Rows were taken for rows without a label."""
+
+
+class UntrainedWarning(SaeFastWarning):
+    """A model computes from its initial weights, which know nothing."""

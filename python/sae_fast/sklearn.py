@@ -7,8 +7,12 @@ They translate scikit-learn's conventions (labels of any kind, random_state, tag
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +27,10 @@ from .base.checks import (
     check_unmasked,
     per_layer,
 )
-from .errors import DataError
+from .errors import DataError, UnlabelledWarning
+from .exchange import skl2onnx
 from .models.stacked import StackedAutoencoder
+from .models.standard import Standard
 from .training.callbacks import CallbackOption, EarlyStopping
 from .training.history import History
 
@@ -35,6 +41,7 @@ try:
         ClassNamePrefixFeaturesOutMixin,
         TransformerMixin,
     )
+    from sklearn.metrics import accuracy_score
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
@@ -47,25 +54,77 @@ except ImportError as error:
 
 __all__ = ["StackedAutoencoderClassifier", "StackedAutoencoderTransformer"]
 
-#: What y holds where a row has no label.
-UNLABELLED = -1
+_LEARNING_RATE = 3e-3  # where the rows allow it: the trainings are short
+_POINTS = 20  # of a curve, at most, if nobody has said how many
 
 
 class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: from their parameters and X to a network and its input."""
 
-    network_: StackedAutoencoder
+    _network: StackedAutoencoder
+    _standard: Standard | None  # what is done to X before the network
 
     def _keep(self, arguments: dict[str, Any]) -> None:
         """Hold the constructor's arguments as they are, unchecked, as scikit-learn wants it."""
         self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
 
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Leave the estimator as it was if what is done within fails."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_network")
+
+    @property
+    def network_(self) -> StackedAutoencoder:
+        """The network, which takes rows as `fit` does: a copy, where these are standardized."""
+        check_is_fitted(self)
+        return self._standard.fold_into(self._network) if self._standard else self._network
+
+    def export_onnx(self, path: str | Path, part: str | None = None) -> Path:
+        """Write what the estimator computes to an ONNX file.
+
+        Parameters
+        ----------
+        path, part
+            As :meth:`sae_fast.StackedAutoencoder.export_onnx`, which says what can go wrong too. A
+            transformer's `part` is by default the encoder, what `transform` computes.
+        """
+        if part is None and not hasattr(self, "classes_"):
+            part = "encoder"
+        return self.network_.export_onnx(path, part)
+
+    def onnx_shape_calculator(self) -> Callable[[Any], None]:
+        """Return what the package skl2onnx asks for when it converts a pipeline."""
+        classes: NDArray[Any] | None = getattr(self, "classes_", None)
+        width = self._network.n_hidden if classes is None else len(classes)
+        return functools.partial(skl2onnx.set_shapes, width=width, classes=classes)
+
+    def onnx_converter(self) -> Callable[[Any, Any, Any], None]:
+        """Return what the package skl2onnx asks for when it converts a pipeline."""
+        classes: NDArray[Any] | None = getattr(self, "classes_", None)
+        part = self.network_._part("encoder" if classes is None else "classifier")
+        return functools.partial(skl2onnx.add_nodes, part=part, classes=classes)
+
+    def _standardized(self, X: Any) -> Any:
+        return X if self._standard is None else self._standard.apply(X, self.dtype)
+
     def _units(self) -> tuple[int, ...]:
         units = self.units
         return check_sizes("units", units if np.ndim(units) else [units])
 
-    def _build(self, classes: NDArray[Any] | None) -> StackedAutoencoder:
-        """Return an untrained network."""
+    def _build(self, X: Any, classes: NDArray[Any] | None) -> StackedAutoencoder:
+        """Return an untrained network; find out what is to be done to X before it."""
+        standardize = self.standardize
+        if not isinstance(standardize, (bool, np.bool_)):
+            raise DataError(f"standardize: expected True or False, got {standardize!r}")
+        self._standard = Standard.of(X) if standardize and self.scale is None else None
         if isinstance(self.random_state, (int, np.integer)):
             seed = check_int("random_state", self.random_state, 0)
         else:
@@ -107,10 +166,11 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         """Return numbers of steps for each layer, checked under the parameter's own name."""
         return [check_int(name, one, minimum) for one in per_layer(name, value, len(self._units()))]
 
-    def _each_rate(self, name: str) -> list[float]:
-        """Return a learning rate for each layer, checked under the parameter's own name."""
-        rates = per_layer(name, getattr(self, name), len(self._units()))
-        return [check_float(name, rate, positive=True) for rate in rates]
+    def _check_rates(self, name: str) -> None:
+        """Check a learning rate for all layers, or for each, under the parameter's own name."""
+        for rate in per_layer(name, getattr(self, name), len(self._units())):
+            if rate is not None:
+                check_float(name, rate, positive=True)
 
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
@@ -121,17 +181,25 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
             return steps
         return max(math.ceil(passes * n_samples / self._batch_size(n_samples)), at_least)
 
+    def _evaluations(self, steps: int, one_pass: int) -> int:
+        """Return the steps between two points of a curve: a pass, or a share of many."""
+        if self.eval_every is not None:
+            return check_int("eval_every", self.eval_every, 0)
+        return max(one_pass, -(-steps // _POINTS))
+
     def _pretrain(
         self, net: StackedAutoencoder, X: Any, steps: Any, learning_rate: Any, **options: Any
     ) -> list[History]:
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
+        for autoencoder in net.autoencoders:
+            autoencoder._most_rate = _LEARNING_RATE
         histories: list[History] = net.pretrain(
             X,
             steps=steps,
             learning_rate=learning_rate,
             batch_size=self._batch_size(X.shape[0]),
             weight_decay=self.weight_decay,
-            eval_every=self.eval_every or 0,
+            eval_every=self._evaluations(max(steps), self._steps(None, X.shape[0], passes=1)),
             scale=self.scale,
             callbacks=self.callbacks,
             progress=bool(self.verbose),
@@ -152,7 +220,7 @@ class StackedAutoencoderTransformer(
 ):
     """Codes and reconstruction errors from autoencoders trained one on top of the other.
 
-    Features should be of similar size, around 1: put a scaler before it.
+    Features may be of any size: they are standardized first, see `standardize`.
 
     Parameters
     ----------
@@ -160,20 +228,27 @@ class StackedAutoencoderTransformer(
         Units of each layer; the last is the width of the code.
     steps : int or sequence of int, optional
         Minibatches for all layers, or for each. None: 20 passes over the rows, at least 1000.
-    learning_rate : float or sequence of float, default 0.003
-        Of Adam, for all layers or for each.
+    learning_rate : float or sequence of float, optional
+        Of Adam, for all layers or for each. None: 0.003, or less where all rows have much in common
+        (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
     weight_decay : float, default 0
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
     init : {"he", "normal"}, default "he"
         Initial encoders from N(0, 2/n_in), or N(0, 0.01²) as in the article.
+    standardize : bool, default True
+        Bring each column to a size around 1 first: less its mean where most of its values are not
+        0 and X is not sparse, over its spread there, else over the size of its values beside 0.
+        What the estimator takes and gives, and `network_`, are in the columns' own units all the
+        same; callbacks see a network that knows standardized rows. Not done with `scale`.
     scale : float, optional
         For X of uint8: the value of one step, such as 1/255.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in, and of the codes.
-    eval_every : int, default 0
-        Steps between two evaluations of the loss over X; 0: only at the end of each layer.
+    eval_every : int, optional
+        Steps between two evaluations of the loss over X; 0: only at the end of each layer. None:
+        after each pass over the rows, and 20 times at most.
     random_state : int, RandomState or None, default None
     n_threads : int or None, default None
         None: as many as the process may use. Results do not depend on it.
@@ -185,8 +260,11 @@ class StackedAutoencoderTransformer(
     Attributes
     ----------
     network_ : StackedAutoencoder
+        For rows in their own units; a new copy each time, unless ``standardize=False``.
     histories_ : list of History
-        One per layer.
+        One per layer, of standardized rows.
+    loss_curve_ : list of list of float
+        For each layer, the loss per row at each evaluation.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X had names for its columns.
@@ -208,13 +286,14 @@ class StackedAutoencoderTransformer(
         units: int | Sequence[int] = (100,),
         *,
         steps: int | Sequence[int] | None = None,
-        learning_rate: float | Sequence[float] = 3e-3,
+        learning_rate: float | Sequence[float] | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
         init: str = "he",
+        standardize: bool = True,
         scale: float | None = None,
         dtype: str = "float32",
-        eval_every: int = 0,
+        eval_every: int | None = None,
         random_state: Any = None,
         n_threads: int | None = None,
         callbacks: Sequence[CallbackOption] | None = None,
@@ -236,13 +315,14 @@ class StackedAutoencoderTransformer(
             As :meth:`sae_fast.StackedAutoencoder.pretrain`; both scikit-learn's ValueErrors and
             DataError for X that does not fit.
         """
-        X = self._validated(X, reset=True)
-        steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
-        steps = self._each_steps("steps", steps, 1)
-        rates = self._each_rate("learning_rate")
-        net = self._build(None)
-        self.histories_ = self._pretrain(net, X, steps, rates)
-        self.network_ = net
+        with self._settled():
+            X = self._validated(X, reset=True)
+            steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
+            steps = self._each_steps("steps", steps, 1)
+            self._check_rates("learning_rate")
+            net = self._build(X, None)
+            self.histories_ = self._pretrain(net, self._standardized(X), steps, self.learning_rate)
+            self._network = net
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
@@ -253,37 +333,50 @@ class StackedAutoencoderTransformer(
         X : array, frame or sparse matrix, shape (n_samples, n_features)
         y : ignored
         """
-        first = not hasattr(self, "network_")
-        X = self._validated(X, reset=first)
-        rates = self._each_rate("learning_rate")
-        net = self._build(None) if first else self.network_
-        self._check_same(net)
-        steps = self._steps(None, X.shape[0], passes=1)
-        self.histories_ = self._pretrain(net, X, steps, rates, continued=True)
-        self.network_ = net
+        first = not hasattr(self, "_network")
+        with self._settled():
+            X = self._validated(X, reset=first)
+            self._check_rates("learning_rate")
+            net = self._build(X, None) if first else self._network
+            self._check_same(net)
+            steps = self._each_steps("steps", self._steps(None, X.shape[0], passes=1), 1)
+            self.histories_ = self._pretrain(
+                net, self._standardized(X), steps, self.learning_rate, continued=True
+            )
+            self._network = net
         return self
+
+    @property
+    def loss_curve_(self) -> list[list[float]]:
+        """For each layer, the loss per row at each evaluation."""
+        check_is_fitted(self)
+        return [history.mean_loss for history in self.histories_]
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Return the codes of X, shape (n_samples, units[-1])."""
         check_is_fitted(self)
-        return self.network_.encode(self._validated(X, reset=False), scale=self.scale)
+        X = self._standardized(self._validated(X, reset=False))
+        return self._network.encode(X, scale=self.scale)
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Return what codes X, shape (n_samples, units[-1]), stand for: (n_samples, n_features)."""
         check_is_fitted(self)
-        return self.network_.decode(check_array(X, dtype=[np.float32, np.float64]))
+        back = self._network.decode(check_array(X, dtype=[np.float32, np.float64]))
+        return back if self._standard is None else self._standard.undo(back)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return the mean squared error per feature of each row's reconstruction, (n_samples,).
 
-        The larger, the less a row is like those of `fit`: a measure of anomaly.
+        The larger, the less a row is like those of `fit`: a measure of anomaly. In the units of X,
+        so that a column of large numbers counts most: put a scaler before where that is not meant.
         """
         check_is_fitted(self)
-        return self.network_.score_samples(self._validated(X, reset=False), scale=self.scale)
+        X = self._validated(X, reset=False)
+        return self.network_.score_samples(X, scale=self.scale)
 
     @property
     def _n_features_out(self) -> int:
-        return self.network_.n_hidden
+        return self._network.n_hidden
 
     def __sklearn_tags__(self) -> Any:  # noqa: D105 (scikit-learn's own)
         tags = super().__sklearn_tags__()
@@ -297,8 +390,8 @@ class StackedAutoencoderClassifier(
 ):
     """A softmax classifier whose hidden layers are pretrained as autoencoders.
 
-    Rows with ``y == -1`` are unlabelled: they take part in pretraining alone. Features should be of
-    similar size, around 1: put a scaler before it.
+    Rows with ``y == -1`` are unlabelled: they take part in pretraining alone. Features may be of
+    any size: they are standardized first, see `standardize`.
 
     Parameters
     ----------
@@ -309,22 +402,31 @@ class StackedAutoencoderClassifier(
         over the rows, at least 50.
     steps : int, optional
         Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300.
-    pretrain_learning_rate : float or sequence of float, default 0.003
-        Of Adam in pretraining, for all layers or for each.
-    learning_rate : float, default 0.003
-        Of Adam in fine-tuning.
+    pretrain_learning_rate : float or sequence of float, optional
+        Of Adam in pretraining, for all layers or for each. None: 0.003, or less where all rows have
+        much in common (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
+    learning_rate : float, optional
+        Of Adam in fine-tuning; None likewise.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
-    weight_decay : float, default 0
+    weight_decay : float, default 0.3
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
     loss : {"cross_entropy", "article"}, default "cross_entropy"
         The stable form, or the article's with a clipped logarithm.
     init : {"he", "normal"}, default "he"
         Initial hidden weights from N(0, 2/n_in), or N(0, 0.01²) as in the article.
+    standardize : bool, default True
+        Bring each column to a size around 1 first: less its mean where most of its values are not
+        0 and X is not sparse, over its spread there, else over the size of its values beside 0.
+        What the estimator takes and gives, and `network_`, are in the columns' own units all the
+        same; callbacks see a network that knows standardized rows. Not done with `scale`.
     scale : float, optional
         For X of uint8: the value of one step, such as 1/255.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
+    unlabelled : int or None, default -1
+        What y holds where a row has no label; a warning says how many rows were taken for that.
+        None: every row has one, and -1 is a class as any other.
     early_stopping : bool, default False
         Set a share of the labelled rows aside, stop when the loss on them no longer falls, and
         keep the weights with which it was lowest.
@@ -333,8 +435,8 @@ class StackedAutoencoderClassifier(
     patience : int, default 10
         Evaluations without a lower loss after which to stop.
     eval_every : int, optional
-        Steps between two evaluations. None: at the end of each layer of pretraining, and after
-        each pass of fine-tuning over the rows if there is early stopping.
+        Steps between two evaluations. None: after each pass over the rows, and without early
+        stopping 20 times at most.
     random_state : int, RandomState or None, default None
     n_threads : int or None, default None
         None: as many as the process may use. Results do not depend on it.
@@ -347,11 +449,15 @@ class StackedAutoencoderClassifier(
     ----------
     classes_ : ndarray of shape (n_classes,)
     network_ : StackedAutoencoder
-        Predicts positions in `classes_`, whose names are its `classes`.
+        Predicts positions in `classes_`, whose names are its `classes`, from rows in their own
+        units; a new copy each time, unless ``standardize=False``.
     histories_ : list of History
         Of pretraining, one per layer.
     history_ : History
-        Of fine-tuning; with early stopping, loss and accuracy on what was set aside.
+        Of fine-tuning: loss and accuracy on the labelled rows, or with early stopping on those that
+        were set aside.
+    loss_curve_ : list of float
+        Its loss per row at each evaluation.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X had names for its columns.
@@ -375,14 +481,16 @@ class StackedAutoencoderClassifier(
         *,
         pretrain_steps: int | Sequence[int] | None = None,
         steps: int | None = None,
-        pretrain_learning_rate: float | Sequence[float] = 3e-3,
-        learning_rate: float = 3e-3,
+        pretrain_learning_rate: float | Sequence[float] | None = None,
+        learning_rate: float | None = None,
         batch_size: int = 100,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0.3,
         loss: str = "cross_entropy",
         init: str = "he",
+        standardize: bool = True,
         scale: float | None = None,
         dtype: str = "float32",
+        unlabelled: int | None = -1,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,
@@ -412,23 +520,25 @@ class StackedAutoencoderClassifier(
             As :meth:`sae_fast.StackedAutoencoder.finetune`; both scikit-learn's ValueErrors and
             DataError for X and y that do not fit.
         """
-        X, y = self._validated(X, y, reset=True)
-        self._check_settings()
-        pretrain_steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
-        pretrain_steps = self._each_steps("pretrain_steps", pretrain_steps, 0)
-        rates = self._each_rate("pretrain_learning_rate")
-        if any(pretrain_steps) and not all(pretrain_steps):
-            raise DataError(
-                f"pretrain_steps: expected 0 for all layers or none, got {self.pretrain_steps!r}"
-            )
-        classes = _classes_of("y", y)
-        X, y, sample_weight = self._weighted(X, y, sample_weight)
-        net, histories = self._build(classes), []
-        if any(pretrain_steps):
-            histories = self._pretrain(net, X, pretrain_steps, rates)
-        history = self._finetune(net, classes, X, y, sample_weight)
-        self.classes_, self.network_ = classes, net
-        self.histories_, self.history_ = histories, history
+        with self._settled():
+            X, y = self._validated(X, y, reset=True)
+            self._check_settings()
+            pretrain_steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
+            pretrain_steps = self._each_steps("pretrain_steps", pretrain_steps, 0)
+            if any(pretrain_steps) and not all(pretrain_steps):
+                raise DataError(
+                    f"pretrain_steps: expected 0 for all layers or none, got "
+                    f"{self.pretrain_steps!r}"
+                )
+            classes = self._classes_of("y", y)
+            X, y, sample_weight = self._weighted(X, y, sample_weight)
+            net, self.histories_ = self._build(X, classes), []
+            X = self._standardized(X)
+            if any(pretrain_steps):
+                rates = self.pretrain_learning_rate
+                self.histories_ = self._pretrain(net, X, pretrain_steps, rates)
+            self.history_ = self._finetune(net, classes, X, y, sample_weight)
+            self.classes_, self._network = classes, net
         return self
 
     def partial_fit(
@@ -448,32 +558,39 @@ class StackedAutoencoderClassifier(
         sample_weight : array_like, shape (n_samples,), optional
             Factor of each row's loss, at least 0.
         """
-        first = not hasattr(self, "network_")
-        X, y = self._validated(X, y, reset=first)
-        self._check_settings()
-        if classes is not None:
-            classes = _classes_of("classes", np.asarray(classes))
-            if not first and not np.array_equal(classes, self.classes_):
-                raise DataError(
-                    f"classes: expected {self.classes_.tolist()} as before, got {classes.tolist()}"
-                )
-        elif first:
-            raise DataError("classes: expected all labels there will be, got none")
-        else:
-            classes = self.classes_
-        X, y, sample_weight = self._weighted(X, y, sample_weight)
-        net = self._build(classes) if first else self.network_
-        self._check_same(net)
-        history = self._finetune(net, classes, X, y, sample_weight, continued=True)
-        self.classes_, self.network_, self.history_ = classes, net, history
-        if first:
-            self.histories_ = []
+        first = not hasattr(self, "_network")
+        with self._settled():
+            X, y = self._validated(X, y, reset=first)
+            self._check_settings()
+            if classes is not None:
+                classes = self._classes_of("classes", np.asarray(classes))
+                if not first and not np.array_equal(classes, self.classes_):
+                    raise DataError(
+                        f"classes: expected {self.classes_.tolist()} as before, got "
+                        f"{classes.tolist()}"
+                    )
+            elif first:
+                raise DataError("classes: expected all labels there will be, got none")
+            else:
+                classes = self.classes_
+            X, y, sample_weight = self._weighted(X, y, sample_weight)
+            net = self._build(X, classes) if first else self._network
+            self._check_same(net)
+            if first:
+                self.histories_ = []
+            X = self._standardized(X)
+            self.history_ = self._finetune(net, classes, X, y, sample_weight, continued=True)
+            self.classes_, self._network = classes, net
         return self
 
     def _check_settings(self) -> None:
         """Check what fine-tuning needs before anything is trained."""
         check_choice("loss", self.loss, ("article", "cross_entropy"))
-        check_float("learning_rate", self.learning_rate, positive=True)
+        self._check_rates("pretrain_learning_rate")
+        if self.learning_rate is not None:
+            check_float("learning_rate", self.learning_rate, positive=True)
+        if self.unlabelled is not None:
+            check_int("unlabelled", self.unlabelled, -(2**63))
         check_float("weight_decay", self.weight_decay, positive=False)
         check_int("batch_size", self.batch_size, 1)
         check_int("patience", self.patience, 1)
@@ -506,8 +623,14 @@ class StackedAutoencoderClassifier(
         continued: bool = False,
     ) -> History:
         """Fine-tune on the labelled rows; if `continued`, for one pass whatever the settings."""
-        labelled = ~_unlabelled(y)
+        labelled = ~self._without_label(y)
         if not labelled.all():
+            warnings.warn(
+                f"y: {(~labelled).sum()} of {len(y)} rows are {self.unlabelled} and taken for rows "
+                f"without a label (unlabelled={self.unlabelled})",
+                UnlabelledWarning,
+                stacklevel=3,
+            )
             X, y, sample_weight = _rows(labelled, X, y, sample_weight)
         if X.shape[0] == 0:
             raise DataError("y: expected some labelled rows with a weight above zero, got none")
@@ -538,15 +661,22 @@ class StackedAutoencoderClassifier(
         steps = one_pass = self._steps(None, n_samples, passes=1)
         if not continued:
             steps = self._steps(self.steps, n_samples, passes=20, at_least=300)
+        every = self._evaluations(steps, one_pass)
+        data = net._input("X", X, net.n_features, self.scale)
+        if eval_set is None:
+            eval_set = (data, codes)
+        elif self.eval_every is None:
+            every = one_pass
+        net._most_rate = _LEARNING_RATE
         return net.finetune(
-            X,
+            data,
             codes,
             sample_weight=sample_weight,
             steps=steps,
             batch_size=self._batch_size(n_samples),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
-            eval_every=one_pass if self.eval_every is None else self.eval_every,
+            eval_every=every,
             eval_set=eval_set,
             scale=self.scale,
             loss=self.loss,
@@ -558,53 +688,86 @@ class StackedAutoencoderClassifier(
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, in the order of `classes_`."""
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        p = self.network_.predict_proba(X, scale=self.scale).astype(np.float64)
+        X = self._standardized(self._validated(X, reset=False))
+        p = self._network.predict_proba(X, scale=self.scale).astype(np.float64)
         p /= p.sum(axis=1, keepdims=True)  # to the last bits of float64, as scikit-learn expects
         return p
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable label of each row."""
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        labels: NDArray[Any] = self.classes_[self.network_.predict(X, scale=self.scale)]
+        X = self._standardized(self._validated(X, reset=False))
+        labels: NDArray[Any] = self.classes_[self._network.predict(X, scale=self.scale)]
         return labels
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of labelled rows that are predicted right.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : array_like, shape (n_samples,)
+            Labels; rows that have none, as `unlabelled` says, do not count.
+        sample_weight : array_like, shape (n_samples,), optional
+        """
+        y = np.asarray(y)
+        labelled = ~self._without_label(y)
+        if y.dtype.kind in "UO" and self.unlabelled is not None:  # beside strings it becomes one
+            labelled &= np.asarray(y != str(self.unlabelled), bool)
+        if not labelled.any():
+            raise DataError("y: expected some labelled rows, got none")
+        predicted = self.predict(X)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[labelled]
+        return float(
+            accuracy_score(_plain(y[labelled]), predicted[labelled], sample_weight=sample_weight)
+        )
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Loss per row at each evaluation of fine-tuning."""
+        check_is_fitted(self)
+        return self.history_.mean_loss
+
+    def _classes_of(self, name: str, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the sorted labels, of which there have to be two."""
+        labels = y[~self._without_label(y)]
+        if labels.dtype == object:
+            kinds = sorted({type(label).__name__ for label in labels.tolist()})
+            if len(kinds) > 1:
+                raise DataError(f"{name}: expected labels of one type, got {', '.join(kinds)}")
+            labels = _plain(labels)
+        check_classification_targets(labels)
+        classes: NDArray[Any] = np.unique(labels)
+        if classes.dtype.kind == "U" and str(self.unlabelled) in classes:
+            raise DataError(
+                f"{name}: expected rows without a label as the number {self.unlabelled} in an "
+                f"array of dtype object, got the string {str(self.unlabelled)!r}"
+            )
+        if len(classes) < 2:
+            beside = ""
+            if self.unlabelled is not None:
+                beside = (
+                    f" beside {self.unlabelled}, which marks rows without a label "
+                    "(unlabelled=None: it is a class)"
+                )
+            raise DataError(
+                f"{name}: expected at least two classes{beside}, got {len(classes)} class: "
+                f"{classes.tolist()}"
+            )
+        return classes
+
+    def _without_label(self, y: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which rows have no label."""
+        if self.unlabelled is None or y.dtype.kind not in "iufO":
+            return np.zeros(y.shape, bool)
+        return np.asarray(y == self.unlabelled, bool)
 
 
 def _rows(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     return X[which], y[which], None if weight is None else weight[which]
 
 
-def _unlabelled(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say which rows have no label."""
-    if y.dtype.kind not in "iufO":
-        return np.zeros(y.shape, bool)
-    return np.asarray(y == UNLABELLED, bool)
-
-
 def _plain(labels: NDArray[Any]) -> NDArray[Any]:
     """Return labels out of an array of objects as one of their own type."""
     return np.array(labels.tolist()) if labels.dtype == object else labels
-
-
-def _classes_of(name: str, y: NDArray[Any]) -> NDArray[Any]:
-    """Return the sorted labels, of which there have to be two."""
-    labels = y[~_unlabelled(y)]
-    if labels.dtype == object:
-        kinds = sorted({type(label).__name__ for label in labels.tolist()})
-        if len(kinds) > 1:
-            raise DataError(f"{name}: expected labels of one type, got {', '.join(kinds)}")
-        labels = _plain(labels)
-    check_classification_targets(labels)
-    classes: NDArray[Any] = np.unique(labels)
-    if classes.dtype.kind == "U" and str(UNLABELLED) in classes:
-        raise DataError(
-            f"{name}: expected rows without a label as the number {UNLABELLED} in an array of "
-            f"dtype object, got the string {str(UNLABELLED)!r}"
-        )
-    if len(classes) < 2:
-        raise DataError(
-            f"{name}: expected at least two classes beside {UNLABELLED}, which marks rows without "
-            f"a label, got {len(classes)} class: {classes.tolist()}"
-        )
-    return classes

@@ -22,6 +22,7 @@ from ..errors import DataError
 
 _AUTOMATIC = _core.Layout.automatic  # looked up once: single rows are read in 3 µs
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+_MOST_SAMPLED = 2**24
 _STORED = (np.dtype(np.uint8), _FLOAT32, _FLOAT64)
 _NUMBERS = "biuf"  # kinds of types
 
@@ -78,6 +79,13 @@ def as_input(
         return input_class(x, scale=factor, layout=_AUTOMATIC, n_threads=n_threads)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def sample_rows(x: Any) -> NDArray[Any]:
+    """Return some rows of an input, evenly spaced, all if they are few: at most 2**24 numbers."""
+    n = min(x.n_samples, 512, max(1, _MOST_SAMPLED // x.n_features))
+    first = np.arange(n) * x.n_samples // n
+    return np.concatenate([x.rows(int(i), int(i) + 1) for i in first])
 
 
 def _is_plain(x: Any, n_features: int) -> bool:

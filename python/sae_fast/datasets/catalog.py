@@ -21,7 +21,7 @@ from .strokes import load_strokes
 Name = Literal["auto", "mnist", "strokes", "idx"]
 
 
-class DatasetFallbackWarning(UserWarning):
+class DatasetFallbackWarning(SaeFastWarning):
     """`load` took another source than the first choice."""
 
 

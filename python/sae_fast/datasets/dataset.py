@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_classes, check_scale, check_unmasked
 from ..base.text import shown
-from ..errors import DataError
+from ..errors import DataError, SaeFastWarning
 
 #: How a loader hands out pixels: float32 in [0, 1], or as they are, with `Dataset.scale`.
 Dtype = Literal["float32", "uint8"]
@@ -31,7 +31,7 @@ _MOST_RANGES = 10  # of classes that a warning lists
 _HASH_BYTES = 1 << 20  # hashed at once; bounds the copy of an array that is not C-ordered
 
 
-class DatasetLabelsWarning(UserWarning):
+class DatasetLabelsWarning(SaeFastWarning):
     """Labels are not what a classifier can learn, or were numbered anew."""
 
 

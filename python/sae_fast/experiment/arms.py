@@ -79,6 +79,8 @@ class ArmTraining:
             n_threads=self.threads,
         )
         self.model.classes = self.data.classes
+        for model in self.model._trained():
+            model._warns = False  # the report says what there is to say
 
     def _options(self, *more: Callback) -> dict[str, Any]:
         return {

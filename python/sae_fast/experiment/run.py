@@ -263,9 +263,11 @@ def run_reconstruction(
             x.n_features,
             settings.units,
             weight_decay=settings.weight_decay,
+            init="normal",
             seed=settings.seed,
             n_threads=settings.threads,
         )
+        autoencoder._warns = False  # the report says what there is to say
         history = autoencoder.fit(
             x,
             steps=settings.steps,

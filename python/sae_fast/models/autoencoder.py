@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,14 @@ from .model import Model, ReadOnly, in_turn, trains
 if TYPE_CHECKING:
     import torch
 
-#: Standard deviation of the article's initial weights.
+#: Initial weights: from N(0, 2/n_in), or from the article's N(0, 0.01²).
+INITS = ("he", "normal")
 STDDEV = 0.01
+
+
+def initial_stddev(init: str, n_in: int) -> float:
+    """Return the standard deviation of the initial weights of a hidden layer."""
+    return math.sqrt(2 / n_in) if init == "he" else STDDEV
 
 
 def draw_weights(
@@ -47,7 +54,7 @@ class Autoencoder(Model):
     ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``, or with other
     activations. The loss of a batch is
     ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch,
-    not a mean; biases carry no decay. Weights start from N(0, 0.01²), biases from 0.
+    not a mean; biases carry no decay. Biases start from 0.
 
     Parameters
     ----------
@@ -57,6 +64,8 @@ class Autoencoder(Model):
         L2 penalty, part of the loss that the optimizer differentiates.
     activation, output : str, default "relu" and "linear"
         Of the hidden layer, and of the decoder; one of :data:`sae_fast.activations.NAMES`.
+    init : {"he", "normal"}, default "he"
+        Initial ``W_enc`` from N(0, 2/n_features) [2]_, or N(0, 0.01²) as ``W_dec`` (the article's).
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"
@@ -92,6 +101,7 @@ class Autoencoder(Model):
     ----------
     .. [1] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
        networks", Science 313, 2006.
+    .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
     """
 
     _NAME = "Autoencoder"
@@ -111,6 +121,7 @@ class Autoencoder(Model):
         weight_decay: float = 0.0,
         activation: str = "relu",
         output: str = "linear",
+        init: str = "he",
         seed: int = 0,
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -121,6 +132,7 @@ class Autoencoder(Model):
         self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
         self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.output = check_choice("output", output, list(ACTIVATIONS))
+        self.init = check_choice("init", init, INITS)
         self.seed = check_int("seed", seed, 0)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
@@ -135,12 +147,14 @@ class Autoencoder(Model):
     def _draw(self) -> None:
         """Draw the initial parameters of this layer and seed."""
         shape = (self.n_features, self.n_hidden)
-        for name, purpose, (n_in, n_out) in (
-            ("W_enc", Purpose.WEIGHTS, shape),
-            ("W_dec", Purpose.DECODER, shape[::-1]),
+        stddev = initial_stddev(self.init, self.n_features)
+        for name, purpose, (n_in, n_out), spread in (
+            ("W_enc", Purpose.WEIGHTS, shape, stddev),
+            ("W_dec", Purpose.DECODER, shape[::-1], STDDEV),
         ):
-            w = draw_weights(self.seed, purpose, self.layer, n_in, n_out, STDDEV)
+            w = draw_weights(self.seed, purpose, self.layer, n_in, n_out, spread)
             self.parameters = {name: w}
+        self._initial = True
 
     def _names(self) -> list[tuple[str, str]]:
         return [("W_enc", "b_enc"), ("W_dec", "b_dec")]
@@ -157,8 +171,9 @@ class Autoencoder(Model):
         *,
         steps: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         eval_every: int = 100,
+        eval_set: Any = None,
         batches: Any = None,
         scale: float | None = None,
         optimizer: str | Rule = "adam",
@@ -178,9 +193,13 @@ class Autoencoder(Model):
         steps : int, default 1000 (or the length of `batches`)
         batch_size : int, default 100, or all samples if there are fewer (or the width of `batches`)
             At most n_samples.
-        learning_rate : float
+        learning_rate : float, optional
+            None: 0.001, or less where all samples have much in common, such as thousands of numbers
+            above zero, so that no step moves all of a unit's sums far at once.
         eval_every : int
-            Steps between two evaluations of the loss over all of `x`; 0: only at the end.
+            Steps between two evaluations of the loss; 0: only at the end.
+        eval_set : array_like or SciPy sparse matrix, shape (n, n_features), optional
+            What to measure the loss on, without weight decay; None: all of `x`, with it.
         batches : array_like of int, shape (n_steps, batch_size), optional
             Sample numbers of each step, instead of the shuffle.
         scale : float, optional
@@ -191,7 +210,7 @@ class Autoencoder(Model):
             The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
             (TensorFlow 1) or the corrected (PyTorch).
         corruption : object of :mod:`sae_fast.corruptions`, optional
-            Noise on the samples of each step; the loss, and `eval_every`, go by the clean ones.
+            Noise on the samples of each step; the loss, and evaluations, go by the clean ones.
         continued : bool
             Go on with the optimizer's state, its step count and the shuffle as the latest training
             left them: two trainings are then the same as one of their length, and with another
@@ -205,7 +224,7 @@ class Autoencoder(Model):
         Returns
         -------
         History
-            Loss over all of `x`, weight decay included, at each evaluation.
+            Loss at each evaluation; `History.mean_loss` has it per sample.
 
         Raises
         ------
@@ -215,9 +234,12 @@ class Autoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
         """
-        chosen = Optimizer.check(optimizer, adam, learning_rate)
+        checked = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective("squared_error", (L2(self.weight_decay),))
-        data = self._input("x", x, self.n_features, scale)
+        sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
+        data, *evaluated = self._inputs(scale, **sets)
+        measured = Samples(*evaluated) if evaluated else None
+        chosen = self._fitting(checked, data)
         asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
             data.n_samples, chosen, continued, default_steps=1000, batches=batches, **asked
@@ -225,7 +247,7 @@ class Autoencoder(Model):
         watching = as_callbacks(callbacks, progress)
         samples = Samples(data, corruption=check_corruption(corruption))
         what = self, self._title, self.layer
-        training = Training(*what, objective, chosen, schedule, samples, callbacks=watching)
+        training = Training(*what, objective, chosen, schedule, samples, measured, watching)
         return self._train(training, scale)
 
     @property

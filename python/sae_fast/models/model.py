@@ -7,6 +7,7 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -36,10 +37,10 @@ from ..base.files import put
 from ..base.streams import Purpose, SampleOrder
 from ..base.text import Described, Table
 from ..base.threads import Turns, resolve_threads
-from ..core.inputs import as_input
+from ..core.inputs import as_input, sample_rows
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
-from ..errors import DataError
+from ..errors import DataError, DeadUnitWarning, ScaleWarning, UntrainedWarning
 from ..exchange.model_file import asked, from_bytes, to_bytes
 from ..exchange.onnx import export_onnx
 from ..exchange.torch import to_torch
@@ -48,6 +49,7 @@ from ..training.history import History
 from ..training.loop import train
 from ..training.optimizers import RULES, Optimizer
 from ..training.schedule import Schedule
+from ..training.sizes import LEARNING_RATE, Sizes
 
 if TYPE_CHECKING:
     import torch
@@ -168,12 +170,15 @@ class Model(Described):
     _depth: int  # hidden layers: what is above them is no code
     _state: Any = None  # of the optimizer of the latest training
     _optimizer: str | None = None  # its name
-    _drawn: int | None = None  # samples that it has been trained on, one after another
+    _n_seen: int | None = None  # samples that it has been trained on, one after another
     _loaded = False  # from a file, which holds no state
     _turns: Turns  # of who trains it and who sees or changes it as a whole
     _n_assigned: int = 0  # how often parameters have been assigned
     _stream: tuple[Purpose, int]  # of the order of its samples
     _draws = True  # whether the constructor draws initial parameters
+    _initial = False  # whether it did, none has been assigned since, and nobody has been told
+    _most_rate = LEARNING_RATE  # if nobody says which
+    _warns = True  # about what a training meets and leaves
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Return an object that has locks before anything else."""
@@ -270,6 +275,7 @@ class Model(Described):
                 )
         for model in self._trained():
             model._n_assigned += 1
+            model._initial = False
         for layer, names in enumerate(self._names()):
             if not new.keys() >= set(names):
                 new = {**dict(zip(names, self._layer(layer)[:2], strict=True)), **new}
@@ -306,9 +312,36 @@ class Model(Described):
         """Return the core's input for an argument, shape (n_samples, n_features)."""
         return as_input(name, x, n_features, self.dtype, self.n_threads, *scales)
 
+    def _inputs(self, scale: float | None, **named: Any) -> Any:
+        """Return the core's inputs for arguments; `scale` is for those of uint8, or for all."""
+        uint8 = [getattr(x, "dtype", None) == np.uint8 for x in named.values()]
+        return [
+            self._input(name, x, self.n_features, scale if own or not any(uint8) else None)
+            for own, (name, x) in zip(uint8, named.items(), strict=True)
+        ]
+
     def _samples(self, x: Any, scale: float | None) -> Any:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
         return self._input("x", x, self.n_features, scale, self._scale)
+
+    def _fitting(self, optimizer: Optimizer, data: Any, *, codes: bool = False) -> Optimizer:
+        """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
+        if not self._warns and optimizer.learning_rate is not None:
+            return optimizer
+        sizes = Sizes.of(data)
+        complaint = sizes.complaint()
+        if complaint is not None and self._warns and not codes:
+            warnings.warn(
+                f"x: expected values around 1, got {complaint}: training will hardly get "
+                "anywhere; scale them (StandardScaler), or use sae_fast.sklearn, which does",
+                ScaleWarning,
+                stacklevel=4,
+            )
+        if optimizer.learning_rate is None:
+            return dataclasses.replace(
+                optimizer, learning_rate=sizes.learning_rate(self._most_rate)
+            )
+        return optimizer
 
     def _schedule(
         self, n_samples: int, optimizer: Optimizer, continued: bool, **asked: Any
@@ -321,7 +354,7 @@ class Model(Described):
                     f"optimizer: expected {self._optimizer}, whose state continued=True goes on "
                     f"from, got {optimizer.rule.name}"
                 )
-            before = {"steps_before": self._state.steps_done, "samples_before": self._drawn}
+            before = {"steps_before": self._state.steps_done, "samples_before": self._n_seen}
         elif continued and self._loaded:
             warnings.warn(
                 "continued: expected a model that has the state of its optimizer, got one from a "
@@ -346,14 +379,47 @@ class Model(Described):
         finally:
             with self._turns.queue, self._turns.lock:
                 if training.started:
-                    self._drawn = schedule.samples_before + training.step * schedule.batch_size
+                    self._n_seen = schedule.samples_before + training.step * schedule.batch_size
                 else:  # refused by a callback
                     self.scale, self._state, self._optimizer = before
                     self.parameters = parameters
+        self._warn_of_dead_units(training)
         return training.history
+
+    def _warn_of_dead_units(self, training: Training) -> None:
+        """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
+        if not self._warns:
+            return
+        few = self._input("x", sample_rows(training.samples.x), self.n_features)
+        for x in (few, training.samples.x):
+            dead = self._network.count_dead_units(x, n_threads=self.n_threads)[: self._depth]
+            widths = self._widths[1:]
+            found = [at for at, n in enumerate(dead) if 2 * n >= widths[at]]
+            if not found:
+                return
+        said = ", ".join(f"{dead[at]} of {widths[at]} in hidden layer {at + 1}" for at in found)
+        warnings.warn(
+            f"{training.title} has left units that are zero on every sample: {said}. Try values "
+            "around 1 in x, a learning_rate below "
+            f"{training.optimizer.learning_rate:.2g}, init='he' or wider layers",
+            DeadUnitWarning,
+            stacklevel=5,
+        )
+
+    def _check_trained(self, models: Sequence[Model]) -> None:
+        """Warn, once, if none of these has been trained: all computes from initial weights."""
+        if self._initial and all(model._state is None for model in models):
+            self._initial = False
+            warnings.warn(
+                f"{self._NAME}: this model has not been trained and computes from its initial "
+                "weights",
+                UntrainedWarning,
+                stacklevel=3,
+            )
 
     def _reconstructor(self, caller: str) -> Network:
         """Return all encoders and decoders as a network; DataError names the caller."""
+        self._check_trained([self])
         return self._network
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
@@ -362,6 +428,7 @@ class Model(Described):
         The bits of a row are the same for every number of threads. Where a layer has 256 inputs and
         units or more, which BLAS computes, the last of them depend on the rows beside it too.
         """
+        self._check_trained(self._trained())
         data = self._samples(x, scale)
         return predict(self._network, data, self.n_threads, layers=(0, self._depth))
 
@@ -465,7 +532,7 @@ class Model(Described):
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""
         stored = [model for _, model in self._stored()]
         states = [
-            model._state and (model._optimizer, *model._state.get_state(), model._drawn)
+            model._state and (model._optimizer, *model._state.get_state(), model._n_seen)
             if model in stored
             else None
             for model in self._trained()
@@ -484,7 +551,7 @@ class Model(Described):
             model._loaded = False
             if kept is not None:
                 model._optimizer, slots, steps_done, *drawn = kept
-                model._drawn = drawn[0] if drawn else None  # of older releases
+                model._n_seen = drawn[0] if drawn else None  # of older releases
                 rule = RULES[model._optimizer]()
                 model._state = new_state(model._network, Optimizer(rule, 1.0).in_core())
                 model._state.set_state(slots, steps_done)

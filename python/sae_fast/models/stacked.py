@@ -42,7 +42,7 @@ from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
-from .autoencoder import STDDEV, Autoencoder, draw_weights
+from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
 from .model import Model, ReadOnly, in_turn, trains
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class StackedAutoencoder(Model):
     seed : int, default 0
         For initial weights and the order of the samples. The draws for a layer do not depend on
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
-    init : {"normal", "he"}, default "normal"
-        Hidden weights from N(0, 0.01²) (the article's) or N(0, 2/n_in) [2]_; biases 0. The softmax
+    init : {"he", "normal"}, default "he"
+        Hidden weights from N(0, 2/n_in) [2]_, or N(0, 0.01²) (the article's); biases 0. The softmax
         layer starts from N(0, 0.01²) with biases from N(0, 1).
     activation : str, default "relu"
         Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
@@ -140,7 +140,7 @@ class StackedAutoencoder(Model):
         n_classes: int | None = None,
         *,
         seed: int = 0,
-        init: str = "normal",
+        init: str = "he",
         activation: str = "relu",
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -151,7 +151,7 @@ class StackedAutoencoder(Model):
         self.n_features, self._depth = self.sizes[0], len(self.sizes) - 1
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
         self.seed = check_int("seed", seed, 0)
-        self.init = check_choice("init", init, ("normal", "he"))
+        self.init = check_choice("init", init, INITS)
         self.activation = check_choice("activation", activation, list(ACTIVATIONS))
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
@@ -161,6 +161,7 @@ class StackedAutoencoder(Model):
                 n_features=n_in,
                 n_hidden=n_out,
                 activation=activation,
+                init=init,
                 seed=seed,
                 dtype=dtype,
                 layer=layer,
@@ -181,7 +182,7 @@ class StackedAutoencoder(Model):
             autoencoder._draw()
         for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
             top = layer == len(self.sizes)
-            stddev = np.sqrt(2 / n_in) if self.init == "he" and not top else STDDEV
+            stddev = STDDEV if top else initial_stddev(self.init, n_in)
             drawn = {
                 f"W{layer}": draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
             }
@@ -189,6 +190,7 @@ class StackedAutoencoder(Model):
                 biases = generator(self.seed, Purpose.BIASES, layer)
                 drawn[f"b{layer}"] = biases.standard_normal(n_out)
             self.parameters = drawn
+        self._initial = True
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
@@ -280,9 +282,10 @@ class StackedAutoencoder(Model):
         *,
         steps: int | Sequence[int] | None = None,
         batch_size: int | None = None,
-        learning_rate: float | Sequence[float] = 1e-3,
+        learning_rate: float | Sequence[float] | None = None,
         weight_decay: float = 0.0,
         eval_every: int = 100,
+        eval_set: Any = None,
         batches: Any = None,
         scale: float | None = None,
         optimizer: str | Rule = "adam",
@@ -300,13 +303,13 @@ class StackedAutoencoder(Model):
 
         Parameters
         ----------
-        x, batch_size, eval_every, scale, optimizer, adam, corruption, continued, callbacks, \
-        progress
+        x, batch_size, eval_every, eval_set, scale, optimizer, adam, corruption, continued, \
+        callbacks, progress
             As in :meth:`Autoencoder.fit`.
         steps : int or sequence of int, default 3000 (or the length of `batches`)
             For all layers, or for each.
-        learning_rate : float or sequence of float
-            For all layers, or for each.
+        learning_rate : float or sequence of float, optional
+            For all layers, or for each. None: for each as in :meth:`Autoencoder.fit`.
         weight_decay : float
             L2 penalty on the weights of each autoencoder.
         batches : array_like of int, shape (n_steps, batch_size), or a list of one for each layer
@@ -315,7 +318,7 @@ class StackedAutoencoder(Model):
         Returns
         -------
         list of History
-            One per layer: the loss over all of `x`, or over its codes.
+            One per layer: the loss over all of `x`, or over its codes, or those of `eval_set`.
 
         Raises
         ------
@@ -332,7 +335,8 @@ class StackedAutoencoder(Model):
         objective = Objective("squared_error", (L2(weight_decay),))
         noise = check_corruption(corruption)
         watching = as_callbacks(callbacks, progress)
-        data = self._input("x", x, self.n_features, scale)
+        sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
+        data, *evaluated = self._inputs(scale, **sets)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
             layer_batches = per_layer("batches", list(batches), self._depth)
@@ -357,15 +361,20 @@ class StackedAutoencoder(Model):
             self.autoencoders, optimizers, schedules, strict=True
         ):
             samples = Samples(data, corruption=noise)
+            measured = Samples(*evaluated) if evaluated else None
             looking = [_Follow(self, autoencoder), *watching]
             what = autoencoder, autoencoder._title, autoencoder.layer
-            how = objective, own_optimizer, schedule
-            training = Training(*what, *how, samples, callbacks=looking)
+            fitting = autoencoder._fitting(own_optimizer, data, codes=autoencoder.layer > 1)
+            how = objective, fitting, schedule
+            training = Training(*what, *how, samples, measured, looking)
             histories.append(self._pretrain_layer(autoencoder, training, scale))
             for callback in watching:
                 callback.on_layer_end(training)
             if autoencoder.layer < self._depth:
-                data = encode_input(autoencoder._network, data, 1, self.n_threads)
+                data, *evaluated = (
+                    encode_input(autoencoder._network, one, 1, self.n_threads)
+                    for one in (data, *evaluated)
+                )
                 scale = None
         with self._turns.queue, self._turns.lock:
             self._set(pretrained=True)
@@ -406,7 +415,7 @@ class StackedAutoencoder(Model):
         sample_weight: Any = None,
         steps: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         weight_decay: float = 0.0,
         eval_every: int = 100,
         eval_set: tuple[Any, Any] | None = None,
@@ -446,7 +455,7 @@ class StackedAutoencoder(Model):
         Returns
         -------
         History
-            Loss (a sum) and accuracy on `eval_set` at each evaluation.
+            Loss and accuracy on `eval_set` at each evaluation; `History.mean_loss` is per sample.
 
         Raises
         ------
@@ -458,26 +467,24 @@ class StackedAutoencoder(Model):
         """
         check_choice("loss", loss, LABEL_LOSSES)
         n_classes = self._check_classes()
-        chosen = Optimizer.check(optimizer, adam, learning_rate)
+        checked = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective(loss, (L2(weight_decay),))
         watching = as_callbacks(callbacks, progress)
         if not isinstance(title, str):
             raise DataError(f"title: expected a str, got {title!r}")
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
-        eval_uint8 = eval_set is not None and getattr(eval_set[0], "dtype", None) == np.uint8
-        only_eval = eval_uint8 and getattr(x, "dtype", None) != np.uint8
-        data = self._input("x", x, self.n_features, None if only_eval else scale)
+        sets = {"x": x} if eval_set is None else {"x": x, "eval_set[0]": eval_set[0]}
+        data, *evaluated = self._inputs(scale, **sets)
         labels = check_labels("y", y, data.n_samples, n_classes)
         weight, measured = sample_weight, None
         if weight is not None:
             weight = check_sample_weight("sample_weight", weight, data.n_samples, self.dtype)
         if eval_set is not None:
-            eval_x, eval_y = eval_set
-            own_scale = scale if eval_uint8 else None
-            eval_x = self._input("eval_set[0]", eval_x, self.n_features, own_scale)
-            eval_y = check_labels("eval_set[1]", eval_y, eval_x.n_samples, n_classes)
+            (eval_x,) = evaluated
+            eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
             measured = Samples(eval_x, eval_y)
+        chosen = self._fitting(checked, data)
         asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
             data.n_samples, chosen, continued, default_steps=30000, batches=batches, **asked
@@ -534,6 +541,7 @@ class StackedAutoencoder(Model):
             If `x` does not fit, or has a row whose logits are beyond what `dtype` holds.
         """
         self._check_classes()
+        self._check_trained([self])
         data, layers = self._samples(x, scale), (0, self._depth + 1)
         return predict(self._network, data, self.n_threads, layers=layers, softmax=True)
 
@@ -546,6 +554,7 @@ class StackedAutoencoder(Model):
             As :meth:`predict_proba`.
         """
         self._check_classes()
+        self._check_trained([self])
         return classify(self._network, self._samples(x, scale), self.n_threads)
 
     def evaluate(
@@ -553,6 +562,7 @@ class StackedAutoencoder(Model):
     ) -> tuple[float, float]:
         """Return the loss summed over the samples, and the share that is classified right."""
         check_choice("loss", loss, LABEL_LOSSES)
+        self._check_trained([self])
         data = self._samples(x, scale)
         labels = check_labels("y", y, data.n_samples, self._check_classes())
         return evaluate(self._network, data, labels, self.n_threads, loss=loss)

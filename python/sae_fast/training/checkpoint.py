@@ -295,8 +295,10 @@ class RunCheckpoint(Callback):
             for name, callback in _named(training)
             if isinstance(training.state.get(callback), dict)
         }
+        architecture = model._describe()["architecture"]
+        architecture.pop("init")  # the digest of the parameters says where it starts
         return {
-            **model._describe()["architecture"],
+            **architecture,
             **described,
             "n_steps": training.n_steps,
             **training.settings,
@@ -402,6 +404,7 @@ def _translate(kept: dict[str, Any]) -> None:
     identity = kept["identity"]
     own: dict[str, Any] = {"output": "linear"} if identity["class"] == "Autoencoder" else {}
     rate = identity["learning_rate"]
+    identity.pop("init", None)
     optimizer = Optimizer(Adam(identity.pop("adam")), rate).describe()
     own |= {"activation": "relu", "corruption": None}
     kept["identity"] = {**identity, **own, **optimizer}
@@ -484,13 +487,20 @@ def _plain_array(callback: str, entry: str, name: Any, value: Any) -> NDArray[An
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+def _kept(history: History) -> dict[str, Any]:
+    """Return what a file keeps of a history; the samples it was measured on say how many."""
+    kept = dataclasses.asdict(history)
+    del kept["n_samples"]
+    return kept
+
+
 def _now(training: Training) -> dict[str, Any]:
     assert training.committed is not None
     return {
         "step": training.step,
         "committed": training.committed.step,
         "stopped": training.committed.stopped,
-        "history": dataclasses.asdict(training.committed.history),
+        "history": _kept(training.committed.history),
     }
 
 

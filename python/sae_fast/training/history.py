@@ -27,12 +27,21 @@ class History(Described):
         Share of right classes in ``[0, 1]``; empty for an autoencoder.
     seconds : float
         Wall time of the phase.
+    n_samples : int
+        Samples of the evaluated set.
+    mean_loss : list of float
+        `loss` per sample: of an autoencoder the squared error summed over the features.
     """
 
     steps: list[int] = dataclasses.field(default_factory=list)
     loss: list[float] = dataclasses.field(default_factory=list)
     accuracy: list[float] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+    n_samples: int = 1
+
+    @property
+    def mean_loss(self) -> list[float]:  # noqa: D102
+        return [loss / self.n_samples for loss in self.loss]
 
     def _line(self) -> str:
         steps = f"{self.steps[-1]:,}" if self.steps else "0"

@@ -18,9 +18,19 @@ from numpy.typing import NDArray
 from ..core.networks import evaluate, new_trainer
 from ..errors import DivergenceError
 from .callbacks import Training, watched
+from .sizes import Sizes
 
 _RESPONSE_SECONDS = 0.05
 _LONGEST_STRETCH = 100_000  # samples of the batches that are drawn at once
+
+
+def advice(training: Training) -> str:
+    """Say what may help a training that diverged."""
+    complaint = Sizes.of(training.samples.x).complaint()
+    if complaint is None:
+        return "a smaller learning_rate may help"
+    what = "x" if training.layer in (None, 1) else f"what layer {training.layer} reads"
+    return f"{what} has {complaint}: scale it to values around 1 (StandardScaler)"
 
 
 def train(training: Training) -> None:
@@ -53,7 +63,7 @@ def train(training: Training) -> None:
         """Go back to where all was finite, and raise."""
         error = DivergenceError(
             f"{training.title} diverged: {what} is not finite after step {training.step} of "
-            f"{schedule.steps}; a smaller learning_rate may help",
+            f"{schedule.steps}; {advice(training)}",
             phase=training.phase,
             layer=training.layer,
             step=training.step,
@@ -111,6 +121,8 @@ def train(training: Training) -> None:
 
     with watched(training):
         training.started = True
+        if training.measured is not None:
+            training.history.n_samples = training.measured[1].x.n_samples
         started -= training.history.seconds  # of a training that is taken up again
         trainer.save_state()
         seen = (training.committed or training.commit()).step  # callbacks have been called after it

@@ -136,13 +136,15 @@ class Optimizer:
     """An update rule and its rate."""
 
     rule: Rule
-    learning_rate: float
+    learning_rate: float | None  # None: what fits the data, before these are known
 
     @classmethod
-    def check(cls, optimizer: str | Rule, adam: str, learning_rate: float) -> Optimizer:
+    def check(cls, optimizer: str | Rule, adam: str, learning_rate: float | None) -> Optimizer:
         """Check what a user asked for; `adam` is the form of ``optimizer="adam"``."""
         check_choice("adam", adam, _FORMS)
-        rate = check_float("learning_rate", learning_rate, positive=True)
+        rate = learning_rate
+        if rate is not None:
+            rate = check_float("learning_rate", rate, positive=True)
         if isinstance(optimizer, Rule) and type(optimizer) in RULES.values():
             rule = optimizer
         elif isinstance(optimizer, str) and optimizer in RULES:

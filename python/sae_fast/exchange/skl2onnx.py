@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Estimators in whole pipelines for ONNX: what the package skl2onnx asks of each of them.
+
+It finds the converters as methods of the estimator, so that nothing has to be registered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..core.activations import ACTIVATIONS
+from ..core.layers import Part
+from ..errors import DataError
+
+_OPSET = 13
+
+
+def set_shapes(operator: Any, width: int, classes: NDArray[Any] | None) -> None:
+    """Say what an estimator gives: labels and probabilities, or (n_samples, width) numbers."""
+    from skl2onnx.common import data_types
+
+    *labels, numbers = operator.outputs
+    numbers.type = data_types.guess_tensor_type(operator.inputs[0].type)
+    numbers.type.shape = [None, width]
+    if classes is not None:
+        kinds = {"i": data_types.Int64TensorType, "U": data_types.StringTensorType}
+        if classes.dtype.kind not in kinds:
+            raise DataError(f"classes_: expected int or str for ONNX, got dtype {classes.dtype}")
+        labels[0].type = kinds[classes.dtype.kind]([None])
+
+
+def add_nodes(
+    scope: Any, operator: Any, container: Any, part: Part, classes: NDArray[Any] | None
+) -> None:
+    """Add the layers of a part and, behind a classifier, its most probable label."""
+    from onnx import TensorProto, helper
+    from skl2onnx.common.data_types import guess_proto_type
+
+    def add(operation: str, inputs: list[str], out: str | None = None, **attributes: Any) -> str:
+        name = out or scope.get_unique_variable_name(operation.lower())
+        unique = scope.get_unique_operator_name(operation)
+        container.add_node(operation, inputs, name, op_version=_OPSET, name=unique, **attributes)
+        return name
+
+    def constant(name: str, kind: int, values: NDArray[Any]) -> str:
+        name = scope.get_unique_variable_name(name)
+        container.add_initializer(name, kind, values.shape, values.ravel().tolist())
+        return name
+
+    *labels, numbers = operator.outputs
+    kind = helper.np_dtype_to_tensor_dtype(part.layers[0].w.dtype)
+    last = add("Cast", [operator.inputs[0].full_name], to=kind)
+    for w, b, activation in part.layers:
+        last = add("Gemm", [last, constant("w", kind, w), constant("b", kind, b)])
+        operation = ACTIVATIONS[activation].onnx
+        if operation is not None:
+            last = add(operation, [last])
+    if part.softmax:
+        last = add("Softmax", [last], axis=1)
+    add("Cast", [last], numbers.full_name, to=guess_proto_type(numbers.type))
+    if classes is not None:
+        best = add("ArgMax", [last], axis=1, keepdims=0)
+        text = classes.dtype.kind == "U"
+        named = constant("classes", TensorProto.STRING if text else TensorProto.INT64, classes)
+        add("Gather", [named, best], labels[0].full_name)

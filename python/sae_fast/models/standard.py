@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Columns brought to the same size around zero, and a network that takes them as they were.
+
+What is sparse stays sparse: a column is centred only where most of its values are not 0, and its
+unit is then the standard deviation, else the root mean square of its values beside 0. So a rare
+word or a pixel at the border of images is not blown up. A constant column is left out.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .stacked import StackedAutoencoder
+
+_BLOCK = 2**20  # numbers in float64 at a time
+_Column = NDArray[np.float64]  # (n_features,), a number for each
+
+
+def _blocks(x: NDArray[Any]) -> Iterator[slice]:
+    n_rows = max(1, _BLOCK // x.shape[1])
+    return (slice(first, first + n_rows) for first in range(0, x.shape[0], n_rows))
+
+
+def _sums(x: Any) -> tuple[_Column, _Column, _Column]:
+    """Return how many values of each column are not 0, their sum, and that of their squares."""
+    if hasattr(x, "tocsr"):
+        values = x.data.astype(np.float64)
+        count, total, squares = (
+            np.bincount(x.indices, each, x.shape[1]).astype(np.float64)
+            for each in (values != 0, values, values**2)
+        )
+        return count, total, squares
+    sums = np.zeros((3, x.shape[1]))
+    for rows in _blocks(x):
+        block = x[rows].astype(np.float64)
+        sums += np.count_nonzero(block, axis=0), block.sum(axis=0), (block**2).sum(axis=0)
+    return sums[0], sums[1], sums[2]
+
+
+def _variance(x: Any, mean: _Column, count: _Column) -> _Column:
+    n_samples, n_features = x.shape
+    if hasattr(x, "tocsr"):
+        squares = (x.data - mean[x.indices]) ** 2 * (x.data != 0)
+        total = np.bincount(x.indices, squares, n_features) + (n_samples - count) * mean**2
+    else:
+        total = np.zeros(n_features)
+        for rows in _blocks(x):
+            total += ((x[rows] - mean) ** 2).sum(axis=0)
+    variance: _Column = total / n_samples
+    return variance
+
+
+@dataclasses.dataclass(frozen=True)
+class Standard:
+    """The zero and the unit of each column: ``(x - zero) / unit``, or 0 where the unit is 0."""
+
+    zero: _Column
+    unit: _Column
+
+    @classmethod
+    def of(cls, x: Any) -> Standard:
+        """Measure the columns of an array or a CSR matrix, in the order of its rows."""
+        n_samples, sparse = x.shape[0], hasattr(x, "tocsr")
+        with np.errstate(over="ignore", invalid="ignore"):  # found below
+            count, total, squares = _sums(x)
+            mean, mean_square = total / n_samples, squares / np.maximum(count, 1)
+            variance = _variance(x, mean, count)
+        if not np.isfinite(mean_square).all():
+            at = int(np.argmin(np.isfinite(mean_square)))
+            raise DataError(f"X: expected values whose squares are finite, got more in column {at}")
+        constant = variance <= (1e-13 * mean) ** 2
+        centred = constant | ((2 * count > n_samples) & (not sparse))
+        unit = np.sqrt(np.where(centred, variance, mean_square))
+        return cls(np.where(centred, mean, 0), np.where(constant, 0, unit))
+
+    @property
+    def _factor(self) -> _Column:
+        return np.divide(1, self.unit, out=np.zeros_like(self.unit), where=self.unit > 0)
+
+    def apply(self, x: Any, dtype: str) -> Any:
+        """Return a copy of an array or a CSR matrix in these units; `zero` is for arrays alone."""
+        if hasattr(x, "tocsr"):
+            x = x.astype(dtype, copy=True)
+            x.data = (x.data * self._factor[x.indices]).astype(dtype)
+            return x
+        out = np.empty(x.shape, dtype)
+        for rows in _blocks(x):
+            out[rows] = (x[rows] - self.zero) * self._factor
+        return out
+
+    def undo(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return rows (n_samples, n_features) in the columns' own units."""
+        back: NDArray[Any] = (x * self.unit + self.zero).astype(x.dtype)
+        return back
+
+    def fold_into(self, net: StackedAutoencoder) -> StackedAutoencoder:
+        """Return a copy of a network that takes and gives columns in their own units."""
+        net = copy.deepcopy(net)
+        factor = self._factor[:, None]
+        first = net.autoencoders[0]
+
+        def folded(w: NDArray[Any], b: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+            w = w * factor
+            return w, b - self.zero @ w
+
+        own = net.parameters
+        w, b = folded(own["W1"], own["b1"])
+        net.parameters = {"W1": w, "b1": b}
+        own = first.parameters
+        w, b = folded(own["W_enc"], own["b_enc"])
+        decoder = {"W_dec": own["W_dec"] * self.unit, "b_dec": own["b_dec"] * self.unit + self.zero}
+        first.parameters = {"W_enc": w, "b_enc": b, **decoder}
+        return net

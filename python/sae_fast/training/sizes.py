@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How large samples are, and what follows from that: a learning rate, and advice.
+
+A step of Adam moves each weight by about the learning rate, whatever the gradient. Where all
+samples have something in common, such as many numbers above zero, all weights of a unit move the
+same way and its pre-activation with them, on all samples at once: that is how units die.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.inputs import sample_rows
+
+#: Learning rate of a model's trainings where samples allow it.
+LEARNING_RATE = 1e-3
+#: How far a step may move the mean of a pre-activation, in units of its spread over the samples.
+_SHARE = 1.0  # benchmarks/defaults.py
+
+_LARGE, _SMALL = 1e3, 1e-3  # beyond which the size of samples is in the way
+_FAR = 30.0  # times the spread: as far from zero
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Mean and spread of each feature, and how large the values beside zero are."""
+
+    mean: NDArray[np.float64]  # (n_features,)
+    spread: NDArray[np.float64]  # (n_features,), the standard deviation
+    size: float  # root mean square of the values that are not 0
+
+    @classmethod
+    def of(cls, x: Any) -> Sizes:
+        """Measure some rows of an input of the core."""
+        rows = sample_rows(x).astype(np.float64)
+        count = max(1, np.count_nonzero(rows))
+        return cls(rows.mean(axis=0), rows.std(axis=0), float(np.sqrt((rows**2).sum() / count)))
+
+    def learning_rate(self, most: float) -> float:
+        """Return a rate at which units stay alive, at most `most`.
+
+        The spread is that of pre-activations by weights from N(0, 2/n_features), as He draws them.
+        """
+        common = float(np.abs(self.mean).sum())
+        spread = float(np.sqrt(2 * (self.spread**2).mean()))
+        return min(most, _SHARE * spread / common) if common and spread else most
+
+    def complaint(self) -> str | None:
+        """Say which feature is of a size that is in the way of training, or None."""
+        far = np.hypot(self.mean, self.spread)
+        at = int(np.argmax(far))
+        spread = float(np.sqrt((self.spread**2).mean()))
+        if far[at] > _LARGE or far[at] > _FAR * spread > 0:
+            return f"column {at} with values around {self.mean[at]:.3g} ± {self.spread[at]:.2g}"
+        if 0 < self.size < _SMALL:
+            return f"values around {self.size:.1g}"
+        return None
