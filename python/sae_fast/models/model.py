@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_bool, check_parameter, check_scale
-from ..base.files import put
+from ..base.files import write_to
 from ..base.streams import Purpose, SampleOrder
 from ..base.threads import resolve_threads
 from ..core.inputs import as_input
@@ -338,7 +338,7 @@ class Model:
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        return put(path, to_bytes(self))  # type: ignore[no-any-return]
+        return write_to(path, to_bytes(self))  # type: ignore[no-any-return]
 
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
