@@ -80,6 +80,11 @@ def as_input(
         raise DataError(f"{name}: {error}") from error
 
 
+def is_uint8(x: Any) -> bool:
+    """Say whether samples are read with a scale: an array, a matrix or a frame of uint8."""
+    return {getattr(x, "dtype", None), *getattr(x, "dtypes", ())} - {None} == {np.dtype(np.uint8)}
+
+
 def _is_plain(x: Any, n_features: int) -> bool:
     """Say whether the core can read `x` as it is: what a service brings, one row after another."""
     return (

@@ -24,6 +24,7 @@ from ..base.checks import (
 )
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
+from ..core.inputs import is_uint8
 from ..core.layers import Part
 from ..core.networks import Network, encode_input, evaluate, network_of, new_network, predict
 from ..errors import DataError
@@ -438,8 +439,8 @@ class StackedAutoencoder(Model):
         watching = as_callbacks(callbacks, progress)
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
-        eval_uint8 = eval_set is not None and getattr(eval_set[0], "dtype", None) == np.uint8
-        only_eval = eval_uint8 and getattr(x, "dtype", None) != np.uint8
+        eval_uint8 = eval_set is not None and is_uint8(eval_set[0])
+        only_eval = eval_uint8 and not is_uint8(x)
         data = self._input("x", x, self.n_features, None if only_eval else scale)
         labels = check_labels("y", y, data.n_samples, n_classes)
         weight, measured = sample_weight, None
