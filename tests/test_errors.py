@@ -260,6 +260,22 @@ def test_samples_of_other_types(x, dtype):
     assert found.model.scale is None
 
 
+def test_frames_of_uint8():
+    """With a scale, for training and for measuring, as arrays of it."""
+    frame, x = pd.DataFrame(BYTES), BYTES.astype(np.float32) * np.float32(0.01)
+    nets = [Finetune().model for _ in range(4)]
+    histories = [
+        net.finetune(samples, Y, steps=3, batch_size=10, eval_set=(measured, Y), scale=scale)
+        for net, samples, measured, scale in zip(
+            nets, (frame, BYTES, frame, x), (frame, BYTES, x, frame), [0.01] * 4, strict=True
+        )
+    ]
+    for net, history in zip(nets[1:], histories[1:], strict=True):
+        assert_identical(net.parameters, nets[0].parameters)
+        assert history.loss == histories[0].loss
+    assert_refused(Finetune(), "x: uint8 needs scale=", x=frame)
+
+
 def test_bool_takes_no_copy():
     x = np.random.default_rng(0).random((2000, 500)) < 0.9
     ae = Autoencoder(500, 2)

@@ -16,7 +16,7 @@ from fake_results import FakeModel, fake_reconstruct, fake_run
 from sae_fast.base.files import write_file
 from sae_fast.errors import DataError, OutputError, SaeFastError
 from sae_fast.experiment.results import ArmResult
-from sae_fast.experiment.save import OUTPUT_NAMES, check_output
+from sae_fast.experiment.save import OUTPUT_NAMES, ExperimentResult, check_output
 from sae_fast.training.history import History
 
 
@@ -235,6 +235,20 @@ class TestSummary:
         assert arms[0] in fake_run(arms, (), n_points=1).summary()
 
 
+def quick_run() -> ExperimentResult:
+    """Give a run with few pictures, which take their time."""
+    result = fake_run(n_points=3)
+    result.pretraining, result.reconstructions = [], None
+    result.first_weights, result.codes, result.predictions = {}, {}, {}
+    return result
+
+
+def leave_earlier_run(folder: Path, command: str) -> None:
+    for name in OUTPUT_NAMES:
+        (folder / name).write_text("of an earlier run")
+    (folder / "result.json").write_text(json.dumps({"schema": 1, "command": command}))
+
+
 class TestSave:
     def test_writes_what_a_run_has(self, tmp_path: Path) -> None:
         result = fake_run(n_points=3)
@@ -251,9 +265,7 @@ class TestSave:
         assert not {"accuracy.png", "model-autoencoder.safetensors"} & names
 
     def test_removes_stale_files_of_its_own_and_no_others(self, tmp_path: Path) -> None:
-        fake_reconstruct().save(tmp_path)
-        for name in set(OUTPUT_NAMES) - {"result.json"}:
-            (tmp_path / name).write_text("of an earlier run")
+        leave_earlier_run(tmp_path, "reconstruct")
         (tmp_path / "notes.txt").write_text("mine")
         (tmp_path / "model-mine.safetensors").write_text("mine")
         files = fake_reconstruct().save(tmp_path)
@@ -279,16 +291,18 @@ class TestSave:
         assert len(list(tmp_path.iterdir())) == 1
 
     def test_refuses_the_other_commands_folder(self, tmp_path: Path) -> None:
-        files = set(fake_run().save(tmp_path))
+        leave_earlier_run(tmp_path, "run")
         with pytest.raises(OutputError, match="with files of sae-fast run"):
             fake_reconstruct().save(tmp_path)
-        assert set(tmp_path.iterdir()) == files
+        assert {file.name for file in tmp_path.iterdir()} == set(OUTPUT_NAMES)
+        assert (tmp_path / "report.html").read_text() == "of an earlier run"
 
     @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
     def test_modes_stay(self, tmp_path: Path) -> None:
-        for file in fake_run().save(tmp_path):
+        leave_earlier_run(tmp_path, "run")
+        for file in tmp_path.iterdir():
             file.chmod(0o600)
-        files = fake_run().save(tmp_path)
+        files = quick_run().save(tmp_path)
         fakes = {f"model-{arm}.safetensors" for arm in fake_run().arms}  # which are none of ours
         assert {oct(f.stat().st_mode & 0o777) for f in files if f.name not in fakes} == {"0o600"}
 
@@ -297,16 +311,17 @@ class TestSave:
             def save(self, path: Path) -> Path:
                 raise OSError(28, "No space left on device", str(path))
 
-        before = fake_run()
-        before.save(tmp_path)
-        result = fake_run(n_points=3)
+        leave_earlier_run(tmp_path, "run")
+        result = quick_run()
         result.models["normal"] = FullDisk()
         with pytest.raises(OutputError, match=r"No space left.*normal.*; written: result\.json"):
             result.save(tmp_path)
         document = strict_json((tmp_path / "result.json").read_text("utf-8"))
-        assert document == result.to_dict() != before.to_dict()
+        assert document == result.to_dict()
         left = {file.name for file in tmp_path.iterdir()}
-        assert left == set(OUTPUT_NAMES) - {"model.safetensors", "model-normal.safetensors"}
+        assert {"model-he.safetensors", "accuracy.png", "report.html"} <= left
+        assert not {"model.safetensors", "model-normal.safetensors"} & left
+        assert b"of an earlier run" not in {file.read_bytes() for file in tmp_path.iterdir()}
 
     @pytest.mark.parametrize("name", ["result.json", "report.html", "accuracy.png"])
     def test_a_full_disk_at_any_file(
@@ -319,20 +334,19 @@ class TestSave:
                 raise OSError(28, "No space left on device", str(path))
             return write_file(path, data)
 
-        before = fake_run()
-        files = set(before.save(tmp_path))
+        leave_earlier_run(tmp_path, "run")
         for module in ("save", "pictures", "report"):
             monkeypatch.setattr(f"sae_fast.experiment.{module}.write_file", fail)
-        result = fake_run(n_points=3)
+        result = quick_run()
         with pytest.raises(OutputError, match=f"No space left.*{name}"):
             result.save(tmp_path)
-        document = strict_json((tmp_path / "result.json").read_text("utf-8"))
+        left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
         if name == "result.json":
-            assert document == before.to_dict()
-            assert set(tmp_path.iterdir()) == files
+            assert left.keys() == set(OUTPUT_NAMES)
         else:
-            assert document == result.to_dict()
-            assert not (tmp_path / name).exists()
+            assert strict_json(left["result.json"].decode()) == result.to_dict()
+            assert name not in left
+        assert (b"of an earlier run" in left.values()) is (name == "result.json")
 
     def test_failing_pictures_lose_no_numbers(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -340,7 +354,7 @@ class TestSave:
         def fail(*_: object) -> None:
             raise RuntimeError("no ink")
 
-        fake_run().save(tmp_path)
+        leave_earlier_run(tmp_path, "run")
         monkeypatch.setattr("sae_fast.experiment.save.save_pictures", fail)
         with pytest.raises(RuntimeError, match="no ink"):
             fake_run().save(tmp_path)

@@ -37,7 +37,7 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def put(target: Any, data: bytes) -> Any:
+def write_to(target: Any, data: bytes) -> Any:
     """Write `data` to what a user names, a path or a file open for writing bytes, and return it.
 
     DataError if it is neither, OSError if it cannot be written.
@@ -53,7 +53,7 @@ def put(target: Any, data: bytes) -> Any:
     return target
 
 
-def take(source: object) -> tuple[bytes, str]:
+def read_from(source: object) -> tuple[bytes, str]:
     """Return the bytes that a user names, and what to call them.
 
     `source` is a path, a file open for reading bytes, or bytes; DataError if it is none of them.

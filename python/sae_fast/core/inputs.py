@@ -81,6 +81,11 @@ def as_input(
         raise DataError(f"{name}: {error}") from error
 
 
+def is_uint8(x: Any) -> bool:
+    """Say whether samples are read with a scale: an array, a matrix or a frame of uint8."""
+    return {getattr(x, "dtype", None), *getattr(x, "dtypes", ())} - {None} == {np.dtype(np.uint8)}
+
+
 def sample_rows(x: Any) -> NDArray[Any]:
     """Return some rows of an input, evenly spaced, all if they are few: at most 2**24 numbers."""
     n = min(x.n_samples, 512, max(1, _MOST_SAMPLED // x.n_features))

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..base.checks import check_bool
 from ..base.text import shown
-from ..errors import DataError, DatasetUnavailableError
+from ..errors import DataError, DatasetUnavailableError, SaeFastWarning
 from .dataset import Dataset, Dtype
 from .idx import load_idx
 from .mnist import DATA_DIR_VARIABLE, load_mnist

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .. import plot
 from ..base.checks import check_path
 from ..base.files import read_file, write_file
-from ..errors import OutputError, SaeFastError
+from ..errors import OutputError
 from .pictures import PICTURES, save_pictures
 from .report import write_report
 from .results import SCHEMA, Findings
@@ -91,9 +91,9 @@ class ExperimentResult(Findings):
         Raises
         ------
         OutputError
-            If the folder or a file in it cannot be written, which does not keep the others from
-            being written; or if it holds files of these names that are of something else, and then
-            nothing has changed.
+            If the folder or a file in it cannot be written: what else can be is written all the
+            same, and named. Or if it holds files of these names that no earlier run of this command
+            has written; nothing has changed then.
         """
         folder = check_output(output, self.command)
         document = json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n"
@@ -109,10 +109,8 @@ class ExperimentResult(Findings):
                         failures.append(str(error))
                 saved += self._write_pictures(folder)
             finally:
-                for name in set(OUTPUT_NAMES).difference(file.name for file in saved):
-                    (folder / name).unlink(missing_ok=True)  # of an earlier run
-        except SaeFastError:
-            raise
+                for file in {folder / name for name in OUTPUT_NAMES}.difference(saved):
+                    file.unlink(missing_ok=True)  # of an earlier run
         except OSError as error:
             failures.append(str(error))
         if failures:

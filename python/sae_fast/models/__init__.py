@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from ..base.files import take
+from ..base.files import read_from
 from ..exchange.model_file import from_bytes
 from .autoencoder import Autoencoder
 from .stacked import StackedAutoencoder
@@ -45,5 +45,5 @@ def load(path: str | Path | BinaryIO | bytes) -> Autoencoder | StackedAutoencode
     >>> model.n_hidden
     3
     """
-    model: Autoencoder | StackedAutoencoder = from_bytes(*take(path))
+    model: Autoencoder | StackedAutoencoder = from_bytes(*read_from(path))
     return model

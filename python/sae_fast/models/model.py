@@ -33,11 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_bool, check_parameter, check_scale
-from ..base.files import put
+from ..base.files import write_to
 from ..base.streams import Purpose, SampleOrder
 from ..base.text import Described, Table
 from ..base.threads import Turns, resolve_threads
-from ..core.inputs import as_input, sample_rows
+from ..core.inputs import as_input, is_uint8, sample_rows
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
 from ..errors import DataError, DeadUnitWarning, ScaleWarning, UntrainedWarning
@@ -314,7 +314,7 @@ class Model(Described):
 
     def _inputs(self, scale: float | None, **named: Any) -> Any:
         """Return the core's inputs for arguments; `scale` is for those of uint8, or for all."""
-        uint8 = [getattr(x, "dtype", None) == np.uint8 for x in named.values()]
+        uint8 = [is_uint8(x) for x in named.values()]
         return [
             self._input(name, x, self.n_features, scale if own or not any(uint8) else None)
             for own, (name, x) in zip(uint8, named.items(), strict=True)
@@ -506,7 +506,7 @@ class Model(Described):
         DivergenceError
             If a parameter is NaN or infinite.
         """
-        return put(path, self._bytes())  # type: ignore[no-any-return]
+        return write_to(path, self._bytes())  # type: ignore[no-any-return]
 
     @in_turn
     def _bytes(self) -> bytes:
