@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,9 @@ def mnist_dir() -> Path:
             "files, or run sae_fast.datasets.load_mnist() once to put them into the user cache"
         )
     return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if matplotlib were not installed: most tests are not about pictures, which take time."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
