@@ -5,10 +5,25 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sae_fast import datasets
+from sae_fast.base import threads
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models take one thread, unless a test names another number, as all those of threads do.
+
+    Two that train such small networks wait for each other at each step, and where other programs
+    use the processors too, they wait five times as long. `SAE_FAST_ALL_THREADS` leaves the default.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not os.environ.get("SAE_FAST_ALL_THREADS"):
+            patch.setattr(threads, "available_threads", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="session")

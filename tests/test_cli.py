@@ -199,6 +199,7 @@ class TestRun:
             batch_size=30,
             eval_every=20,
             seed=3,
+            threads=sae_fast.info()["threads"],
             quiet=True,
         ).to_dict()
         by_command = read(whole_run[1])
