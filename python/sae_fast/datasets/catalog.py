@@ -43,7 +43,7 @@ def load(
         Folder with the files of ``mnist`` (only there), ``idx`` (default ``$SAE_FAST_DATA_DIR``)
         or ``auto`` (there first; if they are not there, a warning says what was taken instead).
     offline : bool
-        Open no socket.
+        Never use the network.
     seed : int
         Of ``strokes``.
     dtype : {"float32", "uint8"}

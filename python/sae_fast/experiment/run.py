@@ -93,7 +93,7 @@ def run_experiment(
     quiet : bool
         No progress bars on stderr.
     offline : bool
-        Open no socket.
+        Never use the network.
 
     Returns
     -------
