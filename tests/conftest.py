@@ -3,11 +3,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sae_fast import datasets
+from sae_fast.base import threads
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models take one thread, unless a test names another number, as all those of threads do.
+
+    Two that train such small networks wait for each other at each step, and where other programs
+    use the processors too, they wait five times as long; so do those of NumPy's BLAS.
+    `SAE_FAST_ALL_THREADS` leaves the defaults.
+    """
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        if not os.environ.get("SAE_FAST_ALL_THREADS"):
+            patch.setattr(threads, "available_threads", lambda: 1)
+            patch.setenv("OPENBLAS_NUM_THREADS", "1")  # of what is loaded from now on
+            with contextlib.suppress(ImportError):
+                import threadpoolctl
+
+                stack.enter_context(threadpoolctl.threadpool_limits(1, user_api="blas"))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +45,9 @@ def mnist_dir() -> Path:
             "files, or run sae_fast.datasets.load_mnist() once to put them into the user cache"
         )
     return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if matplotlib were not installed: most tests are not about pictures, which take time."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

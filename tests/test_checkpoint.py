@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 import pytest
+from data_helpers import write_set
 from helpers import (
     TIME_LIMIT,
     assert_identical,
@@ -37,9 +38,12 @@ from sae_fast import (
 from sae_fast.base.arrays_file import read_arrays, write_arrays
 from sae_fast.base.files import write_file
 from sae_fast.callbacks import Callback, EarlyStopping
+from sae_fast.cli import main
 from sae_fast.datasets import load_strokes
 from sae_fast.training import checkpoint, loop
 from sae_fast.training.checkpoint import NAME, PREVIOUS, _digest
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 SETTINGS = {
     "hidden": [12, 6],
@@ -800,17 +804,17 @@ class TestRefused:
 
 
 def test_kill_and_resume_on_the_command_line(tmp_path):
-    arguments = ["--dataset=strokes", "--offline", "--hidden=9", "--pretrain-steps=300", "--quiet"]
-    arguments += ["--finetune-steps=3000", "--eval-every=500", "--checkpoint-every=100"]
+    write_set(tmp_path / "data", n_train=320, n_test=100, side=(6, 8))
 
     def command(folder, *more):
         return [
-            *(sys.executable, "-m", "sae_fast", "run", *arguments),
-            *("--output", str(tmp_path / folder), *more),
+            *("run", "--dataset=idx", f"--data-dir={tmp_path / 'data'}", "--hidden=9", "--quiet"),
+            *("--pretrain-steps=300", "--finetune-steps=3000", "--eval-every=500"),
+            *("--checkpoint-every=100", f"--output={tmp_path / folder}", *more),
         ]
 
-    subprocess.run(command("whole"), check=True, timeout=TIME_LIMIT)
-    process = subprocess.Popen(command("broken"))
+    assert main(command("whole")) == 0
+    process = subprocess.Popen([sys.executable, "-m", "sae_fast", *command("broken")])
     deadline = time.monotonic() + TIME_LIMIT
     while not (tmp_path / "broken" / PREVIOUS).exists():
         assert time.monotonic() < deadline
@@ -818,7 +822,7 @@ def test_kill_and_resume_on_the_command_line(tmp_path):
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    subprocess.run(command("broken", "--resume"), check=True, timeout=TIME_LIMIT)
+    assert main(command("broken", "--resume")) == 0
     results = [
         json.loads((tmp_path / name / "result.json").read_text("utf-8"))["arms"]
         for name in ("whole", "broken")

@@ -41,12 +41,6 @@ def data_dir(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch):
-    """As if matplotlib were not installed: most tests are not about pictures, which take time."""
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-
-
-@pytest.fixture
 def no_mnist(tmp_path, monkeypatch):
     """As on a machine that MNIST has never been on."""
     monkeypatch.delenv("SAE_FAST_DATA_DIR", raising=False)
@@ -207,6 +201,7 @@ class TestRun:
             batch_size=30,
             eval_every=20,
             seed=3,
+            threads=sae_fast.info()["threads"],
             quiet=True,
         ).to_dict()
         by_command = read(whole_run[1])

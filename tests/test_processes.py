@@ -127,7 +127,7 @@ def fit(model, **options):
 def test_predictions_while_the_model_trains():
     """They see weights between steps, and neither wait nor disturb."""
     alone, model = Autoencoder(60, 40, n_threads=2), Autoencoder(60, 40, n_threads=2)
-    alone.fit(X, steps=3000, batch_size=50)
+    alone.fit(X, steps=1000, batch_size=50)
     started, ended = threading.Event(), threading.Event()
 
     def predict(_):
@@ -141,7 +141,7 @@ def test_predictions_while_the_model_trains():
     with ThreadPoolExecutor(3) as pool:
         counts = pool.map(predict, range(3))
         try:
-            model.fit(X, steps=3000, batch_size=50, callbacks=[lambda _: started.set()])
+            model.fit(X, steps=1000, batch_size=50, callbacks=[lambda _: started.set()])
         finally:
             started.set()
             ended.set()

@@ -11,6 +11,7 @@ import pytest
 from helpers import output_of
 from sae_fast import Autoencoder, DataError
 from sae_fast.base import threads
+from sae_fast.base.threads import available_threads
 from sae_fast.experiment.arms import train_side_by_side
 
 
@@ -174,7 +175,8 @@ def test_files_that_nobody_can_read(system, name):
 def test_affinity_and_quota(monkeypatch, allowed, quota, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed)), raising=False)
     monkeypatch.setattr(threads, "_cgroup_quota", lambda: quota)
-    assert threads.available_threads() == expected
+    monkeypatch.setattr(threads, "available_threads", available_threads)
+    assert available_threads() == expected
     model = Autoencoder(3, 2)
     assert model.n_threads == expected
     model.n_threads = 5
@@ -185,9 +187,9 @@ def test_without_affinity_the_processors_count(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(threads, "_cgroup_quota", lambda: math.inf)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert threads.available_threads() == 6
+    assert available_threads() == 6
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert threads.available_threads() == 1
+    assert available_threads() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Stacked autoencoders, and small dense networks in general, trained fast on CPUs.
 
-Importing the package loads the compiled core, which fails here and now if it cannot run on this
+Importing the package loads the compiled core, which fails at once if it cannot run on this
 processor; everything else, NumPy included, is loaded with the first name that needs it.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What may look on while a model trains, and stop it: bars, logs, early stopping, user functions.
+"""What watches a training, and may stop it: bars, logs, early stopping, functions of your own.
 
 A callback is called between native calls, on the thread that trains, so that it may read and even
 assign the model's parameters. If one raises, training ends there with the model as the last whole

@@ -14,11 +14,11 @@ class SaeFastError(Exception):
 
 
 class DataError(SaeFastError, ValueError):
-    """An argument or a data file is not what it has to be."""
+    """An argument or a data file does not fit."""
 
 
 class DatasetUnavailableError(SaeFastError, OSError):
-    """A data set is neither at hand nor to be had by download."""
+    """A data set is not on this machine and cannot be downloaded."""
 
 
 class DivergenceError(SaeFastError, ArithmeticError):

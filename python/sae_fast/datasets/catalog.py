@@ -45,7 +45,7 @@ def load(
         Folder with the files of ``mnist``, ``idx`` or ``auto``, and the only place then. Default:
         ``$SAE_FAST_DATA_DIR``, if it is set; else the cache or a download, but not for ``idx``.
     offline : bool
-        Open no socket.
+        Never use the network.
     seed : int
         Of ``strokes``.
     dtype : {"float32", "uint8"}

@@ -130,7 +130,7 @@ def run_experiment(
     quiet : bool
         No progress on stderr.
     offline : bool
-        Open no socket.
+        Never use the network.
 
     Returns
     -------

@@ -112,7 +112,7 @@ class Settings:
         metavar=f"{{{','.join(DATASETS)}}}",
     )
     data_dir: str | None = _data(None, _check_folder, "folder with IDX files, plain or .gz")
-    offline: bool = _data(False, check_bool, "open no socket")
+    offline: bool = _data(False, check_bool, "never use the network")
     batch_size: int | None = _training(
         None,
         lambda name, value: None if value is None else _count(name, value),

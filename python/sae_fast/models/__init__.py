@@ -17,8 +17,8 @@ __all__ = ["Autoencoder", "StackedAutoencoder", "load"]
 def load(path: str | Path | BinaryIO | bytes) -> Autoencoder | StackedAutoencoder:
     """Read a model that `save` wrote: this release, or an older one.
 
-    Nothing in a file is executed, and no memory is taken for what it merely promises. The
-    optimizer's state does not travel: training goes on from the parameters, with a fresh one.
+    Nothing in a file is executed, and no memory is taken for what it merely claims to hold. The
+    optimizer's state is not in it: training goes on from the parameters, with a fresh one.
 
     Parameters
     ----------

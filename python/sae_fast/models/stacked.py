@@ -74,7 +74,7 @@ class StackedAutoencoder(Model):
     sizes : sequence of int
         Features, then units of each hidden layer: ``[784, 100, 50, 25, 12, 5, 5]``.
     n_classes : int or None
-        Classes of the softmax layer; None: a network without one, that can be pretrained only.
+        Classes of the softmax layer; None: a network without one, which can only be pretrained.
     seed : int, default 0
         For initial weights and the order of the samples. The draws for a layer do not depend on
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
@@ -251,7 +251,7 @@ class StackedAutoencoder(Model):
 
     @property
     def classes(self) -> list[int] | list[str] | None:
-        """What the classes are called, one name each; None if nobody has said.
+        """What the classes are called, one name each; None if they have no names.
 
         Assignable with `n_classes` different int or str; DataError if it is something else. It
         travels with the network; `predict` returns numbers all the same.
@@ -325,8 +325,8 @@ class StackedAutoencoder(Model):
         DataError
             If an argument does not fit; nothing has changed then.
         DivergenceError
-            If the loss or a parameter becomes NaN or infinite. The network has then what it was
-            trained to when it last was finite.
+            If the loss or a parameter becomes NaN or infinite. The network is then as it was
+            when all was last finite.
         """
         optimizers = [
             Optimizer.check(optimizer, adam, rate)

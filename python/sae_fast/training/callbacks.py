@@ -80,7 +80,7 @@ class Training:
     objective, optimizer, schedule
         What is minimized and how: the checked settings.
     samples, eval_set : Samples
-        On what, and what to measure on; None for the latter if nobody has said.
+        On what, and what to measure on; None for the latter if there is none.
     callbacks : sequence of Callback
         All that look on.
     n_steps : int
@@ -338,7 +338,7 @@ class EarlyStopping(Callback):
     patience : int
         Evaluations in a row without a better one after which to stop.
     min_delta : float
-        By how much a better one has to be better.
+        By how much an evaluation has to be better to count.
     restore_best : bool
         Give the model the parameters of its best evaluation at the end, however it ends.
 

@@ -58,12 +58,12 @@ _Arrays: TypeAlias = dict[tuple[str, ...], Any]  # by path: ("parameters", "W1")
 
 
 class RunCheckpoint(Callback):
-    """Writes a run's state every so many steps of each training, and takes it up again.
+    """Writes a run's state every so many steps of each training, and resumes from it.
 
-    Put one object as the last into `callbacks` of every training of a program. When the program was
+    Put one such object last into `callbacks` of every training of a program. If the program is
     killed, run it again, with a new object: trainings that had ended take no steps, the one that
-    was under way goes on where its checkpoint was taken, and everything ends with the bits of a run
-    without a break.
+    was under way goes on where its checkpoint was taken, and everything ends with the same bits as
+    a run without a break.
 
     Trainings are told apart by their titles and, among those of one title, by their order; of two
     that run at once the titles have to differ. One that a callback stopped has ended. A file holds
