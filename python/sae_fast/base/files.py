@@ -42,6 +42,9 @@ def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
                 path.replace(keep)
         temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        # the temporary name says nothing to who asked for another
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

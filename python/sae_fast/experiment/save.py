@@ -105,7 +105,8 @@ class ExperimentResult(Findings):
         except SaeFastError:
             raise
         except OSError as error:
-            raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
+            reason = error.strerror or error
+            raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
         return saved
 
     def _write_numbers(self, folder: Path) -> list[Path]:
