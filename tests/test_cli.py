@@ -620,6 +620,73 @@ def test_offline_falls_back_to_strokes_and_says_so(tmp_path, capsys):
     assert "strokes, not MNIST" in line
 
 
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [((), ()), (("--checkpoint-every", 10), ("`sae-fast run --resume --output {}` goes on",))],
+)
+def test_an_interrupt_says_how_to_go_on(options, words, data_dir, tmp_path, monkeypatch):
+    """Where there is a checkpoint; and that is all that the command then needs."""
+
+    def interrupt(_, training):
+        if training.layer is None and training.step == 20:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arms.Share, "on_evaluation", interrupt)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            main("run --quiet", SMALL, *on(data_dir), *options, "--output", tmp_path)
+    assert caught.value.args == tuple(word.format(tmp_path) for word in words)
+    if words:
+        assert main("run --quiet --resume --output", tmp_path) == 0
+        assert main("run --quiet", SMALL, *on(data_dir), "--output", tmp_path / "whole") == 0
+        resumed, whole = (read(folder) for folder in (tmp_path, tmp_path / "whole"))
+        for part in ("pretraining", "arms", "config"):
+            assert without_seconds(resumed[part]) == without_seconds(whole[part])
+
+
+def test_a_resumed_run_refuses_other_settings(data_dir, tmp_path, capsys, no_pictures):
+    command = "run --quiet", SMALL, *on(data_dir), "--output", tmp_path
+    assert main(*command, "--checkpoint-every 100") == 0
+    status = main("run --resume --hidden 9 --seed 3 --output", tmp_path)
+    words = "--hidden [9] where it has [9, 5]", "--seed 3 where it has 0"
+    assert_failed(capsys, "--resume", *words, status=status)
+
+
+@pytest.mark.parametrize("environment", [{}, {"MPLBACKEND": "nonsense"}], ids=["home", "backend"])
+def test_no_result_waits_for_a_picture(environment, data_dir, tmp_path):
+    """A user without a home has pictures; where they cannot be drawn, that is a warning."""
+    code = f"""
+import os, pwd, sys
+
+def nobody(uid):
+    raise KeyError(uid)
+
+pwd.getpwuid = nobody
+for name in ("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "SAE_FAST_DATA_DIR"):
+    os.environ.pop(name, None)
+sys.argv[1:] = "run --quiet --arms he --hidden 5 --finetune-steps 5 --batch-size 10".split()
+sys.argv += ["--dataset=idx", "--data-dir={data_dir}", "--output={tmp_path}"]
+from sae_fast.__main__ import main
+sys.exit(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=TIME_LIMIT,
+    )
+    assert done.returncode == 0
+    names = file_names(tmp_path)
+    assert {"result.json", "model.safetensors", "report.html"} <= names
+    if "accuracy.png" in names:
+        assert done.stderr == ""
+    else:
+        assert environment
+        assert re.fullmatch("sae-fast: pictures: accuracy, .* not drawn: .*\n", done.stderr)
+
+
 # Output that cannot be written, and an installation that cannot run
 
 

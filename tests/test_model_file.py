@@ -732,6 +732,19 @@ class TestSaving:
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
         assert list((tmp_path / "model").iterdir()) == []
 
+    def test_an_error_names_the_file_that_was_asked_for(self, tmp_path, monkeypatch):
+        path = tmp_path / "nowhere" / "model"
+        with pytest.raises(FileNotFoundError) as caught:
+            Autoencoder(3, 2).save(path)
+        assert str(caught.value) == f"[Errno 2] No such file or directory: {str(path)!r}"
+
+        def full(_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path / 'model'}'$"):
+            Autoencoder(3, 2).save(tmp_path / "model")
+
     @pytest.mark.parametrize("call", ["os.fsync", "pathlib.Path.replace"])
     @pytest.mark.parametrize("error", [OSError(28, "No space left"), KeyboardInterrupt()])
     def test_the_older_file_stays(self, call, error, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import shlex
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from .core.build import VERSION
 from .core.environment import info
+from .datasets.mnist import user_folder
 from .errors import DataError, OutputError, SaeFastError
 from .experiment.run import run_experiment, run_reconstruction
 from .experiment.save import ExperimentResult
@@ -129,6 +131,10 @@ def _print_info(*, as_json: bool) -> None:
 def _run(given: dict[str, Any]) -> None:
     experiment: Callable[..., ExperimentResult] = given.pop("experiment")
     command = given.pop("command")
+    try:
+        Path.home()
+    except RuntimeError:  # of a user without a home; matplotlib has to keep its fonts somewhere
+        os.environ.setdefault("MPLCONFIGDIR", str(user_folder() / "matplotlib"))
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: _complain(command, message)

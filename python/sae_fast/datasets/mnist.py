@@ -7,7 +7,9 @@ whenever it is loaded, so it does not matter who put it there, or how it is pack
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from ..base.checks import check_bool, check_path
@@ -131,9 +133,18 @@ def locate_mnist() -> Path | None:
 
 def cache_dir() -> Path:
     """Return the folder that MNIST is downloaded into."""
+    return user_folder() / "mnist"
+
+
+def user_folder() -> Path:
+    """Return the user's folder of what can be had again; a temporary one if there is no home."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("sae_fast"), "mnist")
+    with contextlib.suppress(RuntimeError):
+        folder = Path(platformdirs.user_cache_dir("sae_fast"))
+        if folder.is_absolute():
+            return folder
+    return Path(tempfile.gettempdir(), f"sae_fast-{os.getuid()}")
 
 
 def _usual_folder() -> Path:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -25,16 +26,24 @@ if TYPE_CHECKING:
 def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
     """Write every picture that a result has something to show in; return the PNG files by name.
 
-    ImportError if matplotlib is not installed.
+    ImportError if matplotlib is not installed. A picture that cannot be drawn is a warning.
     """
     files: dict[str, Path] = {}
+    failures: dict[str, list[str]] = {}  # names by what is wrong
     with load_matplotlib().settings(for_file=True):
         for name, picture in PICTURES.items():
             if getattr(result, picture.shows):
-                files[name] = folder / f"{name}.png"
                 drawn = BytesIO()
-                picture.draw(result).savefig(drawn, format="png", bbox_inches="tight")
-                write_file(files[name], drawn.getvalue())
+                try:
+                    picture.draw(result).savefig(drawn, format="png", bbox_inches="tight")
+                except (ImportError, OSError):
+                    raise
+                except Exception as error:  # of matplotlib and its settings
+                    failures.setdefault(" ".join(str(error).split()), []).append(name)
+                else:
+                    files[name] = write_file(folder / f"{name}.png", drawn.getvalue())
+    for reason, names in failures.items():
+        warnings.warn(f"pictures: {', '.join(names)} not drawn: {reason}", stacklevel=2)
     return files
 
 

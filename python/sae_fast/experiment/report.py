@@ -54,7 +54,7 @@ ARMS_SHARE = (
 )
 
 NO_PICTURES = (
-    "<p>matplotlib is not installed, so there are none: "
+    "<p>There are none. If matplotlib is not installed, "
     "<code>pip install 'sae-fast[plot]'</code> adds them.</p>"
 )
 
