@@ -102,6 +102,7 @@ class Model:
     n_features: int
     dtype: str
     seed: int
+    init: str
     _scale: float | None = None
     _asked_threads: int | None = None
     _n_threads: int
@@ -114,7 +115,8 @@ class Model:
     _n_assigned: int = 0  # how often parameters have been assigned
     _stream: tuple[Purpose, int]  # of the order of its samples
     _draws = True  # whether the constructor draws initial parameters
-    _drawn = False  # whether it did, none has been assigned since, and nobody has been told
+    _drawn = False  # whether it did, and none has been assigned since
+    _told = False  # whether a user knows that nothing has been trained
     _most_rate = LEARNING_RATE  # if nobody says which
     _warns = True  # about what a training meets and leaves
 
@@ -276,7 +278,10 @@ class Model:
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""
         before, parameters = (self._scale, self._state, self._optimizer), self.parameters
+        drawn = self._drawn
         self.scale = scale
+        if self.init == "data" and self._untouched:
+            self._start_from(training.samples.x)
         if training.schedule.steps_before == 0:
             self._state = new_state(self._network, training.optimizer.in_core())
         self._optimizer = training.optimizer.rule.name
@@ -286,8 +291,24 @@ class Model:
             if not training.started:  # refused by a callback
                 self.scale, self._state, self._optimizer = before
                 self.parameters = parameters
+                self._drew(drawn)
         self._warn_of_dead_units(training)
         return training.history
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether all parameters are as they were drawn."""
+        return self._drawn and all(model._state is None for model in self._trained())
+
+    def _start_from(self, data: Any) -> None:
+        """Let each hidden unit be on for about half of the samples, if `init` is "data"."""
+        rows = sample_rows(data)
+        x = self._input("x", rows, self.n_features)
+        for layer in range(self._depth):
+            read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
+            w, _ = self._network.get_parameters(layer)
+            b: NDArray[Any] = (-read.mean(axis=0, dtype=np.float64) @ w).astype(self.dtype)
+            self._network.set_parameters(layer, w, b)
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
@@ -311,8 +332,8 @@ class Model:
 
     def _check_trained(self, models: Sequence[Model]) -> None:
         """Warn, once, if none of these has been trained: all computes from initial weights."""
-        if self._drawn and all(model._state is None for model in models):
-            self._drawn = False
+        if self._drawn and not self._told and all(model._state is None for model in models):
+            self._told = True
             warnings.warn(
                 f"{self._NAME}: this model has not been trained and computes from its initial "
                 "weights",
@@ -404,11 +425,17 @@ class Model:
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
         own = {name: getattr(self, name) for name in asked(self._NAME)}
-        return {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
+        described = {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
+        return {**described, "drawn": True} if self._untouched else described
 
     def _become(self, description: Mapping[str, Any]) -> None:
         """Take up what `_describe` says beside the architecture."""
         self.scale = description["scale"]
+
+    def _drew(self, drawn: bool) -> None:
+        """Say whether the parameters are as they were drawn, after they have been assigned."""
+        for model in self._trained():
+            model._drawn = drawn
 
     def _stored(self) -> Sequence[tuple[str, Model]]:
         """Return the models whose parameters are in a file, with what is behind their names."""
