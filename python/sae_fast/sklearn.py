@@ -235,7 +235,7 @@ class StackedAutoencoderTransformer(
         Rows of a minibatch; all rows if there are fewer.
     weight_decay : float, default 0
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
-    init : {"he", "normal"}, default "he"
+    init : {"data", "he", "normal"}, default "data"
         Initial encoders from N(0, 2/n_in), or N(0, 0.01²) as in the article.
     standardize : bool, default True
         Bring each column to a size around 1 first: less its mean where most of its values are not
@@ -289,7 +289,7 @@ class StackedAutoencoderTransformer(
         learning_rate: float | Sequence[float] | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
-        init: str = "he",
+        init: str = "data",
         standardize: bool = True,
         scale: float | None = None,
         dtype: str = "float32",
@@ -413,7 +413,7 @@ class StackedAutoencoderClassifier(
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
     loss : {"cross_entropy", "article"}, default "cross_entropy"
         The stable form, or the article's with a clipped logarithm.
-    init : {"he", "normal"}, default "he"
+    init : {"data", "he", "normal"}, default "data"
         Initial hidden weights from N(0, 2/n_in), or N(0, 0.01²) as in the article.
     standardize : bool, default True
         Bring each column to a size around 1 first: less its mean where most of its values are not
@@ -486,7 +486,7 @@ class StackedAutoencoderClassifier(
         batch_size: int = 100,
         weight_decay: float = 0.3,
         loss: str = "cross_entropy",
-        init: str = "he",
+        init: str = "data",
         standardize: bool = True,
         scale: float | None = None,
         dtype: str = "float32",

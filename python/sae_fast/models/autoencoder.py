@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..base.checks import check_choice, check_float, check_int, check_width
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
+from ..core.inputs import sample_rows
 from ..core.layers import Part
 from ..core.networks import new_network
 from ..errors import DataError
@@ -28,14 +29,14 @@ from .model import Model, ReadOnly, in_turn, trains
 if TYPE_CHECKING:
     import torch
 
-#: Initial weights: from N(0, 2/n_in), or from the article's N(0, 0.01²).
-INITS = ("he", "normal")
+#: Initial weights: from N(0, 2/n_in), or from the article's N(0, 0.01²), "normal".
+INITS = ("data", "he", "normal")
 STDDEV = 0.01
 
 
 def initial_stddev(init: str, n_in: int) -> float:
     """Return the standard deviation of the initial weights of a hidden layer."""
-    return math.sqrt(2 / n_in) if init == "he" else STDDEV
+    return STDDEV if init == "normal" else math.sqrt(2 / n_in)
 
 
 def draw_weights(
@@ -54,7 +55,7 @@ class Autoencoder(Model):
     ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``, or with other
     activations. The loss of a batch is
     ``sum((x - reconstruction)²) + weight_decay/2 (‖W_enc‖² + ‖W_dec‖²)``: a sum over the batch,
-    not a mean; biases carry no decay. Biases start from 0.
+    not a mean; biases carry no decay.
 
     Parameters
     ----------
@@ -64,8 +65,10 @@ class Autoencoder(Model):
         L2 penalty, part of the loss that the optimizer differentiates.
     activation, output : str, default "relu" and "linear"
         Of the hidden layer, and of the decoder; one of :data:`sae_fast.activations.NAMES`.
-    init : {"he", "normal"}, default "he"
-        Initial ``W_enc`` from N(0, 2/n_features) [2]_, or N(0, 0.01²) as ``W_dec`` (the article's).
+    init : {"data", "he", "normal"}, default "data"
+        Initial ``W_enc``: "he" from N(0, 2/n_features) [2]_, "normal" from N(0, 0.01²) as ``W_dec``
+        (the article's). "data" is "he", and the first training starts from biases with which each
+        unit is on for about half of the samples, and the decoder gives their mean.
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"
@@ -121,7 +124,7 @@ class Autoencoder(Model):
         weight_decay: float = 0.0,
         activation: str = "relu",
         output: str = "linear",
-        init: str = "he",
+        init: str = "data",
         seed: int = 0,
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -154,7 +157,14 @@ class Autoencoder(Model):
         ):
             w = draw_weights(self.seed, purpose, self.layer, n_in, n_out, spread)
             self.parameters = {name: w}
-        self._initial = True
+        self._drawn = True
+
+    def _start_from(self, data: Any) -> None:
+        super()._start_from(data)
+        if self.output == "linear":
+            w, _ = self._network.get_parameters(1)
+            mean: NDArray[Any] = sample_rows(data).mean(axis=0, dtype=np.float64)
+            self._network.set_parameters(1, w, mean.astype(self.dtype))
 
     def _names(self) -> list[tuple[str, str]]:
         return [("W_enc", "b_enc"), ("W_dec", "b_dec")]

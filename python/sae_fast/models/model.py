@@ -161,6 +161,7 @@ class Model(Described):
     n_features = ReadOnly[int]()
     dtype = ReadOnly[str]()
     seed = ReadOnly[int]()
+    init = ReadOnly[str]()
     _scale: float | None = None
     _asked_threads: int | None = None
     _n_threads: int
@@ -176,7 +177,8 @@ class Model(Described):
     _n_assigned: int = 0  # how often parameters have been assigned
     _stream: tuple[Purpose, int]  # of the order of its samples
     _draws = True  # whether the constructor draws initial parameters
-    _initial = False  # whether it did, none has been assigned since, and nobody has been told
+    _drawn = False  # whether it did, and none has been assigned since
+    _told = False  # whether a user knows that nothing has been trained
     _most_rate = LEARNING_RATE  # if nobody says which
     _warns = True  # about what a training meets and leaves
 
@@ -275,7 +277,7 @@ class Model(Described):
                 )
         for model in self._trained():
             model._n_assigned += 1
-            model._initial = False
+            model._drawn = False
         for layer, names in enumerate(self._names()):
             if not new.keys() >= set(names):
                 new = {**dict(zip(names, self._layer(layer)[:2], strict=True)), **new}
@@ -369,6 +371,9 @@ class Model(Described):
         """Train; everything but what callbacks check has been checked."""
         schedule, optimizer = training.schedule, training.optimizer
         before, parameters = (self._scale, self._state, self._optimizer), self.parameters
+        drawn = self._drawn
+        if self.init == "data" and self._untouched:
+            self._start_from(training.samples.x)
         state = new_state(self._network, optimizer.in_core())
         if schedule.steps_before > 0:
             state.set_state(*self._state.get_state())
@@ -383,8 +388,25 @@ class Model(Described):
                 else:  # refused by a callback
                     self.scale, self._state, self._optimizer = before
                     self.parameters = parameters
+                    self._drew(drawn)
         self._warn_of_dead_units(training)
         return training.history
+
+    @property
+    def _untouched(self) -> bool:
+        """Whether all parameters are as they were drawn."""
+        return self._drawn and all(model._state is None for model in self._trained())
+
+    def _start_from(self, data: Any) -> None:
+        """Let each hidden unit be on for about half of the samples, if `init` is "data"."""
+        rows = sample_rows(data)
+        x = self._input("x", rows, self.n_features)
+        for layer in range(self._depth):
+            read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
+            w, _ = self._network.get_parameters(layer)
+            mean = read.mean(axis=0, dtype=np.float64)[:, None]
+            b = -(mean * w).sum(axis=0)  # by no BLAS: the same bits for every number of threads
+            self._network.set_parameters(layer, w, b.astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
@@ -408,8 +430,8 @@ class Model(Described):
 
     def _check_trained(self, models: Sequence[Model]) -> None:
         """Warn, once, if none of these has been trained: all computes from initial weights."""
-        if self._initial and all(model._state is None for model in models):
-            self._initial = False
+        if self._drawn and not self._told and all(model._state is None for model in models):
+            self._told = True
             warnings.warn(
                 f"{self._NAME}: this model has not been trained and computes from its initial "
                 "weights",
@@ -515,13 +537,19 @@ class Model(Described):
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
         own = {name: getattr(self, name) for name in asked(self._NAME)}
-        return {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
+        described = {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
+        return {**described, "drawn": True} if self._untouched else described
 
     def _become(self, description: Mapping[str, Any]) -> None:
         """Take up what `_describe` says beside the architecture."""
         self.scale = description["scale"]
         for model in self._trained():
             model._loaded = True
+
+    def _drew(self, drawn: bool) -> None:
+        """Say whether the parameters are as they were drawn, after they have been assigned."""
+        for model in self._trained():
+            model._drawn = drawn
 
     def _stored(self) -> Sequence[tuple[str, Model]]:
         """Return the models whose parameters are in a file, with what is behind their names."""

@@ -78,9 +78,11 @@ class StackedAutoencoder(Model):
     seed : int, default 0
         For initial weights and the order of the samples. The draws for a layer do not depend on
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
-    init : {"he", "normal"}, default "he"
-        Hidden weights from N(0, 2/n_in) [2]_, or N(0, 0.01²) (the article's); biases 0. The softmax
-        layer starts from N(0, 0.01²) with biases from N(0, 1).
+    init : {"data", "he", "normal"}, default "data"
+        Hidden weights: "he" from N(0, 2/n_in) [2]_, "normal" from N(0, 0.01²) (the article's);
+        biases 0. "data" is "he", and the first training starts from biases with which each unit is
+        on for about half of the samples. The softmax layer starts from N(0, 0.01²) with biases from
+        N(0, 1).
     activation : str, default "relu"
         Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
     dtype : {"float32", "float64"}, default "float32"
@@ -140,7 +142,7 @@ class StackedAutoencoder(Model):
         n_classes: int | None = None,
         *,
         seed: int = 0,
-        init: str = "he",
+        init: str = "data",
         activation: str = "relu",
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -178,8 +180,6 @@ class StackedAutoencoder(Model):
             self._draw()
 
     def _draw(self) -> None:
-        for autoencoder in self.autoencoders:
-            autoencoder._draw()
         for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
             top = layer == len(self.sizes)
             stddev = STDDEV if top else initial_stddev(self.init, n_in)
@@ -190,7 +190,9 @@ class StackedAutoencoder(Model):
                 biases = generator(self.seed, Purpose.BIASES, layer)
                 drawn[f"b{layer}"] = biases.standard_normal(n_out)
             self.parameters = drawn
-        self._initial = True
+        for autoencoder in self.autoencoders:
+            autoencoder._draw()
+        self._drawn = True
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
@@ -390,6 +392,7 @@ class StackedAutoencoder(Model):
         try:
             with self._turns.queue, self._turns.lock:
                 self._set(pretrained=False)
+                autoencoder._drawn &= self._drawn and self._state is None
                 autoencoder._network.copy_layer(0, self._network, layer)
                 self._in_pretraining = autoencoder
                 autoencoder._set(weight_decay=training.objective.weight_decay)

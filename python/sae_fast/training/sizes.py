@@ -18,8 +18,9 @@ from ..core.inputs import sample_rows
 
 #: Learning rate of a model's trainings where samples allow it.
 LEARNING_RATE = 1e-3
-#: How far a step may move the mean of a pre-activation, in units of its spread over the samples.
-_SHARE = 1.0  # benchmarks/defaults.py
+#: A step of the rate 0.001 may move the mean of a pre-activation by 0.13 of its spread over the
+#: samples.
+_SHARE = 130.0  # benchmarks/defaults.py
 
 _LARGE, _SMALL = 1e3, 1e-3  # beyond which the size of samples is in the way
 _FAR = 30.0  # times the spread: as far from zero
@@ -45,9 +46,11 @@ class Sizes:
 
         The spread is that of pre-activations by weights from N(0, 2/n_features), as He draws them.
         """
-        common = float(np.abs(self.mean).sum())
+        far = np.hypot(self.mean, self.spread)
+        shared = np.divide(self.mean**2, far, out=np.zeros_like(far), where=far > 0)
+        moved = 1 + float(shared.sum())  # by the bias, and by all weights as far as they agree
         spread = float(np.sqrt(2 * (self.spread**2).mean()))
-        return min(most, _SHARE * spread / common) if common and spread else most
+        return most * min(1.0, _SHARE * spread / moved) if spread else most
 
     def complaint(self) -> str | None:
         """Say which feature is of a size that is in the way of training, or None."""
