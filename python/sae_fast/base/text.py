@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Numbers and tables as people read them, in plain text."""
+"""Numbers and tables as people read them, in plain text and in HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import NamedTuple
 
 
@@ -14,7 +15,7 @@ def percent(accuracy: float) -> str:
 
 def number(value: float) -> str:
     """Write a loss of any size legibly."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 class Table(NamedTuple):
@@ -42,3 +43,48 @@ class Table(NamedTuple):
             for line in lines
         ]
         return "\n".join([self.title, *("  " + line for line in layout)])
+
+    def html(self) -> str:
+        """Lay the table out in HTML."""
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.rows[0])
+        rows = "\n".join(html_row(*row.values()) for row in self.rows)
+        return (
+            f"<table>\n<caption>{escape(self.title)}</caption>\n"
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+        )
+
+
+def html_row(name: str, *cells: str) -> str:
+    """Write a row of a table in HTML, its name first."""
+    described = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr><th scope="row">{escape(name)}</th>{described}</tr>'
+
+
+class Described:
+    """What says what it is: in a line for `repr`, with tables for `summary` and notebooks."""
+
+    def _line(self) -> str:
+        raise NotImplementedError
+
+    def _tables(self) -> list[Table]:
+        return []
+
+    def _notes(self) -> list[str]:
+        return []
+
+    def __repr__(self) -> str:
+        """Say what it is in a line; never the arrays."""
+        return f"<{self._line()}>"
+
+    def summary(self) -> str:
+        """Sum up in plain text: a line, tables, notes."""
+        return self._text(self._tables())
+
+    def _text(self, tables: Sequence[Table]) -> str:
+        laid_out = (table.text() for table in tables)
+        return "\n\n".join(filter(None, [self._line(), *laid_out, "\n".join(self._notes())]))
+
+    def _repr_html_(self) -> str:
+        """Sum up for a notebook."""
+        line, *notes = (f"<p>{escape(text)}</p>" for text in (self._line(), *self._notes()))
+        return "\n".join([line, *(table.html() for table in self._tables()), *notes])

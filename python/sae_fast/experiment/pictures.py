@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from .. import plot
-from ..plot.axes import ARM_STYLES, loss_axis, new_figure, step_axis
+from ..plot.axes import ARM_STYLES, load_matplotlib, loss_axis, new_figure, step_axis
 from ..plot.images import weight_limit
 from .results import Findings, Reconstructions
 
@@ -26,10 +26,11 @@ def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
     ImportError if matplotlib is not installed.
     """
     files: dict[str, Path] = {}
-    for name, picture in PICTURES.items():
-        if getattr(result, picture.shows):
-            files[name] = folder / f"{name}.png"
-            picture.draw(result).savefig(files[name], bbox_inches="tight")
+    with load_matplotlib().settings(for_file=True):
+        for name, picture in PICTURES.items():
+            if getattr(result, picture.shows):
+                files[name] = folder / f"{name}.png"
+                picture.draw(result).savefig(files[name], bbox_inches="tight")
     return files
 
 
@@ -69,7 +70,14 @@ def draw_pretraining(result: Findings) -> Figure:
     figure, panels = _panels(n_layers, 3, (3.2, 2.6), (2 if n_layers == 1 else 0, 0.4))
     color, marker = ARM_STYLES["pretrained"]
     for ax, layer in zip(panels, result.pretraining, strict=True):
-        ax.plot(layer.steps, layer.loss, color=color, marker=marker, markevery=[-1], linewidth=1.5)
+        look = {
+            "marker": marker,
+            "markevery": [-1],
+            "linewidth": 1.5,
+            "clip_on": False,
+            "zorder": 3,
+        }
+        ax.plot(layer.steps, layer.loss, color=color, **look)
         ax.set_title(f"{layer.layer}: {layer.n_in} → {layer.n_hidden}", loc="left", fontsize=10)
         ax.set_title(f"{layer.dead_units} of {layer.n_hidden} dead", loc="right", fontsize=9)
         loss_axis(ax, log=False)
@@ -123,9 +131,9 @@ PICTURES = {
         "Confusion of classes",
         "Confusion matrix of every arm on the test set.",
         "A row holds the test samples of one class, a column those that were taken for one. Blue, "
-        "on the diagonal, are those taken right; red, all others, are mistakes; the darker, the "
-        "larger their share of the row. A collapsed arm takes whole classes for others: columns "
-        "that stay empty.",
+        "on the diagonal, are those taken right; red, all others, are mistakes; the stronger the "
+        "colour, the larger their share of the row. A collapsed arm takes whole classes for "
+        "others: columns that stay empty.",
     ),
     "dead_units": Picture(
         lambda result: _figure_of(plot.plot_dead_units(_dead_units(result), result.hidden)),
@@ -142,8 +150,9 @@ PICTURES = {
         "Codes of test samples, projected on their two principal components.",
         "Each point is a test sample, its place the code that the last hidden layer gives it, seen "
         "from the side on which codes differ most (two principal components, each on a scale of "
-        "its own). The name of a class stands at its median. An autoencoder sees no classes: "
-        "where they come apart before fine-tuning, the data alone have parted them.",
+        "its own, unless the second is next to nothing). The name of a class stands at its median, "
+        "or above or below it. An autoencoder sees no classes: where they come apart before "
+        "fine-tuning, the data alone have parted them.",
     ),
     "reconstructions": Picture(
         draw_reconstructions,

@@ -16,19 +16,26 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ..base.text import Table
+from ..base.text import Table, html_row
 from ..plot.axes import DPI
 from .pictures import PICTURES
 from .results import Findings
 from .settings import ARMS, COMMANDS, DATASETS, flag, options, written
 
-#: What words of the tables mean.
+#: What words of the report mean, in the order in which they come.
 WORDS = {
-    "dead": "a unit that is zero on every sample, so that it neither says nor learns anything.",
+    "not finished": (
+        "an arm that ended below 90 % without having collapsed: it had too few steps, or the data "
+        "are harder than the article's."
+    ),
     "collapsed": (
-        "an arm that ended below 90 %. A layer all of whose units are dead is the sure sign; "
-        "without one, on a harder data set or after few steps, it may be no more than where the "
-        "curve stood."
+        "an arm whose layers let nothing through: in one of them at most one unit is alive and the "
+        "accuracy is below 90 %, or the accuracy is no better than a guess. More steps do not "
+        "bring dead units back; without any, they may still help."
+    ),
+    "dead": (
+        "a unit whose output is zero for every sample. It passes nothing on, gets no gradient and "
+        "stays as it is."
     ),
     "seconds": "by the clock; arms are trained side by side where there are threads for it.",
     "one seed": (
@@ -36,6 +43,14 @@ WORDS = {
         "learned may collapse. A lead of a few tenths of a point may be chance."
     ),
 }
+#: At their first use.
+STROKES = (
+    "Strokes are digits, as if written by hand, that sae_fast draws itself: no file is needed."
+)
+ARMS_SHARE = (
+    "The same network, with hidden layers of {} units, was trained once for each arm; arms differ "
+    "in how the hidden layers start."
+)
 
 NO_PICTURES = (
     "<p>matplotlib is not installed, so there are none: "
@@ -57,39 +72,43 @@ PAGE = Template("""\
   --ink: #222; --soft: #666; --line: #ddd; --paper: #fff; --shade: #f6f6f4;
 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --soft: #999; --line: #3a3a3a; --paper: #1b1b1c; --shade: #262627; }
+  :root { --ink: #ddd; --soft: #999; --line: #3a3a3a; --paper: #1c1c1c; --shade: #262627; }
+  img { filter: invert(0.89) hue-rotate(180deg); }  /* white is --paper then, red stays red */
 }
 body {
-  max-width: 54rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem;
+  max-width: 54rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; overflow-wrap: anywhere;
   color: var(--ink); background: var(--paper);
   font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif;
 }
 h1 { font-size: 1.9rem; font-weight: 600; line-height: 1.2; margin: 0; text-wrap: balance; }
 h2 { font-size: 1.2rem; font-weight: 600; margin: 3rem 0 0.75rem; }
 .subtitle { color: var(--soft); margin: 0.4rem 0 2rem; }
+.verdicts { font-weight: 600; padding-left: 1.25rem; }
 .scroll { overflow-x: auto; margin: 1rem 0 1.75rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
+table {
+  border-collapse: collapse; width: 100%;
+  font-variant-numeric: tabular-nums; overflow-wrap: normal;
+}
 caption { text-align: left; color: var(--soft); padding-bottom: 0.3rem; }
 th, td { padding: 0.35rem 0 0.35rem 1.25rem; text-align: right; white-space: nowrap; }
 th { font-weight: 600; }
 th:first-child { padding-left: 0; text-align: left; }
 tbody tr, thead tr { border-bottom: 1px solid var(--line); }
-thead th { color: var(--soft); font-weight: 400; }
+thead th { color: var(--soft); font-weight: 400; vertical-align: bottom; }
 figure { margin: 1.5rem 0 0; }
-.card { overflow-x: auto; padding: 0.75rem; background: #fff; border: 1px solid var(--line); }
-.card img { display: block; margin: 0 auto; max-width: 100%; min-width: 30rem; height: auto; }
+img { display: block; margin: 0 auto; max-width: 100%; height: auto; }
 figcaption { color: var(--soft); margin-top: 0.6rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.3rem 1.25rem; }
 dt { color: var(--soft); }
 dd { margin: 0; }
 .facts th { width: 1%; padding-right: 1.25rem; color: var(--soft); font-weight: 400; }
-.facts td { padding-left: 0; text-align: left; white-space: normal; }
+.facts td { padding-left: 0; text-align: left; white-space: normal; overflow-wrap: anywhere; }
 pre { padding: 0.8rem 1rem; background: var(--shade); white-space: pre-wrap; }
-pre, .facts td { overflow-wrap: anywhere; }
 code, pre { font: 0.9rem/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 @media (max-width: 40rem) {
-  table { font-size: 0.85rem; }
-  th, td { padding-left: 0.8rem; }
+  body { padding: 1.5rem 1rem; }
+  table { font-size: 0.75rem; line-height: 1.4; }
+  th, td { padding-left: 0.3rem; white-space: normal; }
 }
 @media print { h2, figure, .scroll { break-inside: avoid; break-after: avoid; } }
 </style>
@@ -107,15 +126,16 @@ $sections
 
 def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> None:
     """Write the report of a run, with the PNG files that `save_pictures` gave, by their names."""
+    figures = {name: _figure(name, file) for name, file in pictures.items()}
+    answer = figures.pop("accuracy" if result.arms else "reconstructions", "")
     sections = [
-        ("Results", _results(result)),
-        *((PICTURES[name].title, _figure(name, file)) for name, file in pictures.items()),
+        ("Result", "\n".join([*_verdicts(result), answer if pictures else NO_PICTURES])),
+        ("Numbers", "\n".join([*map(_table, result.tables()), _words(result)])),
+        *((PICTURES[name].title, figure) for name, figure in figures.items()),
         ("Settings", _facts(result.config)),
         ("Environment", _facts(result.environment)),
         ("To repeat it", _command(result)),
     ]
-    if not pictures:
-        sections.insert(1, ("Pictures", NO_PICTURES))
     page = PAGE.substitute(
         title="Stacked autoencoder" if result.arms else "Autoencoder",
         subtitle=_prose(f"{result.heading}; {result.seconds:.1f} seconds in all"),
@@ -137,7 +157,8 @@ def command_line(result: Findings) -> str | None:
     for option in options(COMMANDS[result.command]):
         value = config.get(option.name)
         if option.name != "dataset" and value is not None and value is not False:
-            words += [flag(option.name)] if value is True else [flag(option.name), written(value)]
+            shown = option.metadata["metavar"] if _is_local(value) else written(value)
+            words += [flag(option.name)] if value is True else [flag(option.name), shown]
     return shlex.join(words)
 
 
@@ -146,34 +167,30 @@ def _prose(text: str) -> str:
     return escape(text).replace(" %", "&nbsp;%")
 
 
-def _results(result: Findings) -> str:
-    """Write the tables, which arms collapsed, and what the words of the tables mean."""
-    words = {arm: f"{ARMS[arm].words}." for arm in result.arms if arm in ARMS}
-    words |= WORDS if result.arms else {"dead": WORDS["dead"]}
-    return "\n".join(
-        [
-            *(_table(table) for table in result.tables()),
-            *(f"<p>{_prose(line)}.</p>" for line in result.collapses),
-            "<dl>",
-            *(f"<dt>{word}</dt><dd>{_prose(text)}</dd>" for word, text in words.items()),
-            "</dl>",
-        ]
-    )
+def _verdicts(result: Findings) -> Iterable[str]:
+    """Say how it ended, a line for each arm, and what the words of that mean."""
+    lines = "\n".join(f"<li>{_prose(line)}</li>" for line in result.verdicts)
+    yield f'<ul class="verdicts">\n{lines}\n</ul>'
+    if result.arms:
+        share = ARMS_SHARE.format(", ".join(map(str, result.hidden)))
+        starts = (f"{arm}: {ARMS[arm].words}" for arm in result.arms if arm in ARMS)
+        yield f"<p>{_prose(share)} {_prose('; '.join(starts))}.</p>"
+    if result.dataset.get("name") == "strokes":
+        yield f"<p>{STROKES}</p>"
+
+
+def _words(result: Findings) -> str:
+    """Say what the words of the tables mean."""
+    words = WORDS if result.arms else {"dead": WORDS["dead"]}
+    listed = "\n".join(f"<dt>{word}</dt><dd>{_prose(text)}</dd>" for word, text in words.items())
+    return f"<dl>\n{listed}\n</dl>"
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.rows[0])
-    rows = "\n".join(_row(*row.values()) for row in table.rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">\n'
-        f"<table>\n<caption>{escape(table.title)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n</div>"
+        f"{table.html()}\n</div>"
     )
-
-
-def _row(name: str, *cells: str) -> str:
-    described = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    return f'<tr><th scope="row">{escape(name)}</th>{described}</tr>'
 
 
 def _figure(name: str, file: Path) -> str:
@@ -181,15 +198,15 @@ def _figure(name: str, file: Path) -> str:
     data = base64.b64encode(png).decode("ascii")
     width, height = (pixels * 96 // DPI for pixels in struct.unpack_from(">II", png, 16))
     return (
-        f'<figure>\n<div class="card"><img width="{width}" height="{height}" '
-        f'alt="{escape(PICTURES[name].alternative)}" src="data:image/png;base64,{data}"></div>\n'
+        f'<figure>\n<img width="{width}" height="{height}" '
+        f'alt="{escape(PICTURES[name].alternative)}" src="data:image/png;base64,{data}">\n'
         f"<figcaption>{_prose(PICTURES[name].caption)}</figcaption>\n</figure>"
     )
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
     """Write nested settings as a table, a row per value."""
-    rows = "\n".join(_row(name, value) for name, value in _flat(facts))
+    rows = "\n".join(html_row(name, value) for name, value in _flat(facts))
     return f'<table class="facts">\n<tbody>\n{rows}\n</tbody>\n</table>'
 
 
@@ -200,8 +217,13 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
             yield from _flat(value, f"{name}: ")
         elif isinstance(value, list | tuple):
             yield name, ", ".join(map(str, value))
-        else:
+        elif not _is_local(value):
             yield name, "none" if value is None else str(value)
+
+
+def _is_local(value: object) -> bool:
+    """Say whether a value is a path of this machine, which is nobody else's business."""
+    return Path(str(value)).is_absolute()
 
 
 def _command(result: Findings) -> str:
@@ -213,6 +235,8 @@ def _command(result: Findings) -> str:
         )
     sha256 = result.dataset.get("sha256")
     data = f" Data: SHA-256 <code>{escape(str(sha256))}</code>." if sha256 else ""
+    if _is_local(result.config.get("data_dir")):
+        data = f" DIR stands for the folder of the data.{data}"
     return (
         f"<pre>{escape(command)}</pre>\n"
         f"<p>The result does not depend on the number of threads.{data}</p>"

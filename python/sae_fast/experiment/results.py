@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.text import Table, number, percent
+from ..base.text import Described, Table, number, percent
 
 SCHEMA = 1
-#: Below this final accuracy a run counts as collapsed: all digits, or most, fall into one class.
-COLLAPSE_ACCURACY = 0.90
+#: An accuracy that says, on the article's data, that an arm has learned.
+LEARNED = 0.90
 
 
-@dataclasses.dataclass
-class LayerResult:
+@dataclasses.dataclass(repr=False)
+class LayerResult(Described):
     """Pretraining of one layer: the curve of its autoencoder, and what it left.
 
     Attributes
@@ -49,9 +49,14 @@ class LayerResult:
     dead_units: int
     seconds: float
 
+    def _line(self) -> str:
+        loss = f"loss {number(self.loss[-1])}, " if self.loss else ""
+        dead = f"{self.dead_units} of {self.n_hidden} units dead"
+        return f"LayerResult {self.layer}, {self.n_in} → {self.n_hidden}: {loss}{dead}"
 
-@dataclasses.dataclass
-class ArmResult:
+
+@dataclasses.dataclass(repr=False)
+class ArmResult(Described):
     """Fine-tuning of one arm.
 
     Attributes
@@ -69,8 +74,8 @@ class ArmResult:
     Examples
     --------
     >>> arm = ArmResult([100, 200], [900.0, 300.0], [0.55, 0.91], dead_units=[3, 0], seconds=0.2)
-    >>> arm.first_step_at_90, arm.final_accuracy, arm.collapsed
-    (200, 0.91, False)
+    >>> arm.first_step_at_90, arm.final_accuracy
+    (200, 0.91)
     """
 
     steps: list[int]
@@ -87,17 +92,17 @@ class ArmResult:
     @property
     def first_step_at_90(self) -> int | None:
         """First evaluated step with an accuracy of at least 0.9, or None."""
-        reached = (s for s, a in zip(self.steps, self.test_accuracy, strict=True) if a >= 0.9)
+        reached = (s for s, a in zip(self.steps, self.test_accuracy, strict=True) if a >= LEARNED)
         return next(reached, None)
 
-    @property
-    def collapsed(self) -> bool:
-        """Whether the run ended below 90 % accuracy."""
-        return self.final_accuracy < COLLAPSE_ACCURACY
+    def _line(self) -> str:
+        steps = f"{self.steps[-1]:,}" if self.steps else "0"
+        dead = f"{sum(self.dead_units)} dead units"
+        return f"ArmResult of {steps} steps: {percent(self.final_accuracy)}, {dead}"
 
 
-@dataclasses.dataclass
-class Reconstructions:
+@dataclasses.dataclass(repr=False)
+class Reconstructions(Described):
     """A few samples beside what is left of them after compression.
 
     Attributes
@@ -114,9 +119,13 @@ class Reconstructions:
     rows: list[tuple[str, NDArray[np.float32], float]]
     image_shape: tuple[int, int] | None
 
+    def _line(self) -> str:
+        rows = (f"{name} (MSE {mse:.4g})" for name, _, mse in self.rows)
+        return f"Reconstructions of {len(self.originals)} samples: {', '.join(rows)}"
 
-@dataclasses.dataclass
-class Findings:
+
+@dataclasses.dataclass(repr=False)
+class Findings(Described):
     """All that `ExperimentResult` holds and says; it saves and draws as well."""
 
     command: str
@@ -160,25 +169,63 @@ class Findings:
         Returns
         -------
         str or None
-            Its final accuracy, and the dead units of the first layer that is dead altogether, else
-            of the top layer: ``"11.35 %, all 5 units of hidden layer 6 are dead"``. None if it did
-            not collapse.
+            What lets nothing through: below 90 %, a hidden layer of which dead units leave one or
+            none, ``"all 5 units of hidden layer 6 are dead"``; or that the arm does no better than
+            a guess. None if it did not collapse.
         """
         run = self.arms[arm]
-        if not run.collapsed:
-            return None
-        layers = list(zip(run.dead_units, self.hidden, strict=True))
-        layer, (dead, units) = next(
-            ((at, counts) for at, counts in enumerate(layers, 1) if counts[0] == counts[1]),
-            (len(layers), layers[-1]),
-        )
-        how_many = f"all {units}" if dead == units else f"{dead} of {units}"
-        return f"{percent(run.final_accuracy)}, {how_many} units of hidden layer {layer} are dead"
+        layers = enumerate(zip(run.dead_units, self.hidden, strict=True), 1)
+        alive = [(units - dead, layer, units) for layer, (dead, units) in layers if dead]
+        left, layer, units = min(alive, default=(2, 0, 0))
+        if run.final_accuracy < LEARNED and left < 2:
+            how_many = f"{units - left} of {units}" if left else f"all {units}"
+            return f"{how_many} units of hidden layer {layer} are dead"
+        if self.y_test is not None:
+            counts = np.unique(self.y_test, return_counts=True)[1]
+            if run.final_accuracy <= counts.max() / counts.sum():
+                return "no better than naming the same class every time"
+        return None
+
+    def verdict(self, arm: str) -> str:
+        """Say in a line how an arm ended: that it learned, collapsed or is not finished.
+
+        Parameters
+        ----------
+        arm : str
+            Name of the arm.
+
+        Returns
+        -------
+        str
+            ``"pretrained: 96.42 %, 90 % at step 2,400"``, for example.
+        """
+        run = self.arms[arm]
+        accuracy = percent(run.final_accuracy)
+        if how := self.collapse(arm):
+            return f"{arm} collapsed: {accuracy}, {how}"
+        if run.final_accuracy >= LEARNED:
+            return f"{arm}: {accuracy}, 90 % at step {run.first_step_at_90:,}"
+        return f"{arm} not finished: {accuracy}, more steps may help"
 
     @property
-    def collapses(self) -> list[str]:
-        """A line for each collapsed arm."""
-        return [f"{arm} collapsed: {how}" for arm in self.arms if (how := self.collapse(arm))]
+    def verdicts(self) -> list[str]:
+        """How it ended: a line for each arm or, where there are none, for each reconstruction."""
+        rows = [] if self.arms or not self.reconstructions else self.reconstructions.rows
+        errors = (f"{name}: mean squared error {mse:.4g} per feature" for name, _, mse in rows)
+        return [*map(self.verdict, self.arms), *errors]
+
+    def _line(self) -> str:
+        return self.heading
+
+    def _tables(self) -> list[Table]:
+        return self.tables()
+
+    def _notes(self) -> list[str]:
+        return [*map(self.verdict, self.arms), f"{self.seconds:.1f} seconds in all"]
+
+    def __repr__(self) -> str:
+        """Say what was run and how it ended."""
+        return f"<{type(self).__name__}: {'; '.join([self.heading, *self.verdicts])}>"
 
     def tables(self) -> list[Table]:
         """Tables of a summary: autoencoders, arms, reconstructions, as far as there are any."""
@@ -215,22 +262,6 @@ class Findings:
         ]
         return [table for table in tables if table.rows]
 
-    def summary(self) -> str:
-        """Sum the run up in plain text, at most 100 columns wide.
-
-        Returns
-        -------
-        str
-            The tables, every collapsed arm by name, and the wall time.
-        """
-        blocks = [
-            self.heading,
-            *(table.text() for table in self.tables()),
-            "\n".join(self.collapses),
-            f"{self.seconds:.1f} seconds in all",
-        ]
-        return "\n\n".join(filter(None, blocks))
-
     def to_dict(self) -> dict[str, Any]:
         """Give what goes into ``result.json``, in plain Python types.
 
@@ -240,9 +271,13 @@ class Findings:
             Strictly valid JSON: NumPy's scalars and arrays are converted, and a number that JSON
             does not know (NaN, infinite) is None.
         """
-        derived = ("final_accuracy", "first_step_at_90", "collapsed")
+        derived = ("final_accuracy", "first_step_at_90")
         arms = {
-            name: vars(arm) | {what: getattr(arm, what) for what in derived}
+            name: {
+                **vars(arm),
+                **{what: getattr(arm, what) for what in derived},
+                "collapsed": self.collapse(name) is not None,
+            }
             for name, arm in self.arms.items()
         }
         fields = ("command", "dataset", "config", "pretraining", "arms", "seconds", "environment")

@@ -31,7 +31,7 @@ OUTPUT_NAMES = (
 )
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class ExperimentResult(Findings):
     """Everything that `sae-fast run` or `sae-fast reconstruct` found out.
 

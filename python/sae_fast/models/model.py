@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from ..base.checks import check_parameter, check_path, check_scale
 from ..base.files import write_file
 from ..base.streams import Purpose, SampleOrder
+from ..base.text import Described, Table
 from ..base.threads import resolve_threads
 from ..core.inputs import as_input
 from ..core.layers import Layer, Part
@@ -91,7 +93,7 @@ def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M
     return alone
 
 
-class Model:
+class Model(Described):
     """Base of :class:`Autoencoder` and :class:`StackedAutoencoder`."""
 
     _NAME: ClassVar[str]  # of the class, in files
@@ -454,3 +456,79 @@ class Model:
         )
         """
         return to_torch(self._part(part))
+
+    def summary(self, x: Any = None, *, scale: float | None = None) -> str:
+        """Sum the model up in plain text: its layers, their activations and parameters.
+
+        Parameters
+        ----------
+        x : array_like or SciPy sparse matrix, shape (n_samples, n_features), optional
+            Samples, to say how many units of each hidden layer are dead on them.
+        scale : float, optional
+            Of uint8 samples, as in every other method.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        DataError
+            If `x` does not fit.
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> print(sae_fast.StackedAutoencoder([784, 100, 5], n_classes=10).summary())
+        StackedAutoencoder 784-100-5-10, relu and softmax, float32
+        <BLANKLINE>
+        Layers
+          layer   inputs  units  activation  parameters
+          W1, b1     784    100        relu      78,500
+          W2, b2     100      5        relu         505
+          W3, b3       5     10     softmax          60
+        <BLANKLINE>
+        79,065 parameters
+        """
+        if x is None:
+            return super().summary()
+        data = self._samples(x, scale)
+        counts = self._network.count_dead_units(data, n_threads=self.n_threads)
+        return self._text(self._tables(counts[: self._depth]))
+
+    def _functions(self) -> list[str]:
+        """Return what each layer of the network does to its sums."""
+        classifies = getattr(self, "n_classes", None) is not None
+        return [*self._activations[:-1], "softmax" if classifies else self._activations[-1]]
+
+    def _line(self) -> str:
+        widths, functions = "-".join(map(str, self._widths)), dict.fromkeys(self._functions())
+        return ", ".join(
+            [f"{self._NAME} {widths}", " and ".join(functions), self.dtype, *self._learned()]
+        )
+
+    def _learned(self) -> list[str]:
+        """Say how far it was trained; a file keeps nothing of that."""
+        return [f"trained for {self._state.steps_done:,} steps"] if self._state else []
+
+    def _tables(self, dead_units: Sequence[int] = ()) -> list[Table]:
+        names, widths = self._names(), itertools.pairwise(self._widths)
+        rows = [
+            {
+                "layer": f"{w}, {b}",
+                "inputs": str(n_in),
+                "units": str(n_out),
+                "activation": function,
+                "parameters": f"{(n_in + 1) * n_out:,}",
+            }
+            for (w, b), (n_in, n_out), function in zip(
+                names, widths, self._functions(), strict=True
+            )
+        ]
+        # only hidden units can be dead: there is one layer above them, or none
+        for row, dead in zip(rows, [*dead_units, "-"] if dead_units else (), strict=False):
+            row["dead units"] = str(dead)
+        return [Table("Layers", rows)]
+
+    def _notes(self) -> list[str]:
+        return [f"{sum(map(math.prod, self._shapes().values())):,} parameters"]

@@ -490,6 +490,9 @@ class StackedAutoencoder(Model):
     def _reconstructor(self, caller: str) -> Network:
         return network_of(self._reconstruction(caller))
 
+    def _learned(self) -> list[str]:
+        return [*(["pretrained"] if self.pretrained else []), *super()._learned()]
+
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the probability of each class, shape (n_samples, n_classes)."""
         self._check_classes()

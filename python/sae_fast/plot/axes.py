@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_P = ParamSpec("_P")
+
 DPI = 150
+MAX_NAME = 24  # characters
 
 #: Colour and marker of each arm: the article's blue and red in tones of Okabe and Ito's palette,
 #: which colour-blind readers can tell apart.
@@ -37,25 +44,73 @@ HATCHES = ("", "////", "....", "xxxx")
 NEUTRAL = "#888888"  # in sight on white and on black
 
 
-def new_figure(width: float, height: float, images: bool = False) -> Figure:
-    """Make an empty figure, sizes in inches, laid out for curves or for images."""
+def load_matplotlib() -> Any:
+    """Import what draws, whatever MPLBACKEND says: pictures need none of the backends it names."""
+    loaded = "matplotlib" in sys.modules
+    backend = None if loaded else os.environ.pop("MPLBACKEND", None)
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure
+
+        if backend:
+            with contextlib.suppress(ValueError):
+                matplotlib.rcParams["backend"] = backend
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'sae-fast[plot]'") from error
-    figure = Figure((width, height), dpi=DPI)
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    from . import figures
+
+    return figures
+
+
+def in_own_settings(draw: Callable[_P, Axes]) -> Callable[_P, Axes]:
+    """Let a function draw whatever the user's settings are."""
+
+    @functools.wraps(draw)
+    def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Axes:
+        figures, pyplot = load_matplotlib(), sys.modules.get("matplotlib.pyplot")
+        if pyplot is not None:
+            with contextlib.suppress(ImportError):
+                pyplot.draw_if_interactive()  # loads its backend, which may change settings to stay
+        with figures.settings():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(width: float, height: float, images: bool = False) -> Figure:
+    """Make an empty figure, sizes in inches, laid out for curves or for images.
+
+    It is one of pyplot's if the user has imported that, except in files.
+    """
+    figures, pyplot = load_matplotlib(), sys.modules.get("matplotlib.pyplot")
+    make: Any = figures.Picture
+    if pyplot is not None and not figures.in_file():
+        make = functools.partial(pyplot.figure, FigureClass=figures.Picture)
+    figure: Figure = make(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("compressed" if images else "constrained", h_pad=0.08, w_pad=0.08)
     return figure
 
 
 def axes(ax: Axes | None, width: float, height: float, images: bool = False) -> Axes:
     """Return the Axes given, or those of a new figure."""
-    return new_figure(width, height, images).subplots() if ax is None else ax
+    if ax is not None:
+        return ax
+    shown: dict[str, Any] = {"axes_class": load_matplotlib().PictureAxes}
+    return new_figure(width, height, images).subplots(subplot_kw=shown)
 
 
 def style(index: int, name: str = "") -> tuple[str, str]:
     """Give the colour and marker of one of several curves or groups, or of an arm by name."""
     return ARM_STYLES.get(name, (PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
+
+
+def label_of(name: object) -> str:
+    """Write a name so that it finds room; a legend leaves out what begins with an underscore."""
+    text = str(name)
+    text = text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+    return f" {text}" if text.startswith("_") else text
 
 
 def quiet(ax: Axes) -> None:
@@ -67,14 +122,18 @@ def quiet(ax: Axes) -> None:
     ax.tick_params(which="both", length=0, labelsize=9)
 
 
-def legend_above(ax: Axes, n_columns: int = 1) -> None:
-    """Name what is drawn, above the picture."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9, frameon=False, ncols=n_columns)
+def legend_above(ax: Axes) -> None:
+    """Name what is drawn, above the picture, in as many columns as have room."""
+    handles, labels = ax.get_legend_handles_labels()
+    n_columns = max(1, min(len(labels), 80 // (6 + max(map(len, labels), default=0))))
+    above: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": n_columns}
+    ax.legend(handles, labels, fontsize=9, frameon=False, **above)
 
 
 def step_axis(ax: Axes) -> None:
     """Scale the width for steps."""
     ax.set_xlim(left=0)
+    ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("step")
     ax.xaxis.set_major_formatter("{x:,.0f}")
     quiet(ax)
@@ -84,15 +143,20 @@ def loss_axis(ax: Axes, log: bool) -> None:
     """Scale the height for losses, from zero or logarithmic, with few and plain numbers."""
     from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    ax.margins(y=0.1)
+    thousands = EngFormatter()
+
     if log:
+        ax.margins(y=0.1)
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_minor_formatter(NullFormatter())
     else:
-        ax.set_ylim(bottom=0)
+        highest = float(ax.dataLim.y1)  # -inf where nothing is drawn
+        ax.set_ylim(0, 1.1 * highest if highest > 0 else 1)
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    ax.yaxis.set_major_formatter(EngFormatter())
+    ax.yaxis.set_major_formatter(
+        lambda loss, _: thousands(loss) if 1e3 <= abs(loss) < 1e15 else f"{loss:.3g}"
+    )
 
 
 def accuracy_axis(ax: Axes, accuracies: Sequence[Sequence[float]]) -> None:

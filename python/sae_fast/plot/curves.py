@@ -12,12 +12,24 @@ from ..base.checks import check_array, check_choice
 from ..base.text import number, percent
 from ..errors import DataError
 from ..training.history import History
-from .axes import HATCHES, accuracy_axis, axes, legend_above, loss_axis, quiet, step_axis, style
+from .axes import (
+    HATCHES,
+    accuracy_axis,
+    axes,
+    in_own_settings,
+    label_of,
+    legend_above,
+    loss_axis,
+    quiet,
+    step_axis,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@in_own_settings
 def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every arm against the steps of fine-tuning.
 
@@ -49,18 +61,15 @@ def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     >>> ax.get_legend().get_texts()[0].get_text()
     'he: 91.00 %, 90 % at step 200'
     """
-    ax = axes(ax, 8, 5)
+    ax = axes(ax, 6.4, 4.2)
     for name, arm in result.arms.items():
-        label = f"{name}: {percent(arm.final_accuracy)}"
         first = arm.first_step_at_90
-        if arm.collapsed:
-            label += f", collapsed, {arm.dead_units[-1]} of {result.hidden[-1]} top units dead"
-        elif first is not None:
-            label += f", 90 % at step {first:,}"
         marked = [len(arm.steps) - 1, *([] if first is None else [arm.steps.index(first)])]
         accuracy = 100 * np.asarray(arm.test_accuracy)
         look = {"markersize": 8, "linewidth": 1.3, "clip_on": False, "zorder": 3}
-        _draw_curve(ax, arm.steps, accuracy, name, 4, label, markevery=marked, **look)
+        _draw_curve(
+            ax, arm.steps, accuracy, name, 4, result.verdict(name), markevery=marked, **look
+        )
     accuracy_axis(ax, [arm.test_accuracy for arm in result.arms.values()])
     step_axis(ax)
     ax.set_ylabel("test accuracy, % (error on a log scale)")
@@ -69,6 +78,7 @@ def plot_accuracy(result: Any, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@in_own_settings
 def plot_history(
     history: History | Sequence[History] | Mapping[str, History],
     quantity: str = "loss",
@@ -129,10 +139,10 @@ def plot_history(
                 + (f" in {name!r}" if name else "")
                 + "; finetune draws one from its eval_set"
             )
-    ax = axes(ax, 8, 5)
+    ax = axes(ax, 6.4, 4.2)
     for index, (name, curve) in enumerate(curves.items()):
         last = number(curve[-1]) if quantity == "loss" else percent(curve[-1])
-        label = f"{name}: {last}" if name else last
+        label = f"{label_of(name)}: {last}" if name else last
         if name in dead:
             counts = np.atleast_1d(check_array("dead_units", dead[name])).tolist()
             listed = ", ".join(map(str, counts))
@@ -148,10 +158,11 @@ def plot_history(
         accuracy_axis(ax, list(curves.values()))
         ax.set_ylabel("accuracy, % (error on a log scale)")
     step_axis(ax)
-    legend_above(ax, 1 if len(curves) < 4 else 2)
+    legend_above(ax)
     return ax
 
 
+@in_own_settings
 def plot_dead_units(
     dead_units: Sequence[int] | Mapping[str, Sequence[int]],
     hidden: Sequence[int],
@@ -190,13 +201,15 @@ def plot_dead_units(
     units = np.asarray(hidden)
     named = dead_units if isinstance(dead_units, Mapping) else {"": dead_units}
     counts = {name: check_array("dead_units", dead) for name, dead in named.items()}
+    if not counts:
+        raise DataError("dead_units: expected those of at least one network, got none")
     for dead in counts.values():
         if dead.shape != units.shape or (dead < 0).any() or (dead > units).any():
             raise DataError(
                 f"dead_units: expected a number for each of the layers {units.tolist()}, at most "
                 f"its units, got {dead.tolist()}"
             )
-    ax = axes(ax, 8, 3.6)
+    ax = axes(ax, max(6.4, 0.6 * len(units)), 3.2)
     places = np.arange(len(units))
     width = 0.8 / len(counts)
     for index, (name, dead) in enumerate(counts.items()):
@@ -208,7 +221,9 @@ def plot_dead_units(
             "linewidth": 0,
         }
         edge = ax.get_facecolor()  # of which the hatch is
-        bars = ax.bar(middles, 100 * dead / units, 0.9 * width, label=name, edgecolor=edge, **look)
+        bars = ax.bar(
+            middles, 100 * dead / units, 0.9 * width, label=label_of(name), edgecolor=edge, **look
+        )
         ax.bar_label(bars, [str(count) for count in dead], padding=2, fontsize=9)
     quiet(ax)
     ax.grid(visible=False, axis="x")
@@ -216,7 +231,7 @@ def plot_dead_units(
     ax.set(ylim=(0, 108), yticks=[0, 25, 50, 75, 100])
     ax.set(xlabel="hidden layer", ylabel="dead units, %")
     if any(counts):
-        legend_above(ax, len(counts))
+        legend_above(ax)
     return ax
 
 

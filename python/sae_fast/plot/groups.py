@@ -14,14 +14,28 @@ from ..base.checks import check_array, check_choice, check_float
 from ..base.pca import PCA
 from ..base.text import percent
 from ..errors import DataError
-from .axes import ARM_STYLES, HATCHES, NEUTRAL, axes, check_samples, legend_above, quiet, style
+from .axes import (
+    ARM_STYLES,
+    HATCHES,
+    NEUTRAL,
+    axes,
+    check_samples,
+    in_own_settings,
+    label_of,
+    legend_above,
+    quiet,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 N_BINS = 60
+N_PLACES = 40  # above and below each other that names of groups are tried at
+FLATTEST = 0.1  # height of the second principal component's axis, in widths of the first's
 
 
+@in_own_settings
 def plot_confusion_matrix(
     y_true: Any, y_pred: Any, *, labels: Sequence[Hashable] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -36,7 +50,8 @@ def plot_confusion_matrix(
     y_true, y_pred : array_like, shape (n_samples,)
         True and predicted classes, numbers or names.
     labels : sequence, optional
-        All classes, in the order of rows and columns. Default: those that occur, sorted.
+        All classes, in the order of rows and columns, or the names of classes that are numbered
+        from 0. Default: those that occur, sorted.
     ax : Axes, default a figure of its own
 
     Returns
@@ -86,6 +101,7 @@ def plot_confusion_matrix(
     return ax
 
 
+@in_own_settings
 def plot_codes(codes: Any, y: Any = None, *, method: str = "pca", ax: Axes | None = None) -> Axes:
     """Draw codes as points in two dimensions, each class in a colour and marker of its own.
 
@@ -96,9 +112,9 @@ def plot_codes(codes: Any, y: Any = None, *, method: str = "pca", ax: Axes | Non
     y : array_like, shape (n_samples,), optional
         Classes, numbers or names. The name stands at the median of each, where there is room.
     method : {"pca", "tsne"}
-        The two principal components, each on a scale of its own, with the share of the variance
-        that it holds; or scikit-learn's t-SNE, which keeps neighbours together and nothing else:
-        its distances and directions mean nothing.
+        The two principal components with the share of the variance that each holds, on scales of
+        their own unless the second is next to nothing; or scikit-learn's t-SNE, which keeps
+        neighbours together and nothing else: its distances and directions mean nothing.
     ax : Axes, default a figure of its own
 
     Returns
@@ -127,22 +143,30 @@ def plot_codes(codes: Any, y: Any = None, *, method: str = "pca", ax: Axes | Non
     codes = np.pad(codes, ((0, 0), (0, max(0, 2 - codes.shape[1]))))  # one unit: on a line
     points, labels = (_pca_points if method == "pca" else _tsne_points)(codes)
     ax = axes(ax, 7.5, 6)
+    width, height = np.ptp(points, axis=0)
+    if method == "pca" and height < FLATTEST * width:  # noise, which is not to look like a signal
+        middle = points[:, 1].min() + height / 2
+        ax.set_ylim(middle - FLATTEST * width / 2, middle + FLATTEST * width / 2)
     order = {name: index for index, name in enumerate(names)}
     index_of = np.array([order[name] for name in classes])
     for index, name in enumerate(names):
         color, marker = style(index)
         look: dict[str, Any] = {"s": 16, "color": color, "marker": marker, "linewidths": 0}
-        ax.scatter(*points[index_of == index].T, rasterized=True, label=str(name), **look)
+        ax.scatter(*points[index_of == index].T, rasterized=True, label=label_of(name), **look)
+    ax.set(xlabel=labels[0], ylabel=labels[1], xticks=[], yticks=[])
     if y is not None:
-        _name_groups(ax, points, index_of, names)
         n_columns = math.ceil(len(names) / 25)
         beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         ax.legend(fontsize=9, frameon=False, markerscale=1.8, ncols=n_columns, **beside)
-    ax.set(xlabel=labels[0], ylabel=labels[1], xticks=[], yticks=[])
+        figure: Any = ax.figure.figure  # of a subfigure the whole
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)  # names have to know what room there is
+        _name_groups(ax, points, index_of, [label_of(name) for name in names])
     ax.spines[:].set_alpha(0.4)
     return ax
 
 
+@in_own_settings
 def plot_scores(
     scores: Any, is_anomaly: Any = None, threshold: float | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -250,25 +274,32 @@ def _confusion_counts(
         classes = _sort_classes("y_true, y_pred", [*true, *predicted])
     else:
         classes = _check_classes("labels", labels)
-    places = {name: place for place, name in enumerate(classes)}
-    if len(places) < len(classes):
+    names = [label_of(name) for name in classes]
+    if len(set(classes)) < len(classes):
         raise DataError(f"labels: expected each class once, got {classes}")
+    if all(isinstance(name, str) for name in classes) and not any(
+        isinstance(name, str) for name in true + predicted
+    ):
+        classes = list(range(len(classes)))  # which the names are of
+    places = {name: place for place, name in enumerate(classes)}
     strangers = set(true + predicted).difference(places)
     if strangers:
         raise DataError(f"labels: expected all classes, got none for {min(strangers, key=str)!r}")
     counts = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, ([places[name] for name in true], [places[name] for name in predicted]), 1)
-    return counts, [str(name) for name in classes]
+    return counts, names
 
 
 def _pca_points(codes: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Project codes (n_samples, n_hidden) on two principal components, and name the axes."""
+    size = float(np.abs(codes).max()) or 1.0  # of which no square over- or underflows
+    codes = codes / size
     pca = PCA(codes)
     labels = [
         f"{which} principal component, {100 * share:.1f} % of the variance"
         for which, share in zip(("first", "second"), pca.variance_shares(2), strict=True)
     ]
-    return pca.transform(codes, 2), labels
+    return size * pca.transform(codes, 2).astype(np.float64), labels
 
 
 def _tsne_points(codes: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
@@ -281,24 +312,37 @@ def _tsne_points(codes: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
         raise DataError("codes: expected samples that differ, got the same code for all")
     perplexity = min(30, (len(codes) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=0)
-    return tsne.fit_transform(codes.astype(np.float32)), ["t-SNE", ""]
+    return tsne.fit_transform(codes / np.abs(codes).max()), ["t-SNE", ""]
 
 
 def _name_groups(
-    ax: Axes, points: NDArray[Any], index_of: NDArray[np.int64], names: Sequence[Any]
+    ax: Axes, points: NDArray[Any], index_of: NDArray[np.int64], names: Sequence[str]
 ) -> None:
-    """Write the name of each group at its median, unless it would cover another one's."""
+    """Write the name of each group at its median, or as far above or below as others need."""
     from matplotlib.patheffects import withStroke
 
     halo = [withStroke(linewidth=3, foreground=ax.get_facecolor())]
     look: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold"}
+    line = {"arrowstyle": "-", "color": NEUTRAL, "shrinkB": 0}
     ax.get_xlim()  # brings the view up to date, in which extents are measured
     boxes: list[Any] = []
     for index, name in enumerate(names):
-        across, up = np.median(points[index_of == index], axis=0)
-        text = ax.text(across, up, str(name), path_effects=halo, **look)
+        median = np.median(points[index_of == index], axis=0)
+        text = ax.annotate(
+            name, median, (0, 0), textcoords="offset points", arrowprops=line, **look
+        )
+        text.set(path_effects=halo, in_layout=False)
         box = text.get_window_extent()
-        if any(box.overlaps(other) for other in boxes):
+        across = max(0, ax.bbox.x0 - box.x0) - max(0, box.x1 - ax.bbox.x1)
+        ways = (way * box.height for step in range(N_PLACES) for way in (step, -step))
+        free = (
+            place
+            for place in (box.translated(across, up) for up in ways)
+            if ax.bbox.y0 <= place.y0 and place.y1 <= ax.bbox.y1 and not place.count_overlaps(boxes)
+        )
+        if (place := next(free, None)) is None:
             text.remove()  # the legend has it
         else:
-            boxes.append(box)
+            shift = np.subtract(place.p0, box.p0) * 72 / ax.figure.dpi
+            text.xyann = tuple(shift)
+            boxes.append(place)

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .axes import NEUTRAL, axes, check_samples, legend_above, quiet, style
+from .axes import (
+    NEUTRAL,
+    axes,
+    check_samples,
+    in_own_settings,
+    label_of,
+    legend_above,
+    quiet,
+    style,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +30,7 @@ MAX_UNITS = 100
 GAP = "#b0b0b0"
 
 
+@in_own_settings
 def plot_reconstructions(
     x: Any,
     reconstructions: Any,
@@ -66,7 +76,7 @@ def plot_reconstructions(
     if not isinstance(reconstructions, Mapping):
         reconstructions = {"reconstruction": reconstructions}
     rows = {"original": originals}
-    for name, images in reconstructions.items():
+    for name, images in ((str(key), images) for key, images in reconstructions.items()):
         rows[name] = check_samples("reconstructions", images)[:MAX_IMAGES]
         if rows[name].shape != originals.shape:
             raise DataError(
@@ -81,10 +91,13 @@ def plot_reconstructions(
     ax = axes(ax, 1.4 + inches * sheet.shape[1], 0.2 + inches * sheet.shape[0], images=True)
     _show(ax, sheet, "gray_r", float(originals.min()), float(originals.max()), gap="white")
     centres = [(height + _gap(height)) * (row + 0.5) - 0.5 for row in range(len(rows))]
-    ax.set_yticks(centres, list(rows), fontsize=10)
+    ax.set_yticks(
+        centres, ["\n".join(map(label_of, name.split("\n"))) for name in rows], fontsize=10
+    )
     return ax
 
 
+@in_own_settings
 def plot_weights(
     w: Any,
     image_shape: tuple[int, int] | None = None,
@@ -165,12 +178,13 @@ def _draw_curves(rows: Mapping[str, NDArray[Any]], ax: Axes | None) -> Axes:
             linewidth=1.4 if index else 4,
             linestyle=("-", "--", "-.", ":")[index % 4] if index > 1 else "-",
             alpha=1 if index else 0.5,
+            marker="o" if samples.shape[1] == 1 else None,
         )
-        lines[0].set_label(name.replace("\n", ", "))
+        lines[0].set_label(label_of(name.replace("\n", ", ")))
     quiet(ax)
     ax.set_yticks(bottoms, [str(sample) for sample in range(1, n_samples + 1)])
     ax.set(xlabel="feature", ylabel="sample")
-    legend_above(ax, 2)
+    legend_above(ax)
     return ax
 
 
@@ -185,7 +199,9 @@ def _tile(x: NDArray[Any], image_shape: tuple[int, int], n_columns: int) -> NDAr
         raise DataError(f"image_shape: {image_shape} does not make up {x.shape[1]} features")
     height, width = image_shape
     gap, n_rows = _gap(height), math.ceil(len(x) / n_columns)
-    tiles = np.full((n_rows * n_columns, height + gap, width + gap), np.nan, np.float32)
+    tiles = np.full(
+        (n_rows * n_columns, height + gap, width + gap), np.nan, np.result_type(x, np.float32)
+    )
     tiles[: len(x), :height, :width] = x.reshape(-1, height, width)
     rows = tiles.reshape(n_rows, n_columns, height + gap, width + gap).swapaxes(1, 2)
     sheet: NDArray[Any] = rows.reshape(n_rows * (height + gap), -1)

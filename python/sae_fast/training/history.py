@@ -5,9 +5,16 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 
-@dataclasses.dataclass
-class History:
+from ..base.text import Described, Table, number, percent
+
+#: Evaluations in a summary at most.
+N_ROWS = 10
+
+
+@dataclasses.dataclass(repr=False)
+class History(Described):
     """Curve of one training phase, a point per evaluation.
 
     Attributes
@@ -26,3 +33,19 @@ class History:
     loss: list[float] = dataclasses.field(default_factory=list)
     accuracy: list[float] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
+
+    def _line(self) -> str:
+        steps = f"{self.steps[-1]:,}" if self.steps else "0"
+        loss = [f"loss {number(self.loss[-1])}"] if self.loss else []
+        accuracy = [f"accuracy {percent(self.accuracy[-1])}"] if self.accuracy else []
+        return ", ".join([f"History of {steps} steps", *loss, *accuracy, f"{self.seconds:.1f} s"])
+
+    def _tables(self) -> list[Table]:
+        n = len(self.steps)
+        shown = np.linspace(0, n - 1, min(n, N_ROWS)).astype(int).tolist()  # first and last too
+        rows = [
+            {"step": f"{self.steps[at]:,}", "loss": number(self.loss[at])}
+            | ({"accuracy": percent(self.accuracy[at])} if self.accuracy else {})
+            for at in shown
+        ]
+        return [Table("Evaluations", rows)] if rows else []
