@@ -22,7 +22,7 @@ from .row import NotHereError, Row
 #: The modules of the rows, in the table's order.
 ROWS = (
     *("threads", "kill", "faults", "bits", "fuzz", "interrupt"),
-    *("fork", "serve", "imports", "memory", "isa"),
+    *("fork", "serve", "imports", "memory", "isa", "browser"),
 )
 
 

@@ -9,6 +9,8 @@ import multiprocessing
 import pickle
 import re
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -364,3 +366,57 @@ def test_the_largest_scale_keeps_every_pixel_finite(dtype):
     if dtype == "float64":
         with pytest.raises(DataError, match="scale: expected a factor that float64 can hold"):
             model.encode(pixels, scale=largest)
+
+
+# What it says of itself
+
+
+class TestSaysWhatItIs:
+    @pytest.mark.parametrize(
+        ("kind", "line"),
+        [
+            ("autoencoder", "Autoencoder 14-5-14, relu and linear, float32, trained for 4 steps"),
+            (
+                "pretrained stack",
+                "StackedAutoencoder 14-6-4-3, relu and softmax, float32, pretrained",
+            ),
+            (
+                "stack",
+                "StackedAutoencoder 14-6-4-3, relu and softmax, float32, pretrained, trained for 4 "
+                "steps",
+            ),
+        ],
+    )
+    def test_in_a_line(self, kind, line):
+        model = trained(kind)
+        assert repr(model) == f"<{line}>"
+        restored = repr(pickle.loads(pickle.dumps(model)))
+        assert restored == f"<{line}>"
+        assert line.startswith(repr(load_again(model))[1:-1])  # a file keeps no count of steps
+
+    def test_before_training(self):
+        net = StackedAutoencoder([14, 6], activation="tanh", dtype="float64")
+        assert repr(net) == "<StackedAutoencoder 14-6, tanh, float64>"
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_summary_counts_parameters_and_dead_units(self, kind):
+        model = trained(kind)
+        head, title, columns, *rows, total = model.summary(X8).replace("\n\n", "\n").split("\n")
+        assert (f"<{head}>", title) == (repr(model), "Layers")
+        assert columns.split()[-2:] == ["dead", "units"]
+        assert total == f"{sum(w.size for w in model.parameters.values())} parameters"
+        dead = np.atleast_1d(model.count_dead_units(X8)).tolist()
+        assert [row.split()[-1] for row in rows] == [*map(str, dead), "-"]
+        assert "dead" not in model.summary()
+        with pytest.raises(DataError, match="x: expected"):
+            model.summary(X[:, 1:])
+
+    def test_in_a_notebook(self):
+        page = trained("stack")._repr_html_()
+        assert page.count("<tr>") == 1 + 3
+        assert "<p>StackedAutoencoder 14-6-4-3, " in page
+
+
+def load_again(model):
+    with tempfile.TemporaryDirectory() as folder:
+        return load(model.save(Path(folder) / "model.safetensors"))

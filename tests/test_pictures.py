@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_results import fake_layers, fake_reconstruct, fake_reconstructions, fake_run
 from sae_fast.experiment import pictures
-from sae_fast.experiment.save import ExperimentResult
 from sae_fast.plot.axes import ARM_STYLES, DPI
 
 image = pytest.importorskip("matplotlib.image")
@@ -29,16 +27,22 @@ def decode(file: Path) -> np.ndarray:
     return pixels
 
 
+@pytest.fixture(scope="module")
+def run_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "matplotlib.pyplot", None)  # its import would fail
+        return pictures.save_pictures(fake_run(), tmp_path_factory.mktemp("run"))
+
+
 class TestSavePictures:
-    def test_run_without_pyplot(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # its import would fail
-        files = pictures.save_pictures(fake_run(), tmp_path)
+    def test_run_without_pyplot(self, run_files: dict[str, Path]) -> None:
+        files = run_files
         assert list(files) == RUN
         assert list(files) == list(pictures.PICTURES)
         shapes = {name: decode(file).shape for name, file in files.items()}
         height, width = shapes["accuracy"][:2]
-        assert width == pytest.approx(8 * DPI, rel=0.05)
-        assert height == pytest.approx(5 * DPI, rel=0.05)
+        assert width == pytest.approx(6.4 * DPI, rel=0.05)
+        assert height == pytest.approx(4.2 * DPI, rel=0.05)
         assert sum(file.stat().st_size for file in files.values()) < 1_500_000
 
     def test_only_what_there_is(self, tmp_path: Path) -> None:
@@ -98,6 +102,15 @@ class TestPretraining:
         assert ax.get_title("left") == "1: 784 → 100"
         assert ax.get_title("right") == "15 of 100 dead"
 
+    def test_curves_are_whole(self) -> None:
+        result = fake_run()
+        result.pretraining[2].loss = [238_000.0, 235_000.0]
+        result.pretraining[2].steps = [100, 200]
+        for ax in pictures.draw_pretraining(result).axes:
+            (line,) = ax.lines
+            assert not line.get_clip_on()
+            assert ax.get_ylim()[1] >= 1.05 * max(line.get_ydata())
+
     @pytest.mark.parametrize("loss", [[], [5.0], [0.0, 0.0]])
     def test_any_curve(self, loss: list[float], tmp_path: Path) -> None:
         result = fake_reconstruct()
@@ -127,14 +140,15 @@ class TestFirstWeights:
         decode(tmp_path / "picture.png")
 
 
-@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
-def test_a_dark_style_darkens_all(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
+def test_no_setting_of_the_user_shows_in_a_file(
+    run_files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     style = pytest.importorskip("matplotlib.style")
-    with style.context("dark_background"):
-        files = pictures.save_pictures(make(), tmp_path)
-    for file in files.values():
-        pixels = decode(file)
-        np.testing.assert_array_equal(pixels[:3, :3], np.broadcast_to([0, 0, 0, 1], (3, 3, 4)))
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", object())  # any use of it would fail
+    with style.context(["dark_background", {"text.usetex": True, "font.size": 30}]):
+        files = pictures.save_pictures(fake_run(), tmp_path)
+    for name, file in files.items():
+        assert file.read_bytes() == run_files[name].read_bytes()
 
 
 def test_one_arm_one_point(tmp_path: Path) -> None:

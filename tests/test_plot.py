@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import gc
+import io
 import itertools
+import os
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from sae_fast.plot.axes import style as style_of
 from sae_fast.plot.groups import N_BINS
 from sae_fast.training.history import History
 
+matplotlib = pytest.importorskip("matplotlib")
 Figure = pytest.importorskip("matplotlib.figure").Figure
 style = pytest.importorskip("matplotlib.style")
 colors = pytest.importorskip("matplotlib.colors")
@@ -46,7 +49,7 @@ PICTURES: dict[str, Callable[..., object]] = {
     "plot_accuracy": lambda ax=None: plot.plot_accuracy(fake_run(), ax=ax),
     "plot_codes": lambda ax=None: plot.plot_codes(CODES, Y, ax=ax),
     "plot_confusion_matrix": lambda ax=None: plot.plot_confusion_matrix(
-        Y, np.where(RNG.random(500) < 0.9, Y, 3), ax=ax
+        Y, np.where(np.arange(500) % 10 > 0, Y, 3), ax=ax
     ),
     "plot_dead_units": lambda ax=None: plot.plot_dead_units(
         {"pretrained": [15, 2], "he": [0, 5]}, [100, 5], ax=ax
@@ -60,6 +63,44 @@ PICTURES: dict[str, Callable[..., object]] = {
     "plot_scores": lambda ax=None: plot.plot_scores(CODES[:, 0], Y == 3, 4.0, ax=ax),
     "plot_weights": lambda ax=None: plot.plot_weights(W, (6, 7), ax=ax),
 }
+
+
+#: Settings of a user that would break pictures or turn them upside down.
+HOSTILE = {
+    "text.usetex": True,
+    "image.origin": "lower",
+    "image.aspect": "auto",
+    "axes.spines.left": False,
+    "axes.grid": True,
+    "axes.formatter.use_mathtext": True,
+    "figure.constrained_layout.use": True,
+    "legend.loc": "center",
+    "lines.marker": "x",
+    "xtick.labelbottom": False,
+    "savefig.dpi": 10,
+}
+#: A name that is no TeX, one that legends leave out, and one that finds no room.
+NAMES = ("$\\frac", "_background", "a name of which there is no end " * 9)
+
+
+@pytest.fixture
+def pyplot(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """As a user has it who has imported it; gone after the test."""
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    del sys.modules["matplotlib.pyplot"]
+    import matplotlib.pyplot as plt
+
+    with matplotlib.rc_context():
+        plt.switch_backend("agg")
+        yield plt
+        plt.close("all")
+
+
+def pixels(figure: object) -> np.ndarray:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=50)
+    file.seek(0)
+    return pytest.importorskip("matplotlib.image").imread(file)
 
 
 def draw(ax: object) -> None:
@@ -103,12 +144,28 @@ class TestEach:
     def test_makes_a_figure_that_is_freed(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # its import would fail
         ax = PICTURES[name]()
-        assert type(ax.figure) is Figure
+        assert isinstance(ax.figure, Figure)
         draw(ax)
         figure = weakref.ref(ax.figure)
         del ax
         gc.collect()
         assert figure() is None
+
+    def test_shows_itself_in_a_notebook(self, name: str) -> None:
+        ax = PICTURES[name]()
+        for shown in (ax, ax.figure):
+            assert shown._repr_png_().startswith(b"\x89PNG")
+
+    def test_is_pyplots_where_that_is_in_use(self, name: str, pyplot: object) -> None:
+        ax = PICTURES[name]()
+        assert pyplot.gcf() is ax.figure
+        assert ax._repr_png_() is None  # pyplot shows it, once
+
+    def test_no_setting_of_the_user_breaks_it(self, name: str) -> None:
+        expected = pixels(PICTURES[name]().figure)
+        with matplotlib.rc_context(HOSTILE):
+            np.testing.assert_array_equal(pixels(PICTURES[name]().figure), expected)
+            assert {key: matplotlib.rcParams[key] for key in HOSTILE} == HOSTILE
 
     @pytest.mark.parametrize("look", ["default", "dark_background"])
     def test_text_is_legible_on_light_and_dark(self, name: str, look: str) -> None:
@@ -154,6 +211,17 @@ def test_importing_loads_neither_matplotlib_nor_scikit_learn() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+@pytest.mark.parametrize("backend", ["nonsense", "svg"])
+def test_needs_no_backend_and_changes_none(backend: str) -> None:
+    code = (
+        "import os, sae_fast.plot as p, sys; p.plot_scores([1.0, 2.0]).figure.canvas.draw()\n"
+        "import matplotlib as m; assert sys.argv[1] != 'svg' or m.get_backend() == 'svg'\n"
+        "sys.exit('matplotlib.pyplot' in sys.modules or os.environ['MPLBACKEND'] != sys.argv[1])"
+    )
+    environment = {**os.environ, "MPLBACKEND": backend}
+    assert subprocess.run([sys.executable, "-c", code, backend], env=environment).returncode == 0
+
+
 class TestAccuracy:
     def test_draws_every_arm_in_its_own_colour_and_marker(self) -> None:
         result = fake_run()
@@ -167,7 +235,7 @@ class TestAccuracy:
     def test_legend_tells_how_each_arm_ended(self) -> None:
         assert legend(plot.plot_accuracy(fake_run())) == [
             "pretrained: 96.42 %, 90 % at step 2,400",
-            "normal: 11.35 %, collapsed, 5 of 5 top units dead",
+            "normal collapsed: 11.35 %, all 5 units of hidden layer 6 are dead",
             "he: 97.21 %, 90 % at step 800",
         ]
 
@@ -233,6 +301,20 @@ class TestHistory:
         draw(ax)
         low, high = ax.get_ylim()
         assert low <= min(loss) <= max(loss) <= high
+
+    @pytest.mark.parametrize("loss", [[1e300, 1e290], [1e-300, 1e-310], [7.0]])
+    def test_extreme_losses_are_legible(self, loss: list[float]) -> None:
+        ax = plot.plot_history({NAMES[2]: History(list(range(1, len(loss) + 1)), loss)})
+        draw(ax)
+        assert max(map(len, legend(ax))) < 40
+        steps = [label.get_text() for label in ax.get_xticklabels()]
+        assert len(set(steps)) == len(steps)
+
+    def test_one_point_is_seen(self) -> None:
+        ax = plot.plot_history(History([50], [3.0], [0.15]), "accuracy")
+        bare = plot.plot_history(History([50], [3.0], [0.15]), "accuracy")
+        bare.lines[0].set_marker("")
+        assert (pixels(ax.figure) != pixels(bare.figure)).any()
 
     def test_log_axis_has_numbers_within_a_decade(self) -> None:
         ax = plot.plot_history(History([1, 2], [410_000.0, 230_000.0]))
@@ -311,6 +393,14 @@ class TestDeadUnits:
         assert ax.get_legend() is None
         assert texts(ax) == ["1", "0", "2"]
 
+    @pytest.mark.parametrize("n_layers", [1, 30])
+    def test_any_number_of_layers_and_names(self, n_layers: int) -> None:
+        draw(plot.plot_dead_units(dict.fromkeys(NAMES, [0] * n_layers), [5000] * n_layers))
+
+    def test_no_network(self) -> None:
+        with pytest.raises(DataError, match="dead_units: expected those of at least one network"):
+            plot.plot_dead_units({}, [5])
+
     @pytest.mark.parametrize("dead", [[1], [1, 6], [-1, 0], [[1, 2]]])
     def test_what_does_not_fit(self, dead: list[int]) -> None:
         with pytest.raises(DataError, match=r"dead_units: expected a number for each .*\[9, 5\]"):
@@ -353,6 +443,18 @@ class TestConfusionMatrix:
         (recall,) = ax.child_axes
         assert [tick.get_text() for tick in recall.get_yticklabels()] == ["100.0", "0.0", "-"]
 
+    @pytest.mark.parametrize("dtype", [int, float])
+    def test_names_of_numbered_classes(self, dtype: type) -> None:
+        y_true, y_pred = np.array([0, 1, 1], dtype), np.array([0, 1, 0], dtype)
+        ax = plot.plot_confusion_matrix(y_true, y_pred, labels=[*NAMES[:2], "ox"])
+        draw(ax)
+        assert [tick.get_text().strip() for tick in ax.get_yticklabels()] == [*NAMES[:2], "ox"]
+        assert {text.get_position(): text.get_text() for text in ax.texts} == {
+            (0, 0): "1",
+            (1, 1): "1",
+            (0, 1): "1",
+        }
+
     @pytest.mark.parametrize("n_classes", [1, 2, 26, 100])
     def test_any_number_of_classes(self, n_classes: int) -> None:
         y = np.arange(n_classes * 3) % n_classes
@@ -367,6 +469,8 @@ class TestConfusionMatrix:
             ([], [], None, "y_true: expected at least one class"),
             ([[0]], [[0]], None, r"y_true: .* got shape \(1, 1\)"),
             ([0, 1], [0, 2], [0, 1], "labels: expected all classes, got none for 2"),
+            ([0, 1], [0, 2], ["a", "b"], "labels: expected all classes, got none for 2"),
+            ([0, 1], [0, -1], ["a", "b"], "labels: expected all classes, got none for -1"),
             ([0, 1], [0, 1], [0, 1, 1], "labels: expected each class once"),
             ([0, 1], ["a", "b"], None, "y_true, y_pred: expected classes that can be sorted"),
         ],
@@ -401,7 +505,7 @@ class TestCodes:
         for text in ax.texts:
             number = "abcdefghij".index(text.get_text())
             points = every[number == Y]
-            np.testing.assert_allclose(text.get_position(), np.median(points, axis=0))
+            np.testing.assert_allclose(text.xy, np.median(points, axis=0))
         assert len({tuple(group.get_facecolor()[0]) for group in ax.collections}) == 10
         assert len({group.get_paths()[0].vertices.tobytes() for group in ax.collections}) == 10
 
@@ -410,8 +514,32 @@ class TestCodes:
         at = np.array([[0, 0], [9, 9], [9.1, 9], [0, 9]])
         y = np.arange(400) % 4
         ax = plot.plot_codes(at[y] + 0.01 * rng.standard_normal((400, 2)), y)
-        assert texts(ax) == ["0", "1", "3"]
-        assert legend(ax) == ["0", "1", "2", "3"]
+        draw(ax)
+        assert texts(ax) == ["0", "1", "2", "3"]
+        boxes = [Text.get_window_extent(text) for text in ax.texts]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+    def test_long_names_stay_within(self) -> None:
+        ax = plot.plot_codes(CODES, np.array([*NAMES, "short"])[Y % 4])
+        draw(ax)
+        assert len(ax.texts) == len(legend(ax)) == 4
+        for text in ax.texts:
+            box = Text.get_window_extent(text)
+            assert ax.bbox.x0 - 1 <= box.x0 < box.x1 <= ax.bbox.x1 + 1
+
+    def test_noise_is_not_stretched(self) -> None:
+        line = np.linspace(0, 1, 50)
+        ax = plot.plot_codes(np.column_stack([line, 1e-4 * np.sin(9e3 * line)]))
+        assert ax.get_ylabel() == "second principal component, 0.0 % of the variance"
+        low, high = ax.get_ylim()
+        assert high - low == pytest.approx(0.1, rel=0.01)
+
+    @pytest.mark.parametrize("size", [1e-300, 1e-30, 1e30, 1e300])
+    def test_codes_of_any_size(self, size: float) -> None:
+        (group,) = plot.plot_codes(size * CODES.astype(np.float64)).collections
+        points = np.asarray(group.get_offsets()) / size
+        expected = plot.plot_codes(CODES).collections[0].get_offsets()
+        np.testing.assert_allclose(np.abs(points), np.abs(expected), atol=1e-3)
 
     @pytest.mark.parametrize(
         "codes", [np.zeros((5, 3)), np.ones((1, 4)), np.arange(6.0)[:, None], np.eye(9, 2)]
@@ -518,6 +646,12 @@ class TestScores:
 
 
 class TestReconstructions:
+    @pytest.mark.parametrize("image_shape", [(28, 28), None])
+    def test_any_name(self, image_shape: tuple[int, int] | None) -> None:
+        record = fake_reconstructions(image_shape)
+        images = dict.fromkeys((*NAMES, 7), record.originals)
+        draw(plot.plot_reconstructions(record.originals, images, image_shape))
+
     @pytest.mark.parametrize("image_shape", [(28, 28), (8, 8), (8, 20), None])
     @pytest.mark.parametrize("n_samples", [1, 25])
     def test_any_shape_and_number(

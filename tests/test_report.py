@@ -108,9 +108,42 @@ def test_has_the_tables_of_the_summary(
 
 def test_names_each_collapse_once(tmp_path: Path) -> None:
     text = page_of(fake_run(), tmp_path).text
-    assert text.count("normal collapsed: 11.35 %, all 5 units of hidden layer 6 are dead.") == 1
+    assert text.count("normal collapsed: 11.35 %, all 5 units of hidden layer 6 are dead") == 1
     assert text.count(" collapsed: ") == 1
     assert " collapsed: " not in page_of(fake_run(collapsed=()), tmp_path).text
+
+
+def test_begins_with_the_verdict_and_the_curve(tmp_path: Path) -> None:
+    page = page_of(fake_run(), tmp_path, *PICTURES)
+    assert page.cells["h2"][:2] == ["Result", "Numbers"]
+    assert page.cells["li"] == fake_run().verdicts
+    tags = [tag for tag, _ in page.tags]
+    assert tags.index("li") < tags.index("img") < tags.index("table")
+    assert page.all("img")[0]["alt"] == PICTURES["accuracy"].alternative
+    other = page_of(fake_reconstruct(), tmp_path, "pretraining", "reconstructions")
+    assert other.all("img")[0]["alt"] == PICTURES["reconstructions"].alternative
+
+
+def test_explains_its_words_before_it_shows_more(tmp_path: Path) -> None:
+    result = fake_run()
+    result.dataset["name"] = "strokes"
+    source = page_of(result, tmp_path, "accuracy").text
+    for words in ("Strokes are digits", "trained once for each arm", "normal: hidden weights"):
+        assert source.index(words) < source.index(PICTURES["accuracy"].caption[:20])
+    assert "Strokes" not in page_of(fake_run(), tmp_path).text
+
+
+def test_publishes_no_path_of_this_machine(tmp_path: Path) -> None:
+    result = fake_run()
+    home = str(tmp_path)
+    result.config |= {"dataset": "idx", "data_dir": f"{home}/data"}
+    result.environment |= {"executable": f"{home}/bin/python", "mnist": home, "packages": {}}
+    text = page_of(result, tmp_path).text
+    assert home not in text
+    assert "--data-dir DIR " in text
+    assert "DIR stands for" in text
+    result.config["data_dir"] = "data"
+    assert "--data-dir data " in page_of(result, tmp_path).text
 
 
 def test_owns_up_to_one_seed_where_arms_compare(tmp_path: Path) -> None:
@@ -120,8 +153,9 @@ def test_owns_up_to_one_seed_where_arms_compare(tmp_path: Path) -> None:
 
 def test_explains_the_arms_it_has_and_no_others(tmp_path: Path) -> None:
     page = page_of(fake_run(("he",), ()), tmp_path)
-    assert page.cells["dt"] == ["he", *report.WORDS]
-    assert f"{ARMS['he'].words}." in page.cells["dd"]
+    assert page.cells["dt"] == [*report.WORDS]
+    assert f"he: {ARMS['he'].words}." in page.text
+    assert ARMS["normal"].words not in page.text
     assert page_of(fake_reconstruct(), tmp_path).cells["dt"] == ["dead"]
 
 

@@ -15,6 +15,7 @@ from fake_results import FakeModel, fake_reconstruct, fake_run
 from sae_fast.errors import DataError, OutputError, SaeFastError
 from sae_fast.experiment.results import ArmResult
 from sae_fast.experiment.save import OUTPUT_NAMES, check_output
+from sae_fast.training.history import History
 
 
 def strict_json(text: str) -> dict:
@@ -40,17 +41,99 @@ class TestArmResult:
         arm = ArmResult([100, 200, 300], [3, 2, 1], [0.5, 0.9, 0.96], [0], 1.0)
         assert arm.final_accuracy == 0.96
         assert arm.first_step_at_90 == 200
-        assert not arm.collapsed
 
     def test_never_at_90(self) -> None:
-        arm = ArmResult([100], [3.0], [0.8999], [0], 1.0)
-        assert arm.first_step_at_90 is None
-        assert arm.collapsed
+        assert ArmResult([100], [3.0], [0.8999], [0], 1.0).first_step_at_90 is None
 
     def test_nothing_measured(self) -> None:
         arm = ArmResult([], [], [], [0], 0.0)
         assert math.isnan(arm.final_accuracy)
-        assert not arm.collapsed
+
+
+class TestVerdict:
+    """Fewer than 90 % is no collapse by itself."""
+
+    @pytest.mark.parametrize(
+        ("accuracy", "dead_units", "verdict"),
+        [
+            (0.9, [99, 0, 0, 0, 0, 5], "he: 90.00 %, 90 % at step 100"),
+            (0.6, [99, 0, 0, 0, 0, 3], "he collapsed: 60.00 %, 99 of 100 units of hidden layer 1"),
+            (0.7634, [0, 0, 0, 0, 0, 4], "he collapsed: 76.34 %, 4 of 5 units of hidden layer 6"),
+            (0.6, [0, 0, 0, 0, 4, 5], "he collapsed: 60.00 %, all 5 units of hidden layer 6 are"),
+            (0.6, [50, 25, 12, 6, 3, 3], "he not finished: 60.00 %, more steps may help"),
+            (0.12, [0] * 6, "he not finished: 12.00 %, more steps may help"),
+            (0.1, [0] * 6, "he collapsed: 10.00 %, no better than naming the same class every"),
+            (math.nan, [0] * 6, "he not finished: nan %"),
+        ],
+    )
+    def test_each(self, accuracy: float, dead_units: list[int], verdict: str) -> None:
+        result = fake_run(("he",), ())
+        result.y_test = np.arange(500) % 10
+        result.arms["he"] = ArmResult([100], [1.0], [accuracy], dead_units, 0.1)
+        assert result.verdict("he").startswith(verdict)
+        collapsed = "collapsed" in verdict
+        assert result.to_dict()["arms"]["he"]["collapsed"] is collapsed
+        assert (result.collapse("he") is not None) is collapsed
+
+    def test_no_better_than_a_guess_where_one_class_prevails(self) -> None:
+        result = fake_run(("he",), ())
+        result.y_test = np.r_[np.zeros(95, int), np.ones(5, int)]
+        result.arms["he"] = ArmResult([100], [1.0], [0.95], [0] * 6, 0.1)
+        assert result.collapse("he") == "no better than naming the same class every time"
+
+    def test_a_layer_of_one_unit_is_not_dead(self) -> None:
+        result = fake_run(("he",), ())
+        result.config["hidden"] = [1, 1]
+        result.arms["he"] = ArmResult([100], [1.0], [0.6], [0, 0], 0.1)
+        assert result.collapse("he") is None
+
+    def test_reconstruct_has_one_for_each_method(self) -> None:
+        assert fake_reconstruct().verdicts == [
+            "autoencoder: mean squared error 0.00912 per feature",
+            "PCA: mean squared error 0.00431 per feature",
+        ]
+
+
+class TestSaysWhatItIs:
+    """In a line for repr, with tables for notebooks."""
+
+    def test_result(self) -> None:
+        assert repr(fake_run(("he",), ())) == (
+            "<ExperimentResult: sae-fast run on mnist: 55,000 training samples, 10,000 test "
+            "samples; he: 97.21 %, 90 % at step 800>"
+        )
+        assert "PCA: mean squared error 0.00431" in repr(fake_reconstruct())
+
+    def test_parts(self) -> None:
+        result = fake_run()
+        assert repr(result.arms["he"]) == "<ArmResult of 30,000 steps: 97.21 %, 6 dead units>"
+        assert repr(result.pretraining[0]) == (
+            "<LayerResult 1, 784 → 100: loss 404,958, 15 of 100 units dead>"
+        )
+        assert repr(result.reconstructions) == (
+            "<Reconstructions of 10 samples: autoencoder (MSE 0.00912), PCA (MSE 0.00431)>"
+        )
+        assert repr(ArmResult([], [], [], [], 0.0)).startswith("<ArmResult of 0 steps: nan %")
+
+    def test_history(self) -> None:
+        steps = list(range(1, 301))
+        history = History(steps, [5.0 / n for n in steps], [n / 300 for n in steps], 12.34)
+        assert repr(history) == "<History of 300 steps, loss 0.01667, accuracy 100.00 %, 12.3 s>"
+        lines = history.summary().splitlines()
+        assert lines[:4] == [repr(history)[1:-1], "", "Evaluations", "  step     loss  accuracy"]
+        assert len(lines) == 14
+        assert [lines[4].split()[0], lines[-1].split()[0]] == ["1", "300"]
+        assert repr(History()) == "<History of 0 steps, 0.0 s>" == f"<{History().summary()}>"
+
+    def test_in_a_notebook(self) -> None:
+        result = fake_run()
+        result.dataset["name"] = "<b>"
+        page = result._repr_html_()
+        assert "&lt;b&gt;" in page
+        assert "<b>" not in page
+        assert page.count("<table>") == len(result.tables())
+        assert "normal collapsed: 11.35 %" in page
+        assert "<table>" not in History()._repr_html_()
 
 
 class TestToDict:
@@ -134,7 +217,7 @@ class TestSummary:
     def test_names_a_collapse_without_a_dead_layer(self) -> None:
         result = fake_run()
         result.arms["normal"].dead_units = [0, 0, 0, 0, 0, 3]
-        assert "collapsed: 11.35 %, 3 of 5 units of hidden layer 6 are dead" in result.summary()
+        assert "collapsed: 11.35 %, no better than naming the same class" in result.summary()
 
     def test_no_collapse_no_mention(self) -> None:
         assert "collapsed" not in fake_run(collapsed=()).summary()

@@ -25,8 +25,8 @@ from .settings import ARMS, COMMANDS, DATASETS, flag, options, written
 #: What words of the report mean, in the order in which they come.
 WORDS = {
     "not finished": (
-        "an arm that ended below 90 % without having collapsed: it had too few steps, or the data "
-        "are harder than the article's."
+        "an arm that ended below 90 % but did not collapse. It had too few steps, or its data are "
+        "harder than the article's."
     ),
     "collapsed": (
         "an arm whose layers let nothing through: in one of them at most one unit is alive and the "

@@ -174,7 +174,7 @@ class Findings(Described):
             a guess. None if it did not collapse.
         """
         run = self.arms[arm]
-        layers = enumerate(zip(run.dead_units, self.hidden, strict=True), 1)
+        layers = enumerate(zip(run.dead_units, self.hidden, strict=False), 1)
         alive = [(units - dead, layer, units) for layer, (dead, units) in layers if dead]
         left, layer, units = min(alive, default=(2, 0, 0))
         if run.final_accuracy < LEARNED and left < 2:

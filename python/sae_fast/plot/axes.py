@@ -70,7 +70,7 @@ def in_own_settings(draw: Callable[_P, Axes]) -> Callable[_P, Axes]:
     @functools.wraps(draw)
     def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Axes:
         figures, pyplot = load_matplotlib(), sys.modules.get("matplotlib.pyplot")
-        if pyplot is not None:
+        if pyplot is not None and not figures.in_file():
             with contextlib.suppress(ImportError):
                 pyplot.draw_if_interactive()  # loads its backend, which may change settings to stay
         with figures.settings():

@@ -148,7 +148,8 @@ def plot_history(
             listed = ", ".join(map(str, counts))
             label += f", dead units by layer: {listed}" if counts[1:] else f", {listed} dead units"
         values = np.asarray(curve) * (1 if quantity == "loss" else 100)
-        marked = (0.04 * index, 0.3)  # of the picture's diagonal: not all at one place
+        # in parts of the picture's diagonal: not all at one place; a point alone has no diagonal
+        marked = (0.04 * index, 0.3) if len(curve) > 1 else None
         look = {"markevery": marked, "markersize": 6, "linewidth": 1.5}
         _draw_curve(ax, histories[name].steps, values, name, index, label, **look)
     if quantity == "loss":
