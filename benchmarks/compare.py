@@ -384,7 +384,7 @@ def print_experiments(results: dict) -> None:
             module = next(system.module for system in SYSTEMS if system.name == name)
             arms = [arm for run in own for arm in run["arms"].values()]
             accuracies = [arm["final_accuracy"] for arm in arms]
-            n_collapsed = sum(accuracy < 0.9 for accuracy in accuracies)
+            n_below = sum(accuracy < 0.9 for accuracy in accuracies)
             imported = [run["seconds"] for run in imports.get(module, [])]
             rows.append(
                 [
@@ -394,7 +394,7 @@ def print_experiments(results: dict) -> None:
                     f"{max(run['peak_memory_mb'] for run in own):.0f}",
                     f"{statistics.median(imported):.2f}" if imported else "-",
                     f"{100 * max(accuracies):.2f} %",
-                    f"{n_collapsed} of {len(arms)}",
+                    f"{n_below} of {len(arms)}",
                 ]
             )
         head = ["system", "seconds", "min", "max", "ratio", "compile", "peak MB", "import s"]

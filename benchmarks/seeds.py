@@ -15,10 +15,11 @@ from pathlib import Path
 import sae_fast
 
 
-def cell(arm: sae_fast.ArmResult) -> str:
-    """One result: final accuracy in percent; of a collapsed run also its dead top units."""
-    text = f"{100 * arm.final_accuracy:.2f}"
-    return f"**{text}** ({arm.dead_units[-1]} dead)" if arm.collapsed else text
+def cell(result: sae_fast.ExperimentResult, arm: str) -> str:
+    """One result: final accuracy in percent; of a collapsed arm also its dead top units."""
+    run = result.arms[arm]
+    text = f"{100 * run.final_accuracy:.2f}"
+    return f"**{text}** ({run.dead_units[-1]} dead)" if result.collapse(arm) else text
 
 
 def table(results: dict[int, sae_fast.ExperimentResult], arms: list[str]) -> str:
@@ -31,17 +32,20 @@ def table(results: dict[int, sae_fast.ExperimentResult], arms: list[str]) -> str
             text
             for arm in arms
             for text in (
-                cell(result.arms[arm]),
+                cell(result, arm),
                 f"{result.arms[arm].first_step_at_90 or 'never'}",
             )
         ]
         lines.append(f"| {seed} | " + " | ".join(cells) + " |")
     for arm in arms:
-        runs = [result.arms[arm] for result in results.values()]
-        learned = [100 * run.final_accuracy for run in runs if not run.collapsed]
-        middle = f"{statistics.median(learned):.2f} %" if learned else "none"
+        others = [
+            100 * result.arms[arm].final_accuracy
+            for result in results.values()
+            if not result.collapse(arm)
+        ]
+        middle = f"{statistics.median(others):.2f} %" if others else "none"
         lines.append(
-            f"\n{arm}: {len(runs) - len(learned)} of {len(runs)} collapsed; "
+            f"\n{arm}: {len(results) - len(others)} of {len(results)} collapsed; "
             f"median of the others {middle}"
         )
     return "\n".join(lines)

@@ -77,7 +77,23 @@ class Described:
         return f"<{self._line()}>"
 
     def summary(self) -> str:
-        """Sum up in plain text: a line, tables, notes."""
+        """Sum up in plain text: a line, tables, notes.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> print(sae_fast.History([10, 20], [90.0, 30.0], seconds=0.1).summary())
+        History of 20 steps, loss 30, 0.1 s
+        <BLANKLINE>
+        Evaluations
+          step  loss
+          10      90
+          20      30
+        """
         return self._text(self._tables())
 
     def _text(self, tables: Sequence[Table]) -> str:

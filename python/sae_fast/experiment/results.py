@@ -197,7 +197,17 @@ class Findings(Described):
         Returns
         -------
         str
-            ``"pretrained: 96.42 %, 90 % at step 2,400"``, for example.
+            What :meth:`collapse` says if the arm collapsed; below 90 % without it an arm is called
+            not finished.
+
+        Examples
+        --------
+        >>> import sae_fast
+        >>> arm = sae_fast.ArmResult([100, 200], [9e3, 3e3], [0.55, 0.91], [3], 0.2)
+        >>> arms, config = {"he": arm}, {"hidden": [20]}
+        >>> result = sae_fast.ExperimentResult("run", {}, config, [], arms, 0.2, {})
+        >>> result.verdict("he")
+        'he: 91.00 %, 90 % at step 200'
         """
         run = self.arms[arm]
         accuracy = percent(run.final_accuracy)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Pictures of networks and what they do, each drawn on one Axes, a given one or a new one.
 
-matplotlib is imported when the first figure is made, and pyplot never: figures need no display,
-leave no global state, and are freed with their last reference. Text and background are those of
-the matplotlib style in use, dark ones included; colours hold on both and never speak alone:
-a marker, a hatch, a number or a name says the same.
+matplotlib is imported when the first figure is made, and pyplot never. Where it has been imported,
+a figure of ours is one of pyplot's and appears as those do; elsewhere figures need no display or
+backend, leave no global state, and are freed with their last reference, and a notebook shows the
+Axes that a cell ends with. Colours and fonts are those of the matplotlib style in use, dark ones
+included, and nothing else of a user's settings; text is never TeX. Our own colours hold on both
+grounds and never speak alone: a marker, a hatch, a number or a name says the same.
 """
 
 from .curves import plot_accuracy, plot_dead_units, plot_history

@@ -50,7 +50,7 @@ class _Shown:
         if self.figure.canvas.manager is not None:
             return None  # pyplot shows it
         file = io.BytesIO()
-        self.figure.savefig(file, format="png", bbox_inches="tight")
+        self.figure.savefig(file, format="png", dpi="figure", bbox_inches="tight")
         return file.getvalue()
 
 
