@@ -153,8 +153,8 @@ class TestEach:
 
     def test_shows_itself_in_a_notebook(self, name: str) -> None:
         ax = PICTURES[name]()
-        for shown in (ax, ax.figure):
-            assert shown._repr_png_().startswith(b"\x89PNG")
+        assert ax._repr_png_().startswith(b"\x89PNG")
+        assert type(ax.figure)._repr_png_ is type(ax)._repr_png_
 
     def test_is_pyplots_where_that_is_in_use(self, name: str, pyplot: object) -> None:
         ax = PICTURES[name]()
