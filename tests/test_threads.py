@@ -10,7 +10,6 @@ import pytest
 from helpers import output_of
 from sae_fast import Autoencoder, DataError
 from sae_fast.base import threads
-from sae_fast.base.threads import available_threads
 
 
 class System:
@@ -164,6 +163,9 @@ def test_files_that_nobody_can_read(system, name):
     assert system.quota == 1
     (system.proc / "self" / name).write_text("once upon a time\n")
     assert system.quota == math.inf
+
+
+available_threads = threads.available_threads  # before `one_thread` takes its place
 
 
 @pytest.mark.parametrize(

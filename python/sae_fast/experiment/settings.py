@@ -107,7 +107,7 @@ class Settings:
         metavar=f"{{{','.join(DATASETS)}}}",
     )
     data_dir: str | None = _data(None, _check_folder, "folder with IDX files, plain or .gz")
-    offline: bool = _data(False, _check_flag, "never use the network")
+    offline: bool = _data(False, _check_flag, "open no socket")
     batch_size: int = _training(100, _count)
     learning_rate: float = _training(
         1e-3, partial(check_float, positive=True), "of Adam", read=float, metavar="RATE"
