@@ -75,8 +75,8 @@ def test_there_are_pages_and_examples():
 
 @pytest.mark.parametrize("page", WITH_EXAMPLES)
 def test_examples(page, tmp_path, monkeypatch):
-    if "sklearn" in text_of(page):
-        pytest.importorskip("sklearn")
+    for package in set(re.findall(r"^>>> (?:from|import) (\w+)", text_of(page), re.MULTILINE)):
+        pytest.importorskip(package)
     test = doctest_of(page)
     assert test.examples
     monkeypatch.chdir(tmp_path)  # examples write models and logs

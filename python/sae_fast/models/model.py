@@ -404,9 +404,10 @@ class Model(Described):
         for layer in range(self._depth):
             read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
             w, _ = self._network.get_parameters(layer)
-            mean = read.mean(axis=0, dtype=np.float64)[:, None]
-            b = -(mean * w).sum(axis=0)  # by no BLAS: the same bits for every number of threads
-            self._network.set_parameters(layer, w, b.astype(self.dtype))
+            # without BLAS, whose bits depend on its threads
+            moved = (read.mean(axis=0, dtype=np.float64)[:, None] * w).sum(axis=0)
+            b: NDArray[Any] = (-moved).astype(self.dtype)
+            self._network.set_parameters(layer, w, b)
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
