@@ -473,7 +473,7 @@ def test_an_error_before_the_first_step(method, error, monkeypatch):
 
 def test_an_optimizers_state_that_overflows(tmp_path):
     """Parameters stay finite, and would never move again."""
-    model = Autoencoder(4, 3, n_threads=1)
+    model = Autoencoder(4, 3, init="normal", n_threads=1)
     x = np.full((20, 4), 3e18, np.float32)
     checkpoint = sae_fast.RunCheckpoint(tmp_path, every=1)
     with pytest.raises(DivergenceError, match="the optimizer's state is not finite"):

@@ -26,6 +26,7 @@ from typing import (
     Generic,
     ParamSpec,
     TypeVar,
+    cast,
     overload,
 )
 
@@ -372,13 +373,13 @@ class Model(Described):
         schedule, optimizer = training.schedule, training.optimizer
         before, parameters = (self._scale, self._state, self._optimizer), self.parameters
         drawn = self._drawn
-        if self.init == "data" and self._untouched:
-            self._start_from(training.samples.x)
-        state = new_state(self._network, optimizer.in_core())
-        if schedule.steps_before > 0:
-            state.set_state(*self._state.get_state())
         try:
+            state = new_state(self._network, optimizer.in_core())
+            if schedule.steps_before > 0:
+                state.set_state(*self._state.get_state())
             with self._turns.queue, self._turns.lock:
+                if self.init == "data" and self._untouched:
+                    self._start_from(training.samples.x)
                 self.scale, self._state, self._optimizer = scale, state, optimizer.rule.name
             train(training)
         finally:
@@ -399,15 +400,14 @@ class Model(Described):
 
     def _start_from(self, data: Any) -> None:
         """Let each hidden unit be on for about half of the samples, if `init` is "data"."""
-        rows = sample_rows(data)
+        rows, network = sample_rows(data), cast(Any, self._network)
         x = self._input("x", rows, self.n_features)
         for layer in range(self._depth):
-            read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
-            w, _ = self._network.get_parameters(layer)
+            read = predict(network, x, self.n_threads, layers=(0, layer)) if layer else rows
+            w, _ = network.get_parameters(layer)
             # without BLAS, whose bits depend on its threads
             moved = (read.mean(axis=0, dtype=np.float64)[:, None] * w).sum(axis=0)
-            b: NDArray[Any] = (-moved).astype(self.dtype)
-            self._network.set_parameters(layer, w, b)
+            network.set_parameters(layer, w, (-moved).astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
