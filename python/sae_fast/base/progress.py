@@ -70,8 +70,7 @@ class Progress:
             file=stream,
             bar_format=self._format("{remaining} left"),
             unit_scale=True,
-            dynamic_ncols=self._live,
-            **({} if self._live else {"gui": True}),  # which draws nothing by itself
+            **_drawn(stream) if self._live else {"gui": True},  # which draws nothing by itself
         )
 
     def _format(self, clock: str) -> str:
@@ -123,6 +122,15 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:  # noqa: D105
         self.close()
+
+
+def _drawn(stream: UnfailingStream) -> dict[str, Any]:
+    """Return how wide a bar is: as its terminal, of which some do not say how wide they are."""
+    try:
+        wide = os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):  # as in a notebook
+        wide = True
+    return {"dynamic_ncols": True} if wide else {"ncols": 80}
 
 
 @functools.cache

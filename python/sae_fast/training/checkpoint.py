@@ -62,7 +62,7 @@ class RunCheckpoint(Callback):
     Put one object as the last into `callbacks` of every training of a program. When the program was
     killed, run it again, with a new object: trainings that had ended take no steps, the one that
     was under way goes on where its checkpoint was taken, and everything ends with the bits of a run
-    without a break.
+    without a break. More steps than a training had, ended or not, extend it.
 
     Trainings are told apart by their titles and, among those of one title, by their order; of two
     that run at once the titles have to differ. One that a callback stopped has ended. A file holds
