@@ -63,7 +63,7 @@ class Progress:
         self._live = stream.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
         self._seconds = _BAR_SECONDS if self._live else _FILE_SECONDS
         self._due = time.monotonic() + self._seconds
-        self._bar = _bar_class()(
+        bar = _bar_class()(
             total=total,
             initial=done,
             desc=title,
@@ -72,6 +72,8 @@ class Progress:
             unit_scale=True,
             **_drawn(stream) if self._live else {"gui": True},  # which draws nothing by itself
         )
+        if not bar.disable:  # by $TQDM_DISABLE
+            self._bar = bar
 
     def _format(self, clock: str) -> str:
         if self._total is None:
@@ -104,7 +106,7 @@ class Progress:
             bar.set_postfix_str(self._note, refresh=False)
             if self._live:
                 bar.refresh(nolock=True)
-            elif not bar.disable:  # by $TQDM_DISABLE
+            else:
                 self._file.write(f"{bar}\n")
                 self._file.flush()
 

@@ -13,6 +13,7 @@ import functools
 import inspect
 import itertools
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -282,7 +283,8 @@ class _Stages(ProgressBar):
 
     def __init__(self, steps: list[int], pictures: int) -> None:
         self._n_stages = len(steps) + 1
-        self._begun = itertools.count(1)  # by arms side by side, too
+        self._begun = itertools.count(1)
+        self._lock = threading.Lock()  # of arms side by side
         self._pictures = pictures
         self._whole = Progress("whole run", sum(steps) + pictures)
 
@@ -290,14 +292,16 @@ class _Stages(ProgressBar):
         return f"{next(self._begun)} of {self._n_stages}, {title}"
 
     def _title(self, training: Training) -> str:
-        self._whole.skip(training.step)
+        with self._lock:
+            self._whole.skip(training.step)
         return self._numbered(training.title)
 
     def on_step(self, training: Training) -> None:
         """Move both bars."""
         before = training.state[self].done
         super().on_step(training)
-        self._whole.advance(training.step - before)
+        with self._lock:
+            self._whole.advance(training.step - before)
 
     @contextlib.contextmanager
     def results(self) -> Iterator[None]:
