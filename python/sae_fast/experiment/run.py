@@ -16,7 +16,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, cast
 
 import numpy as np
@@ -358,13 +357,10 @@ class _Run:
             name = "checkpoint_every" if every else "resume"
             raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
         kept = settings.kept()
-        if settings.resume:  # that part of the checkpoint may be another
-            _, (had, _, _) = read_latest(Path(settings.output))
-            kept = {name: had[name] for name in kept if name in had}
         run = {**kept, **settings.identity(), "data": self.data.sha256}
         checkpoint = RunCheckpoint(settings.output, every, resume=False, run=run)
         if settings.resume:
-            checkpoint.load()
+            checkpoint.load(free=kept)
         else:
             checkpoint.replace()
         return [checkpoint]

@@ -18,7 +18,7 @@ import platform
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -157,8 +157,13 @@ class RunCheckpoint(Callback):
         """Return the object itself: a copy would write the same files (scikit-learn's clone)."""
         return self
 
-    def load(self) -> None:
+    def load(self, *, free: Collection[str] = ()) -> None:
         """Read the latest checkpoint, or the one before if that is damaged.
+
+        Parameters
+        ----------
+        free : collection of str
+            Names of what may be another in its `run`.
 
         Raises
         ------
@@ -168,7 +173,11 @@ class RunCheckpoint(Callback):
         name, kept = read_latest(self._folder)
         run, self._trainings, self._arrays = kept
         expected = f"the settings and data of {self._folder / name}"
-        _check_same("resume", expected, run, self._run)
+        compared = [
+            {name: value for name, value in one.items() if name not in free}
+            for one in (run, self._run)
+        ]
+        _check_same("resume", expected, *compared)
         self._latest_is_whole = name == NAME
 
     def replace(self) -> None:
