@@ -722,9 +722,12 @@ class TestRefused:
         longer = run_experiment(
             dataset=data, output=tmp_path, resume=True, finetune_steps=70, quiet=True
         )
-        assert longer.config["finetune_steps"] == 70
+        again = run_experiment(dataset=data, output=tmp_path, resume=True, quiet=True)
         settings["finetune_steps"] = 70
-        assert_same_results(longer, run_experiment(dataset=data, **settings))
+        expected = run_experiment(dataset=data, **settings)
+        for result in (longer, again):
+            assert result.config["finetune_steps"] == 70
+            assert_same_results(result, expected)
 
     def test_another_instruction_set(self, data, folder, monkeypatch):
         config = {**_core.build_config(), "isa": "baseline"}

@@ -8,6 +8,7 @@ import inspect
 import json
 import multiprocessing
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -276,8 +277,25 @@ class TestRunExperiment:
         run_experiment(dataset=data, **settings)
         out, err = capfd.readouterr()
         assert out == ""
-        for title in ("autoencoder 1 (30 → 16)", "autoencoder 3 (8 → 5)", "fine-tuning, normal"):
-            assert title in err
+        lines = err.splitlines()
+        assert lines[0].startswith("1 of 7, autoencoder 1 (30 → 16): 100%, loss ")
+        assert lines[2].startswith("3 of 7, autoencoder 3 (8 → 5): 100%, loss ")
+        begun = {line.partition(":")[0] for line in lines[3:6]}  # side by side
+        assert {title.partition(", ")[2] for title in begun} == {
+            f"fine-tuning, {arm}" for arm in ARMS
+        }
+        assert lines[6].startswith("7 of 7, results: 100%")
+        assert lines[7].startswith("whole run: 100%")
+
+    def test_progress_of_a_run_that_is_resumed(self, data, capfd, tmp_path, monkeypatch):
+        """What was done is done: no phase begins at nothing again."""
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # pictures take time
+        settings = {**SETTINGS, "output": tmp_path, "checkpoint_every": 1000}
+        run_experiment(dataset=data, **settings)
+        run_experiment(dataset=data, output=tmp_path, resume=True, quiet=False)
+        err = capfd.readouterr().err
+        assert len(re.findall(": 100%, (?:loss|accuracy) ", err)) == 6
+        assert "whole run: 100%" in err
 
 
 class TestArmsSideBySide:

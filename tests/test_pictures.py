@@ -45,6 +45,20 @@ class TestSavePictures:
         assert height == pytest.approx(4.2 * DPI, rel=0.05)
         assert sum(file.stat().st_size for file in files.values()) < 1_500_000
 
+    def test_one_that_cannot_be_drawn(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Is a warning, and takes no other with it."""
+
+        def fail(_: object) -> None:
+            raise RuntimeError("latex could not be found")
+
+        broken = pictures.PICTURES["codes"]._replace(draw=fail)
+        monkeypatch.setitem(pictures.PICTURES, "codes", broken)
+        with pytest.warns(UserWarning, match="^pictures: codes not drawn: latex could not be"):
+            files = pictures.save_pictures(fake_reconstruct(), tmp_path)
+        assert list(files) == ["reconstructions", "pretraining", "weights"]
+
     def test_only_what_there_is(self, tmp_path: Path) -> None:
         result = fake_reconstruct()
         result.reconstructions = None

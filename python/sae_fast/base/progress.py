@@ -63,16 +63,17 @@ class Progress:
         self._live = stream.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
         self._seconds = _BAR_SECONDS if self._live else _FILE_SECONDS
         self._due = time.monotonic() + self._seconds
-        self._bar = _bar_class()(
+        bar = _bar_class()(
             total=total,
             initial=done,
             desc=title,
             file=stream,
             bar_format=self._format("{remaining} left"),
             unit_scale=True,
-            dynamic_ncols=self._live,
-            **({} if self._live else {"gui": True}),  # which draws nothing by itself
+            **_drawn(stream) if self._live else {"gui": True},  # which draws nothing by itself
         )
+        if not bar.disable:  # by $TQDM_DISABLE
+            self._bar = bar
 
     def _format(self, clock: str) -> str:
         if self._total is None:
@@ -105,7 +106,7 @@ class Progress:
             bar.set_postfix_str(self._note, refresh=False)
             if self._live:
                 bar.refresh(nolock=True)
-            elif not bar.disable:  # by $TQDM_DISABLE
+            else:
                 self._file.write(f"{bar}\n")
                 self._file.flush()
 
@@ -123,6 +124,15 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:  # noqa: D105
         self.close()
+
+
+def _drawn(stream: UnfailingStream) -> dict[str, Any]:
+    """Return how wide a bar is: as its terminal, of which some do not say how wide they are."""
+    try:
+        wide = os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):  # as in a notebook
+        wide = True
+    return {"dynamic_ncols": True} if wide else {"ncols": 80}
 
 
 @functools.cache

@@ -14,10 +14,10 @@ import functools
 import inspect
 import itertools
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -293,7 +293,8 @@ class _Stages(ProgressBar):
 
     def __init__(self, steps: list[int], pictures: int) -> None:
         self._n_stages = len(steps) + 1
-        self._begun = itertools.count(1)  # by arms side by side, too
+        self._begun = itertools.count(1)
+        self._lock = threading.Lock()  # of arms side by side
         self._pictures = pictures
         self._whole = Progress("whole run", sum(steps) + pictures)
 
@@ -301,14 +302,16 @@ class _Stages(ProgressBar):
         return f"{next(self._begun)} of {self._n_stages}, {title}"
 
     def _title(self, training: Training) -> str:
-        self._whole.skip(training.step)
+        with self._lock:
+            self._whole.skip(training.step)
         return self._numbered(training.title)
 
     def on_step(self, training: Training) -> None:
         """Move both bars."""
         before = training.state[self].done
         super().on_step(training)
-        self._whole.advance(training.step - before)
+        with self._lock:
+            self._whole.advance(training.step - before)
 
     @contextlib.contextmanager
     def results(self) -> Iterator[None]:
@@ -375,13 +378,10 @@ class _Run(Generic[_S]):
             name = "checkpoint_every" if every else "resume"
             raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
         kept = settings.kept()
-        if settings.resume:  # that part of the checkpoint may be another
-            _, (had, _, _) = read_latest(Path(settings.output))
-            kept = {name: had[name] for name in kept if name in had}
         run = {**kept, **settings.identity(), "data": self.data.sha256}
         checkpoint = RunCheckpoint(settings.output, every, resume=False, run=run)
         if settings.resume:
-            checkpoint.load()
+            checkpoint.load(free=kept)
         else:
             checkpoint.replace()
         return [checkpoint]

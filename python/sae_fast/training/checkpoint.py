@@ -18,7 +18,7 @@ import platform
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -62,8 +62,8 @@ class RunCheckpoint(Callback):
 
     Put one such object last into `callbacks` of every training of a program. If the program is
     killed, run it again, with a new object: trainings that had ended take no steps, the one that
-    was under way goes on where its checkpoint was taken, and everything ends with the same bits as
-    a run without a break.
+    was under way goes on where its checkpoint was taken, and everything ends with the bits of a run
+    without a break. More steps than a training had, ended or not, extend it.
 
     Trainings are told apart by their titles and, among those of one title, by their order; of two
     that run at once the titles have to differ. One that a callback stopped has ended. A file holds
@@ -158,8 +158,13 @@ class RunCheckpoint(Callback):
         """Return the object itself: a copy would write the same files (scikit-learn's clone)."""
         return self
 
-    def load(self) -> None:
+    def load(self, *, free: Collection[str] = ()) -> None:
         """Read the latest checkpoint, or the one before if that is damaged.
+
+        Parameters
+        ----------
+        free : collection of str
+            Names of what may be another in its `run`.
 
         Raises
         ------
@@ -169,7 +174,11 @@ class RunCheckpoint(Callback):
         name, kept = read_latest(self._folder)
         run, self._trainings, self._arrays = kept
         expected = f"the settings and data of {self._folder / name}"
-        _check_same("resume", expected, run, self._run)
+        compared = [
+            {name: value for name, value in one.items() if name not in free}
+            for one in (run, self._run)
+        ]
+        _check_same("resume", expected, *compared)
         self._latest_is_whole = name == NAME
 
     def replace(self) -> None:
