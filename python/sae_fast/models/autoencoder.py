@@ -156,7 +156,7 @@ class Autoencoder(Model):
         super()._start_from(data)
         if self.output == "linear":
             w, _ = self._network.get_parameters(1)
-            mean: NDArray[Any] = sample_rows(data).mean(axis=0, dtype=np.float64)
+            mean: Any = sample_rows(data).mean(axis=0, dtype=np.float64)
             self._network.set_parameters(1, w, mean.astype(self.dtype))
 
     def _names(self) -> list[tuple[str, str]]:

@@ -307,8 +307,8 @@ class Model:
         for layer in range(self._depth):
             read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
             w, _ = self._network.get_parameters(layer)
-            b: NDArray[Any] = (-read.mean(axis=0, dtype=np.float64) @ w).astype(self.dtype)
-            self._network.set_parameters(layer, w, b)
+            b: Any = -read.mean(axis=0, dtype=np.float64) @ w
+            self._network.set_parameters(layer, w, b.astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
