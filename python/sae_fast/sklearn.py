@@ -409,7 +409,7 @@ class StackedAutoencoderClassifier(
     loss : {"cross_entropy", "article"}, default "cross_entropy"
         The stable form, or the article's with a clipped logarithm.
     init : {"data", "he", "normal"}, default "data"
-        Of the hidden layers, as for :class:`sae_fast.StackedAutoencoder`; "normal" is the article's.
+        As for :class:`sae_fast.StackedAutoencoder`; "normal" is the article's.
     standardize : bool, default True
         Bring each column to a size around 1 first: less its mean where most of its values are not
         0 and X is not sparse, over its spread there, else over the size of its values beside 0.

@@ -155,7 +155,7 @@ class Autoencoder(Model):
     def _start_from(self, data: Any) -> None:
         super()._start_from(data)
         if self.output == "linear":
-            w, _ = self._network.get_parameters(1)
+            w: Any = self._network.get_parameters(1)[0]
             mean: Any = sample_rows(data).mean(axis=0, dtype=np.float64)
             self._network.set_parameters(1, w, mean.astype(self.dtype))
 

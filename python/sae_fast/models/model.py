@@ -306,7 +306,7 @@ class Model:
         x = self._input("x", rows, self.n_features)
         for layer in range(self._depth):
             read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
-            w, _ = self._network.get_parameters(layer)
+            w: Any = self._network.get_parameters(layer)[0]
             b: Any = -read.mean(axis=0, dtype=np.float64) @ w
             self._network.set_parameters(layer, w, b.astype(self.dtype))
 
