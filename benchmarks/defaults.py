@@ -193,13 +193,13 @@ and for the first seed those of `StackedAutoencoderTransformer()` and of
 ## What it rests on
 
 - **The estimators standardize.** Each column is brought to a size around 1 and, where most of its
-  values are not 0, centred; what is sparse stays sparse. MLPClassifier does not, which is why it
-  ends at chance on digits × 10⁻⁶, on digits + 300 and beside constants or timestamps.
-- **The learning rate knows the data.** A step of Adam moves every weight by about the rate. Where all
-  rows have thousands of numbers above zero, the weights of a unit all move the same way, and one
-  step can push the unit below zero on every row: it is dead. `learning_rate=None` therefore is 0.003
-  in the estimators and 0.001 in the classes, or what moves the mean of a pre-activation by no more
-  than its spread if that is less.
+  values are not 0, centred; what is sparse stays sparse. The others do not, which is why some end
+  at chance on tiny digits, on digits + 300, and beside constants or timestamps.
+- **The learning rate knows the data.** A step of Adam moves every weight by about the rate. Where
+  all rows have thousands of numbers above zero, the weights of a unit all move the same way, and
+  a few steps push the unit below zero on every row: it is dead. `learning_rate=None` is 0.001,
+  0.003 when the classifier is fine-tuned, or less by as much as rows have in common.
+- **The first training starts from the data**: biases with which a unit is on for half of the rows.
 - **Weight decay** of 0.3 in the classifier: weights of rare words go to zero and no longer add
   noise.
 
@@ -210,7 +210,15 @@ with a `DeadUnitWarning`.
 
 {notes}"""
 
-NOTES = ""
+NOTES = """## Where another is ahead
+
+- The classes of the one-hot columns are told apart best by a sum of one number a column, and a linear
+  classifier is just that. With `learning_rate=5e-4` the network reached 0.957 there, over the same
+  rows.
+- The Gaussian classes take longer: `steps=2250`, the 200 passes that MLPClassifier may make,
+  reached 0.869.
+- Of genes and words there are far more than rows. A linear classifier has least to get wrong there.
+"""
 
 
 def main() -> None:

@@ -16,16 +16,18 @@ sklearn = pytest.importorskip("sklearn")
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 import scipy.sparse  # noqa: E402
-from sae_fast import DataError, StackedAutoencoder  # noqa: E402
+from sae_fast import DataError, StackedAutoencoder, UnlabelledWarning  # noqa: E402
+from sae_fast.models.standard import Standard  # noqa: E402
 from sae_fast.sklearn import (  # noqa: E402
     StackedAutoencoderClassifier,
     StackedAutoencoderTransformer,
 )
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import MinMaxScaler  # noqa: E402
+from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 RATES = {"pretrain_learning_rate": 1e-3, "learning_rate": 1e-3}
@@ -84,7 +86,7 @@ def test_it_learns(digits):
 def test_it_is_the_network_of_the_library(digits):
     x, y = digits
     classifier = StackedAutoencoderClassifier(units=(20, 10), **SHORT).fit(x, y)
-    net = StackedAutoencoder([64, 20, 10], 10, init="he", seed=0)
+    net = StackedAutoencoder([64, 20, 10], 10, seed=0)
     net.pretrain(x, steps=50)
     net.finetune(x, y, steps=100, loss="cross_entropy")
     assert_identical(classifier.network_.parameters, net.parameters)
@@ -207,7 +209,7 @@ class TestUnlabelled:
         y = np.where(np.arange(len(y)) < 300, y, -1)
         classifier = StackedAutoencoderClassifier(**SHORT).fit(x, y)
         np.testing.assert_array_equal(classifier.classes_, range(10))
-        net = StackedAutoencoder([64, 100], 10, init="he", seed=0)
+        net = StackedAutoencoder([64, 100], 10, seed=0)
         net.pretrain(x, steps=50)
         net.finetune(x[:300], y[:300], steps=100, loss="cross_entropy")
         assert_identical(classifier.network_.parameters, net.parameters)
@@ -233,6 +235,155 @@ class TestUnlabelled:
         y = np.where(y == 3, 1, -1)
         with pytest.raises(DataError, match=r"at least two classes beside -1.*got 1 class: \[1\]"):
             StackedAutoencoderClassifier().fit(x, y)
+
+    @pytest.mark.parametrize(("unlabelled", "n_classes"), [(None, 3), (7, 3), (-1, 2)])
+    def test_minus_one_may_be_a_class(self, digits, unlabelled, n_classes):
+        x, y = digits
+        signs = y % 3 - 1
+        classifier = StackedAutoencoderClassifier(**SHORT, unlabelled=unlabelled).fit(x, signs)
+        assert classifier.classes_.tolist() == [-1, 0, 1][-n_classes:]
+
+    def test_it_says_how_many(self, digits):
+        x, y = digits
+        y = np.where(np.arange(len(y)) < 300, y, -1)
+        with pytest.warns(UnlabelledWarning, match=r"1497 of 1797 rows are -1 .*unlabelled=-1"):
+            StackedAutoencoderClassifier(**SHORT).fit(x, y)
+
+    def test_they_do_not_count_in_a_score(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(x, y)
+        labelled = np.arange(len(y)) % 2 == 0
+        expected = (classifier.predict(x) == y)[labelled].mean()
+        assert classifier.score(x, np.where(labelled, y, -1)) == pytest.approx(expected)
+        weight = np.where(labelled, 2.0, 100.0)
+        assert classifier.score(x, np.where(labelled, y, -1), weight) == pytest.approx(expected)
+        with pytest.raises(DataError, match="y: expected some labelled rows, got none"):
+            classifier.score(x, np.full(len(y), -1))
+        words = np.array(list("abcdefghij"))[y]
+        classifier.fit(x, words)
+        expected = (classifier.predict(x) == words)[labelled].mean()
+        mixed = np.where(labelled, words.astype(object), -1)
+        for marked in (mixed, mixed.astype(str)):
+            assert classifier.score(x, marked) == pytest.approx(expected)
+
+
+class TestStandardize:
+    KINDS = {  # noqa: RUF012
+        "tiny": lambda x: x * 1e-6,
+        "far": lambda x: x + 300,
+        "constants": lambda x: np.hstack([x, np.full((len(x), 9), 1e6), np.zeros((len(x), 9))]),
+        "timestamps": lambda x: np.hstack([x, 1.7e9 + 3e7 * np.sin(np.arange(len(x)))[:, None]]),
+        "sizes": lambda x: x * 10.0 ** (np.arange(x.shape[1]) % 9 - 4),
+        "sparse": lambda x: scipy.sparse.csr_array(x * 1e-6),
+    }
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_it_learns_whatever_the_size(self, digits, kind):
+        x, y = self.KINDS[kind](digits[0]), digits[1]
+        classifier = StackedAutoencoderClassifier(random_state=0).fit(x[:1300], y[:1300])
+        assert classifier.score(x[1300:], y[1300:]) > 0.9
+        assert classifier.network_.count_dead_units(x)[0] < 10
+
+    @pytest.mark.parametrize("kind", ["far", "constants", "sizes", "sparse"])
+    def test_the_network_reads_rows_as_they_are(self, digits, kind):
+        x = self.KINDS[kind](digits[0])
+        encoder = StackedAutoencoderTransformer((20, 8), steps=100, dtype="float64").fit(x)
+        net = encoder.network_
+        codes = encoder.transform(x)
+        np.testing.assert_allclose(net.encode(x), codes, rtol=1e-6, atol=1e-6)
+        back = encoder.inverse_transform(codes)
+        np.testing.assert_allclose(net.reconstruct(x), back, rtol=1e-6, atol=1e-6 * abs(back).max())
+        if kind == "constants":
+            np.testing.assert_array_equal(back[:, 64:], x[:, 64:])
+
+    def test_what_is_done_to_columns(self):
+        rng = np.random.default_rng(0)
+        x = np.stack(
+            [
+                rng.normal(50, 4, 1000),  # centred
+                np.where(rng.random(1000) < 0.01, 7, 0),  # rare: its values become 1
+                np.full(1000, 3),  # constant: left out
+            ],
+            axis=1,
+        )
+        standard = Standard.of(x)
+        np.testing.assert_allclose(standard.zero, [x[:, 0].mean(), 0, 3])
+        np.testing.assert_allclose(standard.unit, [x[:, 0].std(), 7, 0])
+        out = standard.apply(x, "float64")
+        np.testing.assert_allclose(out.std(axis=0), [1, x[:, 1].std() / 7, 0])
+        np.testing.assert_allclose(standard.undo(out), x)
+        sparse = Standard.of(scipy.sparse.csr_array(x))
+        assert sparse.zero.tolist() == [0, 0, 3]
+        np.testing.assert_allclose(sparse.unit[1:], [7, 0])
+        found = sparse.apply(scipy.sparse.csr_array(x), "float64").toarray()
+        np.testing.assert_allclose(found[:, 1:], out[:, 1:])
+        with pytest.raises(DataError, match="X: expected values whose squares are finite"):
+            Standard.of(np.array([[1.0, 1e200], [0, 0]]))
+
+    def test_blocks_of_rows_do_not_show(self, digits, monkeypatch):
+        whole = Standard.of(digits[0])
+        monkeypatch.setattr("sae_fast.models.standard._BLOCK", 640)
+        parts = Standard.of(digits[0])
+        np.testing.assert_allclose(parts.unit, whole.unit, rtol=1e-12)
+        out = parts.apply(digits[0], "float32")
+        np.testing.assert_allclose(out, whole.apply(digits[0], "float32"), rtol=1e-6, atol=1e-6)
+
+
+class TestCurves:
+    def test_they_are_there_by_default(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(random_state=0).fit(x, y)
+        curve = classifier.loss_curve_
+        assert len(curve) == 20
+        assert curve[-1] < 0.2 * curve[0]
+        assert classifier.history_.accuracy[-1] > 0.95
+        assert len(classifier.histories_[0].loss) == 4
+        transformer = StackedAutoencoderTransformer((20, 10), random_state=0).fit(x)
+        assert [len(curve) for curve in transformer.loss_curve_] == [20, 20]
+
+
+class TestRefused:
+    """A fit that is refused, or fails, leaves the estimator as it was."""
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_a_fitted_one_stays_fitted(self, digits, method):
+        x, y = digits
+        for estimator in (
+            StackedAutoencoderClassifier(**SHORT).fit(x, y),
+            StackedAutoencoderTransformer(steps=20).fit(x),
+        ):
+            before = vars(estimator).copy()
+            bad = [(x[:, :5] * np.nan, y)]
+            if hasattr(estimator, "predict"):
+                bad.append((x, np.where(y == 0, np.nan, y)))
+            for bad_x, bad_y in bad:
+                with pytest.raises(ValueError, match=r"NaN|features"):
+                    getattr(estimator, method)(bad_x, bad_y)
+                assert vars(estimator).keys() == before.keys()
+                assert all(vars(estimator)[name] is before[name] for name in before)
+
+    def test_a_new_one_stays_new(self, digits):
+        classifier = StackedAutoencoderClassifier(steps=0)
+        with pytest.raises(DataError, match="steps"):
+            classifier.fit(*digits)
+        assert not [name for name in vars(classifier) if name.endswith("_")]
+        with pytest.raises(NotFittedError):
+            classifier.predict(digits[0])
+
+    def test_an_error_on_the_way(self, digits):
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(x, y)
+        before = classifier.predict_proba(x)
+
+        def fail(training):
+            if training.title == "fine-tuning":
+                raise RuntimeError("on the way")
+
+        classifier.set_params(callbacks=[fail], units=7)
+        with pytest.raises(RuntimeError, match="on the way"):
+            classifier.fit(x[:, :9], y % 2)
+        assert classifier.n_features_in_ == 64
+        np.testing.assert_array_equal(classifier.predict_proba(x), before)
 
 
 class TestSampleWeight:
@@ -287,7 +438,7 @@ class TestPartialFit:
         x, y = digits
         classifier = StackedAutoencoderClassifier(random_state=0, batch_size=50, **PLAIN)
         classifier.partial_fit(x, y, classes=range(10)).partial_fit(x, y)
-        net = StackedAutoencoder([64, 100], 10, init="he", seed=0)
+        net = StackedAutoencoder([64, 100], 10, seed=0)
         net.finetune(x, y, steps=72, batch_size=50, loss="cross_entropy")
         assert_identical(classifier.network_.parameters, net.parameters)
 
@@ -470,6 +621,48 @@ def test_callbacks(digits):
     )
     classifier.fit(x, y)
     assert seen == ["autoencoder 1 (64 → 100)"] * 3 + ["fine-tuning"] * 6
+
+
+class TestOnnx:
+    runtime = staticmethod(lambda path: pytest.importorskip("onnxruntime").InferenceSession(path))
+
+    def test_export(self, digits, tmp_path):
+        pytest.importorskip("onnx")
+        x, y = digits
+        x = (x / 1000).astype(np.float32)
+        classifier = StackedAutoencoderClassifier(**{**SHORT, "standardize": True}).fit(x, y)
+        session = self.runtime(classifier.export_onnx(tmp_path / "classifier.onnx"))
+        (p,) = session.run(["probabilities"], {"x": x})
+        np.testing.assert_allclose(p, classifier.predict_proba(x), atol=1e-5)
+        encoder = StackedAutoencoderTransformer((20, 8), steps=50).fit(x)
+        session = self.runtime(encoder.export_onnx(tmp_path / "encoder.onnx"))
+        (codes,) = session.run(["code"], {"x": x})
+        np.testing.assert_allclose(codes, encoder.transform(x), atol=1e-5)
+
+    @pytest.mark.parametrize("labels", [range(10), [f"digit {i}" for i in range(10)]])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_a_pipeline(self, digits, labels, dtype):
+        skl2onnx = pytest.importorskip("skl2onnx")
+        x, y = digits[0].astype(np.float32) * 16, np.array(labels)[digits[1]]
+        classifier = StackedAutoencoderClassifier((30, 20), random_state=0, dtype=dtype)
+        encoder = StackedAutoencoderTransformer(40, steps=100, random_state=0)
+        for steps in ([classifier], [encoder, clone(classifier)]):
+            model = make_pipeline(StandardScaler(), *steps).fit(x, y)
+            file = skl2onnx.to_onnx(model, x[:1])
+            label, p = self.runtime(file.SerializeToString()).run(None, {"X": x})
+            np.testing.assert_array_equal(label, model.predict(x))
+            np.testing.assert_allclose(p, model.predict_proba(x), atol=1e-5)
+        model = make_pipeline(StandardScaler(), encoder).fit(x)
+        file = skl2onnx.to_onnx(model, x[:1])
+        (codes,) = self.runtime(file.SerializeToString()).run(None, {"X": x})
+        np.testing.assert_allclose(codes, model.transform(x), rtol=1e-5, atol=1e-5)
+
+    def test_labels_that_onnx_lacks(self, digits):
+        skl2onnx = pytest.importorskip("skl2onnx")
+        x, y = digits
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(x, y % 2 + 0.0)
+        with pytest.raises(DataError, match="classes_: expected int or str for ONNX, got dtype"):
+            skl2onnx.to_onnx(classifier, x[:1].astype(np.float32))
 
 
 def test_without_scikit_learn():

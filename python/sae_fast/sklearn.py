@@ -54,7 +54,7 @@ except ImportError as error:
 
 __all__ = ["StackedAutoencoderClassifier", "StackedAutoencoderTransformer"]
 
-_LEARNING_RATE = 3e-3  # where the rows allow it: the trainings are short
+_LEARNING_RATE = 3e-3  # of fine-tuning where the rows allow it: it is short
 _POINTS = 20  # of a curve, at most, if nobody has said how many
 
 
@@ -191,8 +191,6 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         self, net: StackedAutoencoder, X: Any, steps: Any, learning_rate: Any, **options: Any
     ) -> list[History]:
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
-        for autoencoder in net.autoencoders:
-            autoencoder._most_rate = _LEARNING_RATE
         histories: list[History] = net.pretrain(
             X,
             steps=steps,
@@ -229,14 +227,14 @@ class StackedAutoencoderTransformer(
     steps : int or sequence of int, optional
         Minibatches for all layers, or for each. None: 20 passes over the rows, at least 1000.
     learning_rate : float or sequence of float, optional
-        Of Adam, for all layers or for each. None: 0.003, or less where all rows have much in common
+        Of Adam, for all layers or for each. None: 0.001, or less where all rows have much in common
         (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
     weight_decay : float, default 0
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
     init : {"data", "he", "normal"}, default "data"
-        Initial encoders from N(0, 2/n_in), or N(0, 0.01²) as in the article.
+        As for :class:`sae_fast.Autoencoder`; "normal" is the article's.
     standardize : bool, default True
         Bring each column to a size around 1 first: less its mean where most of its values are not
         0 and X is not sparse, over its spread there, else over the size of its values beside 0.
@@ -403,10 +401,10 @@ class StackedAutoencoderClassifier(
     steps : int, optional
         Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300.
     pretrain_learning_rate : float or sequence of float, optional
-        Of Adam in pretraining, for all layers or for each. None: 0.003, or less where all rows have
+        Of Adam in pretraining, for all layers or for each. None: 0.001, or less where all rows have
         much in common (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
     learning_rate : float, optional
-        Of Adam in fine-tuning; None likewise.
+        Of Adam in fine-tuning. None: 0.003, or less likewise.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
     weight_decay : float, default 0.3
@@ -414,7 +412,7 @@ class StackedAutoencoderClassifier(
     loss : {"cross_entropy", "article"}, default "cross_entropy"
         The stable form, or the article's with a clipped logarithm.
     init : {"data", "he", "normal"}, default "data"
-        Initial hidden weights from N(0, 2/n_in), or N(0, 0.01²) as in the article.
+        As for :class:`sae_fast.StackedAutoencoder`; "normal" is the article's.
     standardize : bool, default True
         Bring each column to a size around 1 first: less its mean where most of its values are not
         0 and X is not sparse, over its spread there, else over the size of its values beside 0.

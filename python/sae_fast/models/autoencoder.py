@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,10 +162,9 @@ class Autoencoder(Model):
     def _start_from(self, data: Any) -> None:
         super()._start_from(data)
         if self.output == "linear":
-            network = cast(Any, self._network)
-            w, _ = network.get_parameters(1)
-            mean = sample_rows(data).mean(axis=0, dtype=np.float64)
-            network.set_parameters(1, w, mean.astype(self.dtype))
+            w: Any = self._network.get_parameters(1)[0]
+            mean: Any = sample_rows(data).mean(axis=0, dtype=np.float64)
+            self._network.set_parameters(1, w, mean.astype(self.dtype))
 
     def _names(self) -> list[tuple[str, str]]:
         return [("W_enc", "b_enc"), ("W_dec", "b_dec")]

@@ -26,7 +26,6 @@ from typing import (
     Generic,
     ParamSpec,
     TypeVar,
-    cast,
     overload,
 )
 
@@ -400,14 +399,14 @@ class Model(Described):
 
     def _start_from(self, data: Any) -> None:
         """Let each hidden unit be on for about half of the samples, if `init` is "data"."""
-        rows, network = sample_rows(data), cast(Any, self._network)
+        rows = sample_rows(data)
         x = self._input("x", rows, self.n_features)
         for layer in range(self._depth):
-            read = predict(network, x, self.n_threads, layers=(0, layer)) if layer else rows
-            w, _ = network.get_parameters(layer)
+            read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
+            w: Any = self._network.get_parameters(layer)[0]
             # without BLAS, whose bits depend on its threads
-            moved = (read.mean(axis=0, dtype=np.float64)[:, None] * w).sum(axis=0)
-            network.set_parameters(layer, w, (-moved).astype(self.dtype))
+            moved: Any = (read.mean(axis=0, dtype=np.float64)[:, None] * w).sum(axis=0)
+            self._network.set_parameters(layer, w, (-moved).astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
