@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sae_fast import datasets
-from sae_fast.base import threads
+
+ALL_THREADS = bool(os.environ.get("SAE_FAST_ALL_THREADS"))
+if not ALL_THREADS:  # read as libraries are loaded, by that of OpenMP with our core
+    os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+
+from sae_fast import datasets  # noqa: E402
+from sae_fast.base import threads  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,13 +24,12 @@ def one_thread() -> Iterator[None]:
     """Models take one thread, unless a test names another number, as all those of threads do.
 
     Two that train such small networks wait for each other at each step, and where other programs
-    use the processors too, they wait five times as long; so do those of NumPy's BLAS.
+    use the processors too, they wait five times as long; so do those of NumPy's BLAS and PyTorch.
     `SAE_FAST_ALL_THREADS` leaves the defaults.
     """
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
-        if not os.environ.get("SAE_FAST_ALL_THREADS"):
+        if not ALL_THREADS:
             patch.setattr(threads, "available_threads", lambda: 1)
-            patch.setenv("OPENBLAS_NUM_THREADS", "1")  # of what is loaded from now on
             with contextlib.suppress(ImportError):
                 import threadpoolctl
 
