@@ -341,9 +341,8 @@ class TestProgressBar:
         monkeypatch.setattr(progress, "_BAR_SECONDS", 0.0)
         monkeypatch.setenv("COLUMNS", "81")  # of which tqdm leaves one free
         monkeypatch.setenv("LINES", "25")
-        x = np.ones((10_000, 784), np.float32)
-        ae = Autoencoder(784, 100)
-        ae.layer = 1
+        x = np.random.default_rng(0).random((10_000, 784), np.float32)
+        ae = Autoencoder(784, 100, layer=1)
         ae.fit(x, steps=20, eval_every=2, batch_size=2, progress=True)
         frames = sys.stderr.getvalue().split("\r")
         assert max(map(len, frames)) <= 81
