@@ -287,7 +287,7 @@ def test_who_imports_what(name):
         if top == "matplotlib":
             assert when == "typing" or (when == "call" and own == "plot")
             assert module != "matplotlib.pyplot"
-        if top in ("onnx", "torch"):
+        if top in ("onnx", "skl2onnx", "torch"):
             assert when == "typing" or (when == "call" and name == f"exchange/{top}.py")
         if top in ("socket", "urllib", "http", "ssl"):
             assert name == "datasets/download.py"

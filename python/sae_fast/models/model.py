@@ -241,7 +241,9 @@ class Model:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
         return self._input("x", x, self.n_features, scale, self._scale)
 
-    def _fitting(self, optimizer: Optimizer, data: Any, *, codes: bool = False) -> Optimizer:
+    def _fitting(
+        self, optimizer: Optimizer, data: Any, schedule: Schedule, *, codes: bool = False
+    ) -> Optimizer:
         """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
         if not self._warns and optimizer.learning_rate is not None:
             return optimizer
@@ -255,9 +257,9 @@ class Model:
                 stacklevel=4,
             )
         if optimizer.learning_rate is None:
-            return dataclasses.replace(
-                optimizer, learning_rate=sizes.learning_rate(self._most_rate)
-            )
+            replayed = schedule.given is not None
+            rate = LEARNING_RATE if replayed else sizes.learning_rate(self._most_rate)
+            return dataclasses.replace(optimizer, learning_rate=rate)
         return optimizer
 
     def _schedule(
@@ -280,7 +282,7 @@ class Model:
         before, parameters = (self._scale, self._state, self._optimizer), self.parameters
         drawn = self._drawn
         self.scale = scale
-        if self.init == "data" and self._untouched:
+        if self.init == "data" and self._untouched and training.schedule.given is None:
             self._start_from(training.samples.x)
         if training.schedule.steps_before == 0:
             self._state = new_state(self._network, training.optimizer.in_core())
