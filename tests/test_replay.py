@@ -62,7 +62,7 @@ def autoencoder_case(shape, layout, weight_decay, adam):
     n_samples, n_features, n_hidden, batch_size = AUTOENCODERS[shape]
     x = draw_x(n_samples, n_features, zeros=SHARE_OF_ZEROS[layout])
     batches = draw_batches(N_STEPS, batch_size, n_samples)
-    initial = round_to_float32(Autoencoder(n_features, n_hidden).parameters)
+    initial = round_to_float32(Autoencoder(n_features, n_hidden, init="normal").parameters)
     steps = list(ref.autoencoder_steps(initial, x, batches, weight_decay=weight_decay, adam=adam))
     losses = [ref.autoencoder_loss(p, x, weight_decay) for _, p in steps[19::20]]
     return x, batches, initial, {n: steps[n - 1][1] for n in (1, 2, N_STEPS)}, losses

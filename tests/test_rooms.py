@@ -288,9 +288,8 @@ def test_who_imports_what(name):
             lazy = when == "call" or name == "plot/figures.py"
             assert when == "typing" or (lazy and own == "plot")
             assert module != "matplotlib.pyplot"
-        if top in ("onnx", "torch", "skl2onnx"):
-            exchange = {f"exchange/{top}.py", f"exchange/skl2{top}.py"}
-            assert when == "typing" or (when == "call" and name in exchange)
+        if top in ("onnx", "skl2onnx", "torch"):
+            assert when == "typing" or (when == "call" and name == f"exchange/{top}.py")
         if top in ("socket", "urllib", "http", "ssl"):
             assert name == "datasets/download.py"
         if module == "sae_fast.cli":

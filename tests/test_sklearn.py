@@ -141,7 +141,7 @@ class TestParameters:
             ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
             ({"weight_decay": -1}, "weight_decay: expected a number of at least 0, got -1"),
             ({"loss": "mse"}, "loss: expected one of article, cross_entropy, got 'mse'"),
-            ({"init": "x"}, "init: expected one of he, normal, got 'x'"),
+            ({"init": "x"}, "init: expected one of normal, he"),
             ({"standardize": "no"}, "standardize: expected True or False, got 'no'"),
             ({"unlabelled": "no"}, "unlabelled: expected an integer, got 'no'"),
             ({"dtype": "int8"}, "dtype: expected one of float32, float64, got 'int8'"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..core.activations import ACTIVATIONS
@@ -35,8 +36,10 @@ def add_nodes(
     scope: Any, operator: Any, container: Any, part: Part, classes: NDArray[Any] | None
 ) -> None:
     """Add the layers of a part and, behind a classifier, its most probable label."""
-    from onnx import TensorProto, helper
     from skl2onnx.common.data_types import guess_proto_type
+    from skl2onnx.proto import onnx_proto
+
+    types = onnx_proto.TensorProto
 
     def add(operation: str, inputs: list[str], out: str | None = None, **attributes: Any) -> str:
         name = out or scope.get_unique_variable_name(operation.lower())
@@ -50,7 +53,7 @@ def add_nodes(
         return name
 
     *labels, numbers = operator.outputs
-    kind = helper.np_dtype_to_tensor_dtype(part.layers[0].w.dtype)
+    kind = types.FLOAT if part.layers[0].w.dtype == np.float32 else types.DOUBLE
     last = add("Cast", [operator.inputs[0].full_name], to=kind)
     for w, b, activation in part.layers:
         last = add("Gemm", [last, constant("w", kind, w), constant("b", kind, b)])
@@ -63,5 +66,5 @@ def add_nodes(
     if classes is not None:
         best = add("ArgMax", [last], axis=1, keepdims=0)
         text = classes.dtype.kind == "U"
-        named = constant("classes", TensorProto.STRING if text else TensorProto.INT64, classes)
+        named = constant("classes", types.STRING if text else types.INT64, classes)
         add("Gather", [named, best], labels[0].full_name)

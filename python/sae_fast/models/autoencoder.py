@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 #: Initial weights: from N(0, 2/n_in), or from the article's N(0, 0.01²), "normal".
-INITS = ("data", "he", "normal")
+INITS = ("normal", "he", "data")
 STDDEV = 0.01
 
 
@@ -205,13 +205,14 @@ class Autoencoder(Model):
             At most n_samples.
         learning_rate : float, optional
             None: 0.001, or less where all samples have much in common, such as thousands of numbers
-            above zero, so that no step moves all of a unit's sums far at once.
+            above zero, so that no step moves all sums of a unit far at once. With `batches`: 0.001.
         eval_every : int
             Steps between two evaluations of the loss; 0: only at the end.
         eval_set : array_like or SciPy sparse matrix, shape (n, n_features), optional
             What to measure the loss on, without weight decay; None: all of `x`, with it.
         batches : array_like of int, shape (n_steps, batch_size), optional
-            Sample numbers of each step, instead of the shuffle.
+            Sample numbers of each step, instead of the shuffle. For a training that is repeated
+            elsewhere: it starts from `parameters` as they are, whatever `init` is.
         scale : float, optional
             Value of one step of uint8 data, such as 1/255. The model remembers it, and reads uint8
             with it when it computes.
@@ -249,11 +250,11 @@ class Autoencoder(Model):
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         data, *evaluated = self._inputs(scale, **sets)
         measured = Samples(*evaluated) if evaluated else None
-        chosen = self._fitting(checked, data)
         asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
-            data.n_samples, chosen, continued, default_steps=1000, batches=batches, **asked
+            data.n_samples, checked, continued, default_steps=1000, batches=batches, **asked
         )
+        chosen = self._fitting(checked, data, schedule)
         watching = as_callbacks(callbacks, progress)
         samples = Samples(data, corruption=check_corruption(corruption))
         what = self, self._title, self.layer

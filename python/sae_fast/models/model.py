@@ -326,7 +326,9 @@ class Model(Described):
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
         return self._input("x", x, self.n_features, scale, self._scale)
 
-    def _fitting(self, optimizer: Optimizer, data: Any, *, codes: bool = False) -> Optimizer:
+    def _fitting(
+        self, optimizer: Optimizer, data: Any, schedule: Schedule, *, codes: bool = False
+    ) -> Optimizer:
         """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
         if not self._warns and optimizer.learning_rate is not None:
             return optimizer
@@ -340,9 +342,9 @@ class Model(Described):
                 stacklevel=4,
             )
         if optimizer.learning_rate is None:
-            return dataclasses.replace(
-                optimizer, learning_rate=sizes.learning_rate(self._most_rate)
-            )
+            replayed = schedule.given is not None
+            rate = LEARNING_RATE if replayed else sizes.learning_rate(self._most_rate)
+            return dataclasses.replace(optimizer, learning_rate=rate)
         return optimizer
 
     def _schedule(
@@ -377,7 +379,7 @@ class Model(Described):
             if schedule.steps_before > 0:
                 state.set_state(*self._state.get_state())
             with self._turns.queue, self._turns.lock:
-                if self.init == "data" and self._untouched:
+                if self.init == "data" and self._untouched and schedule.given is None:
                     self._start_from(training.samples.x)
                 self.scale, self._state, self._optimizer = scale, state, optimizer.rule.name
             train(training)

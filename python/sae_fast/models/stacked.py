@@ -366,7 +366,9 @@ class StackedAutoencoder(Model):
             measured = Samples(*evaluated) if evaluated else None
             looking = [_Follow(self, autoencoder), *watching]
             what = autoencoder, autoencoder._title, autoencoder.layer
-            fitting = autoencoder._fitting(own_optimizer, data, codes=autoencoder.layer > 1)
+            fitting = autoencoder._fitting(
+                own_optimizer, data, schedule, codes=autoencoder.layer > 1
+            )
             how = objective, fitting, schedule
             training = Training(*what, *how, samples, measured, looking)
             histories.append(self._pretrain_layer(autoencoder, training, scale))
@@ -487,11 +489,11 @@ class StackedAutoencoder(Model):
             (eval_x,) = evaluated
             eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
             measured = Samples(eval_x, eval_y)
-        chosen = self._fitting(checked, data)
         asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
-            data.n_samples, chosen, continued, default_steps=30000, batches=batches, **asked
+            data.n_samples, checked, continued, default_steps=30000, batches=batches, **asked
         )
+        chosen = self._fitting(checked, data, schedule)
         self._settle()
         samples = Samples(data, labels, weight)
         training = Training(
