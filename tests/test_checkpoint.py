@@ -615,9 +615,7 @@ class TestSigned:
             self.resume(tmp_path, {**checkpoint, name: value}, arrays)
 
     def test_more_steps_than_there_are(self, file, tmp_path):
-        with pytest.raises(
-            CheckpointError, match=r"does not fit: step 4 of 3|n_steps 3 where it has 4"
-        ):
+        with pytest.raises(CheckpointError, match=r"at least the 4 steps .* got 3"):
             self.resume(tmp_path, *file, steps=3)
 
     @pytest.mark.parametrize("key", ["m", "v", "W_enc", "b_dec"])

@@ -385,7 +385,7 @@ def test_a_batch_of_more_rows_than_columns_have_room_for():
 @pytest.mark.parametrize("learning_rate", [1e-300, 1e-44, 1e-38])
 def test_learning_rates_below_what_float32_holds(learning_rate):
     x = draw_x(50, 12, zeros=0.5)
-    model = Autoencoder(12, 4, seed=0)
+    model = Autoencoder(12, 4, init="he", seed=0)
     before = model.parameters
     model.fit(x, steps=3, batch_size=10, learning_rate=learning_rate)
     for name, value in before.items():
@@ -429,7 +429,7 @@ def test_many_features(n_features):
 def test_nothing_but_zeros():
     x, y = np.zeros((40, 9), np.float32), draw_y(40, 4)
     assert_identical(fit_and_tune(sparse.csr_array(x), y), fit_and_tune(x, y))
-    ae = Autoencoder(9, 4)
+    ae = Autoencoder(9, 4, init="he")
     before = ae.parameters
     history = ae.fit(x, steps=5, batch_size=10)
     assert_identical(ae.parameters, before)  # a perfect reconstruction has no gradient
@@ -442,8 +442,10 @@ def test_nothing_but_zeros():
 class TestInitialValues:
     def test_arms_share_their_draws(self):
         sizes = (30, 20, 10, 5)
-        normal = StackedAutoencoder(sizes, 4, seed=5, dtype="float64").parameters
-        he = StackedAutoencoder(sizes, 4, seed=5, init="he", dtype="float64").parameters
+        normal, he = (
+            StackedAutoencoder(sizes, 4, seed=5, init=init, dtype="float64").parameters
+            for init in ("normal", "he")
+        )
         assert_identical({k: he[k] for k in ("W4", "b4")}, {k: normal[k] for k in ("W4", "b4")})
         for layer, n_in in enumerate(sizes[:-1], start=1):
             ratio = he[f"W{layer}"] / normal[f"W{layer}"]
@@ -464,7 +466,7 @@ class TestInitialValues:
                 assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.2
 
     def test_their_distribution(self):
-        net = StackedAutoencoder([784, 400], 10, seed=1, dtype="float64").parameters
+        net = StackedAutoencoder([784, 400], 10, seed=1, init="normal", dtype="float64").parameters
         ae = Autoencoder(784, 400, seed=1, dtype="float64").parameters
         for w in (net["W1"], ae["W_dec"]):
             assert w.std() == pytest.approx(0.01, rel=0.01)
@@ -521,8 +523,8 @@ class TestSampleOrder:
 
     def test_training_follows_it(self):
         x, y = draw_x(50, 20, zeros=0.5), draw_y(50, 4)
-        ae, replayed = (Autoencoder(20, 6, seed=9, layer=2) for _ in range(2))
-        ae.fit(x, steps=13, batch_size=12)
+        ae, replayed = (Autoencoder(20, 6, init="he", seed=9, layer=2) for _ in range(2))
+        ae.fit(x, steps=13, batch_size=12, learning_rate=1e-3)
         order = SampleOrder(50, 9, Purpose.PRETRAIN_ORDER, 2)
         replayed.fit(x, batches=order.batches(0, 13, 12))
         assert_identical(replayed.parameters, ae.parameters)

@@ -51,8 +51,8 @@ def csr_with_value(value):
 class Fit:
     """Train an autoencoder."""
 
-    def __init__(self, dtype="float32"):
-        self.model = Autoencoder(N_FEATURES, 4, dtype=dtype, n_threads=1)
+    def __init__(self, dtype="float32", init="data"):
+        self.model = Autoencoder(N_FEATURES, 4, init=init, dtype=dtype, n_threads=1)
 
     def __call__(self, x=X, **options):
         return self.model.fit(x, **{"steps": 3, "batch_size": 10, **options})
@@ -727,9 +727,7 @@ def test_divergence_leaves_the_last_finite_state(method):
 
 
 def test_divergence_that_a_checkpoint_would_save(tmp_path):
-    call, start = Fit(), Fit()
-    for each in (call, start):
-        each.model.init = "he"
+    call, start = Fit(init="he"), Fit(init="he")
     saving = sae_fast.callbacks.Checkpoint(tmp_path / "{step}", every=5)
     with pytest.raises(DivergenceError, match="after step 5 of 30") as caught:
         call(learning_rate=1e25, steps=30, eval_every=30, callbacks=[saving])

@@ -111,19 +111,19 @@ WIDE = draw_x(60, 300, zeros=0.0)
 
 
 def make_models(n_threads=2):
-    """Draw initial weights: NumPy's work, which follows the caller's mode."""
+    """Draw initial weights: NumPy's work, which follows the caller's mode, as a data start does."""
     return (
         StackedAutoencoder([60, 40, 9], 4, init="he", n_threads=n_threads),
-        Autoencoder(300, 280, weight_decay=0.01, n_threads=n_threads),
+        Autoencoder(300, 280, weight_decay=0.01, init="he", n_threads=n_threads),
     )
 
 
 def train(net, wide):
-    histories = net.pretrain(X, steps=15, batch_size=50)
-    history = net.finetune(
-        X, Y, steps=15, batch_size=50, eval_set=(X, Y), loss="cross_entropy", weight_decay=0.01
-    )
-    wide.fit(WIDE, steps=3, batch_size=30)
+    rate = {"learning_rate": 1e-3}
+    histories = net.pretrain(X, steps=15, batch_size=50, **rate)
+    how = {"eval_set": (X, Y), "loss": "cross_entropy", "weight_decay": 0.01, **rate}
+    history = net.finetune(X, Y, steps=15, batch_size=50, **how)
+    wide.fit(WIDE, steps=3, batch_size=30, **rate)
     return {
         **net.parameters,
         **wide.parameters,
