@@ -449,9 +449,7 @@ class TestRunReconstruction:
             quiet=True,
         )
         ae = Autoencoder(N_FEATURES, 7, init="normal", weight_decay=0.2, seed=4)
-        history = ae.fit(
-            data.x_train, steps=90, batch_size=20, eval_every=40, learning_rate=1e-3
-        )
+        history = ae.fit(data.x_train, steps=90, batch_size=20, eval_every=40, learning_rate=1e-3)
         assert result.command == "reconstruct"
         assert result.arms == {}
         [layer] = result.pretraining

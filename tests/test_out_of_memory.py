@@ -75,7 +75,9 @@ def boundaries(name: str) -> list[dict[str, np.ndarray]]:
     model = build()
     states = [model.parameters]
     seconds, training._RESPONSE_SECONDS = training._RESPONSE_SECONDS, 0  # each step on its own
-    TRAIN["callbacks"] = [Watch(lambda _: states.append(model.parameters))]
+    watch = Watch(lambda _: states.append(model.parameters))
+    watch.on_start = watch.on_step  # after a start from the data
+    TRAIN["callbacks"] = [watch]
     operate(model)
     del TRAIN["callbacks"]
     training._RESPONSE_SECONDS = seconds

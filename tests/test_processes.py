@@ -336,6 +336,7 @@ class Start(sae_fast.callbacks.Callback):
 
 def predict():
     ae = sae_fast.Autoencoder(300, 280, n_threads=2)
+    ae.fit(x, steps=1)
     while True:
         ae.reconstruct(x)
         at_work.set()

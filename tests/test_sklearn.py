@@ -446,7 +446,7 @@ class TestPartialFit:
         x, _ = digits
         transformer = StackedAutoencoderTransformer(units=(32, 16), random_state=0)
         errors = []
-        for _ in range(4):
+        for _ in range(6):
             for part in np.array_split(x, 3):
                 transformer.partial_fit(part)
             errors.append(transformer.score_samples(x).mean())

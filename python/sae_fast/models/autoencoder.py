@@ -104,7 +104,7 @@ class Autoencoder(Model):
     ----------
     .. [1] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
        networks", Science 313, 2006.
-    .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers", ICCV 2015.
+    .. [2] He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015.
     """
 
     _NAME = "Autoencoder"
