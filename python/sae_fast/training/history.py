@@ -54,6 +54,7 @@ class History(Described):
         shown = np.linspace(0, n - 1, min(n, N_ROWS)).astype(int).tolist()  # first and last too
         rows = [
             {"step": f"{self.steps[at]:,}", "loss": number(self.loss[at])}
+            | ({"per sample": number(self.mean_loss[at])} if self.n_samples > 1 else {})
             | ({"accuracy": percent(self.accuracy[at])} if self.accuracy else {})
             for at in shown
         ]
