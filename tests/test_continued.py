@@ -64,9 +64,9 @@ def test_other_batch_sizes_go_on_in_the_same_shuffle(data, sizes, pickled):
     """No sample is left out or visited twice between one training and the next."""
     x, _ = data
     whole, visited = SampleOrder(70, 0, Purpose.PRETRAIN_ORDER, 1).batches(0, 500, 1), 0
-    ae, replayed = Autoencoder(12, 4), Autoencoder(12, 4)
+    ae, replayed = (Autoencoder(12, 4, init="he") for _ in range(2))
     for continued, size in enumerate(sizes):
-        options = {"continued": continued > 0}
+        options = {"continued": continued > 0, "learning_rate": 1e-3}
         ae.fit(x, steps=3, batch_size=size, **options)
         batches = whole[visited : visited + 3 * size].reshape(3, size)
         replayed.fit(x, batches=batches, **options)
