@@ -13,7 +13,7 @@ data = sae_fast.datasets.load_strokes(n_train=5000, n_test=1000)
 
 single = sae_fast.Autoencoder(784, 30, seed=0)
 single.fit(data.x_train, steps=2000)
-stack = sae_fast.StackedAutoencoder([784, 200, 30], seed=0, init="he")
+stack = sae_fast.StackedAutoencoder([784, 200, 30], seed=0)
 stack.pretrain(data.x_train, steps=2000)
 
 print(f"784 numbers become {stack.encode(data.x_test).shape[1]}")

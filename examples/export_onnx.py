@@ -9,7 +9,7 @@ import onnxruntime
 import sae_fast
 
 data = sae_fast.datasets.load_strokes(n_train=2000, n_test=400)
-net = sae_fast.StackedAutoencoder([784, 100, 20], n_classes=10, seed=0, init="he")
+net = sae_fast.StackedAutoencoder([784, 100, 20], n_classes=10, seed=0)
 net.pretrain(data.x_train, steps=200)
 net.finetune(data.x_train, data.y_train, steps=1000)
 

@@ -5,7 +5,7 @@ import sae_fast
 import torch
 
 data = sae_fast.datasets.load_strokes(n_train=2000, n_test=400)
-net = sae_fast.StackedAutoencoder([784, 100, 20], n_classes=10, seed=0, init="he")
+net = sae_fast.StackedAutoencoder([784, 100, 20], n_classes=10, seed=0)
 net.pretrain(data.x_train, steps=500)
 
 module = net.to_torch(part="classifier")  # Linear and ReLU, and a Softmax on top

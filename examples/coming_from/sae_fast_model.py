@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 x, y = load_digits(return_X_y=True)
 x_train, x_test, y_train, y_test = train_test_split(x / 16, y, random_state=0)
 
-net = sae_fast.StackedAutoencoder([64, 32, 16], n_classes=10, seed=0, init="he")
+net = sae_fast.StackedAutoencoder([64, 32, 16], n_classes=10, seed=0)
 net.pretrain(x_train, steps=1000)
 net.finetune(x_train, y_train, steps=2000, loss="cross_entropy")
 
