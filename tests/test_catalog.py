@@ -99,11 +99,10 @@ def test_auto_offline_falls_back_to_strokes_and_says_why(cache, sockets):
 
 
 def test_auto_tries_the_mirrors_before_it_falls_back(sockets):
-    with pytest.warns(DatasetFallbackWarning, match="no socket in these tests") as caught:
+    words = r"could not reach the mirrors \(no socket in these tests\)"
+    with pytest.warns(DatasetFallbackWarning, match=words):
         assert load("auto").name == "strokes"
     assert len(sockets) == len(mnist.MIRRORS)
-    for mirror in mnist.MIRRORS:
-        assert mirror in str(caught[0].message)
 
 
 @pytest.mark.parametrize("name", ["auto", "mnist", "idx"])

@@ -29,9 +29,11 @@ from sae_fast import (
     CheckpointError,
     DataError,
     DivergenceError,
+    ModelFileError,
     RunCheckpoint,
     StackedAutoencoder,
     _core,
+    load,
     run_experiment,
     run_reconstruction,
 )
@@ -120,6 +122,13 @@ def test_a_run_broken_off_again_and_again(data, expected, tmp_path, break_off, e
         result = run_experiment(dataset=data, **options, resume=True)
     assert n_breaks >= 2
     assert_same_results(result, expected)
+
+
+def test_a_checkpoint_is_no_model(data, tmp_path):
+    run_experiment(dataset=data, **SETTINGS, output=tmp_path, checkpoint_every=50)
+    with pytest.raises(ModelFileError, match=r"got the checkpoint of a run.*model-\*.safetensors"):
+        load(tmp_path / NAME)
+    load(tmp_path / "model-normal.safetensors")
 
 
 def test_checkpoints_change_nothing(data, expected, tmp_path):

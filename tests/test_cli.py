@@ -142,7 +142,7 @@ class TestRun:
                 "steps", "test_loss", "test_accuracy", "final_accuracy", "first_step_at_90",
                 "seconds", "dead_units", "collapsed",
             }  # fmt: skip
-        assert set(result["environment"]) == set(sae_fast.info())
+        assert set(result["environment"]) == set(sae_fast.info()) - {"executable"}
 
     def test_values_of_the_result(self, whole_run, data_dir):
         result = read(whole_run[1])
@@ -361,7 +361,7 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
         ("run --hidden 100,0", "--hidden"),
         ("run --hidden=", "--hidden: expected a sequence of positive integers, got ''"),
         ("run --hidden 100,x", "--hidden: expected a sequence of positive integers, got '100,x'"),
-        ("run --hidden 9999999999999999999999", "--hidden: [0]: expected at most 16777216"),
+        ("run --hidden 9999999999999999999999", "--hidden: [0]: expected at most 16,777,216"),
         ("run --pretrain-steps 0", "--pretrain-steps"),
         ("run --finetune-steps 1.5", "--finetune-steps"),
         ("run --batch-size 0", "--batch-size"),
@@ -373,7 +373,7 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
         ("run --seed=-1", "--seed"),
         ("run --seed one", "--seed"),
         ("run --threads 0", "--threads"),
-        ("run --threads 1000000000", "--threads: expected at most 1024"),
+        ("run --threads 1000000000", "--threads: expected at most 1,024"),
         ("run --output=", "--output: expected a path, got ''"),
         ("run --data-dir=", "--data-dir: expected a path, got ''"),
         ("reconstruct --units 0", "--units"),
@@ -490,6 +490,43 @@ def test_results_that_cannot_be_written_are_still_shown(
     assert ("Fine-tuning" in out) is not quiet
 
 
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.usefixtures("no_pictures")
+def test_says_what_there_is(installed, data_dir, tmp_path, capsys, monkeypatch):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main("run --arms he", SMALL, *on(data_dir), "--output", tmp_path) == 0
+    out, err = capsys.readouterr()
+    advice = "" if installed else "; no pictures: pip install 'sae-fast[plot]'"
+    assert out.splitlines()[-1] == f"results and report.html are in {tmp_path}{advice}"
+    assert ("results and pictures" in err) is installed
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_summary_that_cannot_be_printed(data_dir, tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "write", fail)
+        status = main("run --arms he", SMALL, *on(data_dir), "--output", tmp_path)
+    assert status == 1
+    where = f"{FULL}; results and report.html are in {tmp_path}"
+    assert capsys.readouterr().err.splitlines()[-1] == f"sae-fast: {where}"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_an_interrupt_after_the_training_says_what_there_is(data_dir, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ExperimentResult, "_write_pictures", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        main("run --quiet --arms he", SMALL, *on(data_dir), "--output", tmp_path)
+    [words] = caught.value.args
+    assert words.endswith(f"written to {tmp_path}: result.json, model.safetensors")
+
+
 def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     save = ExperimentResult.save
@@ -564,7 +601,8 @@ def test_interrupt(sent, status, word, phase, arms, threads, times, data_dir, tm
         out = process.stdout.read()
     assert process.returncode == status
     assert seconds < 5
-    assert shown.decode().splitlines()[-1] == f"sae-fast: {word}"
+    nothing = "nothing was saved; with --checkpoint-every N the run could be resumed"
+    assert shown.decode().splitlines()[-1] == f"sae-fast: {word}; {nothing}"
     assert b"Traceback" not in shown
     assert out == b""
     assert file_names(tmp_path) == set()
@@ -623,9 +661,12 @@ def test_offline_falls_back_to_strokes_and_says_so(tmp_path, capsys):
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("options", "words"),
-    [((), ()), (("--checkpoint-every", 10), ("`sae-fast run --resume --output {}` goes on",))],
+    [
+        ((), ("nothing was saved", "with --checkpoint-every N the run could be resumed")),
+        (("--checkpoint-every", 10), ("`sae-fast run --resume --output {}` goes on",)),
+    ],
 )
-def test_an_interrupt_says_how_to_go_on(options, words, data_dir, tmp_path, monkeypatch):
+def test_an_interrupt_says_how_to_go_on(options, words, data_dir, tmp_path, monkeypatch, capsys):
     """Where there is a checkpoint; and that is all that the command then needs."""
 
     def interrupt(_, training):
@@ -637,8 +678,12 @@ def test_an_interrupt_says_how_to_go_on(options, words, data_dir, tmp_path, monk
         with pytest.raises(KeyboardInterrupt) as caught:
             main("run --quiet", SMALL, *on(data_dir), *options, "--output", tmp_path)
     assert caught.value.args == tuple(word.format(tmp_path) for word in words)
-    if words:
-        assert main("run --quiet --resume --output", tmp_path) == 0
+    if options:
+        status = main("run --quiet", SMALL, *on(data_dir), *options, "--output", tmp_path)
+        [going_on] = caught.value.args
+        assert_failed(capsys, "--output: expected", f"{going_on} from it", status=status)
+        assert main("run --resume --output", tmp_path) == 0
+        assert re.search(r"\ntrained in \d+\.\d s since it was resumed\n", capsys.readouterr().out)
         assert main("run --quiet", SMALL, *on(data_dir), "--output", tmp_path / "whole") == 0
         resumed, whole = (read(folder) for folder in (tmp_path, tmp_path / "whole"))
         for part in ("pretraining", "arms", "config"):
@@ -701,13 +746,16 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+FULL = "standard output cannot be written to: No space left on device"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [
         ("sae-fast info | head -1", 0, ""),
         ("PYTHONUNBUFFERED=1 sae-fast run --help | head -1", 0, ""),
-        ("sae-fast info > /dev/full", 1, "sae-fast: [Errno 28] No space left on device\n"),
+        ("sae-fast info > /dev/full", 1, f"sae-fast: {FULL}\n"),
         ("sae-fast info --jsom 2> /dev/full", 2, ""),
         ("sae-fast run --data-dir /nowhere --dataset idx 2>&- >&-", 1, ""),
     ],

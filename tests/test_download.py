@@ -153,12 +153,12 @@ def test_progress_goes_to_stderr(server, tmp_path, capfd):
         ("wrong", f"got SHA-256 {hashlib.sha256(b'something else').hexdigest()}"),
         ("truncated", f"got {len(PACKED) - 10} bytes, expected the {len(PACKED)}"),
         ("broken", "damaged gzip"),
-        ("announced", "got a file of 10001 bytes, expected 10000 at most"),
-        ("endless", "got more than 10000 bytes"),
+        ("announced", "got a file of 10,001 bytes, expected 10,000 at most"),
+        ("endless", "got more than 10,000 bytes"),
         ("drip", "bytes in 0.3 s"),
         ("silent", "timed out"),
         ("garbled", "this is not HTTP"),
-        ("bomb", "got more than 10000 bytes when uncompressed"),
+        ("bomb", "got more than 10,000 bytes when uncompressed"),
         ("missing", "404"),
         ("local", "ftp"),
     ],
@@ -186,8 +186,13 @@ def test_nobody_listens(server, tmp_path):
         nobody = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         with pytest.raises(DatasetUnavailableError) as error:
             download(FILES, tmp_path, [nobody, server.url("missing")], progress=False)
-    assert "refused" in str(error.value)  # each mirror's own reason
-    assert "404" in str(error.value)
+        assert "refused" in str(error.value)  # each mirror's own reason
+        assert "404" in str(error.value)
+        with pytest.raises(DatasetUnavailableError) as error:
+            download(FILES, tmp_path, [nobody, nobody], progress=False)
+    words = "file.gz: could not reach the mirrors (Connection refused); "
+    assert str(error.value).startswith(words)
+    assert "data_dir" in str(error.value)
     assert names(tmp_path) == set()
 
 

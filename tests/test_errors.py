@@ -276,6 +276,37 @@ def test_frames_of_uint8():
     assert_refused(Finetune(), "x: uint8 needs scale=", x=frame)
 
 
+NO_ARRAYS = {
+    "text": ("data.csv", "expected an array, got str"),
+    "None": (None, "expected an array, got NoneType"),
+    "generator": ((row for row in X), "expected an array, got generator"),
+    "dict": ({"a": [1.0]}, "expected an array, got dict"),
+    "number": (3.0, "got shape ()"),
+    "series": (
+        pd.Series([1.0, 2, 3]),
+        "expected two dimensions (n_samples, n_features), got shape (3,)",
+    ),
+    "series of uint8": (pd.Series([1, 2], dtype="uint8"), "expected two dimensions"),
+    "endless": ([[10**400], [2]], "expected numbers that float32 can hold"),
+    "NaN in a frame": (pd.DataFrame({"height": [1.0, np.nan]}), "row 1, column 0 ('height')"),
+    "NaN in a frame without names": (pd.DataFrame([1.0, np.nan]), "row 1, column 0"),
+}
+
+
+@pytest.mark.parametrize(("x", "words"), NO_ARRAYS.values(), ids=NO_ARRAYS)
+def test_what_is_no_array_of_samples(x, words):
+    with pytest.raises(DataError) as caught:
+        Autoencoder(1, 1).fit(x)
+    assert str(caught.value).startswith("x: ")
+    assert str(caught.value).endswith(words) or words in str(caught.value)
+
+
+def test_what_is_no_array_of_labels():
+    for name, given in ("y", {"y": None}), ("sample_weight", {"y": Y, "sample_weight": "1"}):
+        with pytest.raises(DataError, match=f"{name}: expected an array, got (NoneType|str)$"):
+            Finetune().model.finetune(X, **given)
+
+
 def test_bool_takes_no_copy():
     x = np.random.default_rng(0).random((2000, 500)) < 0.9
     ae = Autoencoder(500, 2)
@@ -666,7 +697,7 @@ def test_more_threads_than_any_machine_has():
 def test_more_threads_than_are_allowed(value):
     with pytest.raises(DataError) as caught:
         Autoencoder(20, 5, n_threads=value)
-    assert_mentions(caught.value, "n_threads: expected at most 1024", str(value))
+    assert_mentions(caught.value, "n_threads: expected at most 1,024", str(value))
 
 
 # Divergence

@@ -75,7 +75,8 @@ class TestRunExperiment:
             name: value for name, value in SETTINGS.items() if name != "quiet"
         }
         assert list(result.arms) == list(result.models) == list(result.first_weights) == ARMS
-        assert result.environment == sae_fast.info()
+        assert {**result.environment, "executable": sys.executable} == sae_fast.info()
+        assert "executable" not in result.environment
         assert result.hidden == HIDDEN
         phases = [*result.pretraining, *result.arms.values()]
         assert 0 < sum(phase.seconds for phase in phases) < result.seconds

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import shutil
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -173,6 +175,32 @@ def test_environment_then_cache_then_nothing(small, cache, tmp_path, monkeypatch
 def test_the_cache_is_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert CACHE_DIR() == tmp_path / "sae_fast" / "mnist"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX's")
+@pytest.mark.parametrize("there", ["nothing", "own", "writable", "link", "file"])
+def test_without_a_home_the_folder_is_the_users_alone(there, tmp_path, monkeypatch):
+    def no_home(_):
+        raise RuntimeError
+
+    monkeypatch.setattr("platformdirs.user_cache_dir", no_home)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mnist._temporary_folder.cache_clear()
+    usual = tmp_path / f"sae_fast-{os.getuid()}"
+    if there == "link":
+        usual.symlink_to(tmp_path)
+    elif there == "file":
+        usual.touch()
+    elif there != "nothing":
+        usual.mkdir()
+        usual.chmod(0o777 if there == "writable" else 0o755)
+    folder = mnist.user_folder()
+    assert (folder == usual) is (there in ("nothing", "own"))
+    assert folder.is_dir()
+    assert not folder.is_symlink()
+    assert folder.stat().st_mode & 0o022 == 0
+    assert mnist.user_folder() == folder
+    mnist._temporary_folder.cache_clear()
 
 
 def test_download_fetches_what_is_missing(small, cache, monkeypatch):

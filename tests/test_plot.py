@@ -284,7 +284,7 @@ class TestHistory:
         history = fake_history()
         ax = plot.plot_history(history, "accuracy", dead_units=[3, 0, 1])
         np.testing.assert_allclose(ax.lines[0].get_ydata(), 100 * np.array(history.accuracy))
-        assert legend(ax) == ["99.80 %, dead units by layer: 3, 0, 1"]
+        assert legend(ax) == ["last 99.80 %, dead units by layer: 3, 0, 1"]
 
     def test_several_by_name(self) -> None:
         runs = {"he": fake_history(), "mine": fake_history(20)}
@@ -292,6 +292,18 @@ class TestHistory:
         assert legend(ax) == ["he: 99.80 %", "mine: 98.53 %, 4 dead units"]
         assert ax.lines[0].get_color() == ARM_STYLES["he"][0]
         assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
+
+    @pytest.mark.parametrize(
+        "loss", [[573.2, 573.1], [573.2], [9.0, 2.1], [9e5, 1e-3], [6.0, 1.0], [1e-12, 1e12]]
+    )
+    def test_a_log_scale_has_numbers_that_tell_it(self, loss: list[float]) -> None:
+        ax = plot.plot_history(History(list(range(1, len(loss) + 1)), loss))
+        draw(ax)
+        low, high = ax.get_ylim()
+        shown = zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
+        labels = {text.get_text() for at, text in shown if low <= at <= high}
+        assert len(labels - {""}) >= 2
+        assert ax.get_ylabel().endswith("(log scale)")
 
     @pytest.mark.parametrize("loss", [[5.0], [0.0, 0.0], [3.0, 0.0], [1e-12, 1e12]])
     @pytest.mark.parametrize("n_curves", [1, 12])

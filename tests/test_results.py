@@ -205,8 +205,13 @@ class TestSummary:
         rows = [line.split() for line in summary.splitlines()]
         assert ["1", "784", "100", "2,037,462", "404,958", "15", "3.0"] in rows
         assert ["pretrained", "96.42", "%", "2,400", "2", "of", "5"] in [row[:7] for row in rows]
-        assert "45.2 seconds" in summary
+        assert "trained in 45.2 s" in summary.splitlines()
         assert max(map(len, summary.splitlines())) <= 100
+
+    def test_counts_from_where_it_was_resumed(self) -> None:
+        result = fake_run()
+        result.resumed = True
+        assert result.summary().endswith("trained in 45.2 s since it was resumed")
 
     def test_names_a_collapse(self) -> None:
         summary = fake_run().summary()

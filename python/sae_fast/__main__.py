@@ -60,7 +60,9 @@ def _flushed(status: int) -> int:
         # or Python tries again as it ends, and makes the status one of its own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            print(f"sae-fast: {error}", file=sys.stderr)
+            if status == 0:  # else there is a line already
+                reason = error.strerror or error
+                print(f"sae-fast: standard output cannot be written to: {reason}", file=sys.stderr)
             return status or 1
     return status
 

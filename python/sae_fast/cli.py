@@ -8,6 +8,7 @@ status: 0 done, 1 the run failed, 2 usage. What signals do is in `__main__`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,10 +23,12 @@ from typing import Any
 from .core.build import VERSION
 from .core.environment import info
 from .datasets.mnist import user_folder
-from .errors import DataError, OutputError, SaeFastError
+from .errors import CheckpointError, DataError, OutputError, SaeFastError
+from .experiment.pictures import PICTURES
 from .experiment.run import run_experiment, run_reconstruction
 from .experiment.save import ExperimentResult
 from .experiment.settings import COMMANDS, Settings, flag, options, written
+from .plot.axes import has_matplotlib
 from .training.checkpoint import NAME, PREVIOUS
 
 #: What each command calls, a line about it, and what its help says.
@@ -115,22 +118,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _print(text: str, at_least: str = "") -> None:
+    """Print, at once; OutputError, with what there is `at_least`, if it cannot be done."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"standard output cannot be written to: {reason}{at_least}") from error
+
+
 def _print_info(*, as_json: bool) -> None:
     facts = info()
     if as_json:
-        print(json.dumps(facts, indent=1))
+        _print(json.dumps(facts, indent=1))
         return
+    lines = []
     for name, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item or 'missing'}" for key, item in value.items())
         elif isinstance(value, list):
             value = ", ".join(map(str, value))
-        print(f"{name.replace('_', ' '):16}{'not found' if value is None else value}")
+        lines.append(f"{name.replace('_', ' '):16}{'not found' if value is None else value}")
+    _print("\n".join(lines))
 
 
 def _run(given: dict[str, Any]) -> None:
     experiment: Callable[..., ExperimentResult] = given.pop("experiment")
-    command = given.pop("command")
+    command, folder = given.pop("command"), given["output"]
+    place = "" if folder == _OUTPUTS[command] else f" --output {shlex.quote(folder)}"
+    resuming = f"`sae-fast {command} --resume{place}`"
     try:
         Path.home()
     except RuntimeError:  # of a user without a home; matplotlib has to keep its fonts somewhere
@@ -141,17 +159,25 @@ def _run(given: dict[str, Any]) -> None:
             result = experiment(**given)
     except OutputError as error:
         if isinstance(error.result, ExperimentResult) and not given.get("quiet"):
-            print(error.result.summary())  # all that is left of it
+            with contextlib.suppress(OSError):
+                print(error.result.summary())  # all that is left of it
         raise
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace("resume=True", resuming)) from error
     except KeyboardInterrupt as stop:
-        folder, kept = given["output"], given.get("checkpoint_every") or given.get("resume")
+        kept = given.get("checkpoint_every") or given.get("resume")
         if kept and any(Path(folder, name).exists() for name in (NAME, PREVIOUS)):
-            where = "" if folder == _OUTPUTS[command] else f" --output {shlex.quote(folder)}"
-            stop.args = (f"`sae-fast {command} --resume{where}` goes on",)
+            stop.args = (f"{resuming} goes on",)
+        elif not stop.args:
+            advice = () if kept else ("with --checkpoint-every N the run could be resumed",)
+            stop.args = ("nothing was saved", *advice)
         raise
-    if not given.get("quiet"):
-        print(result.summary())
-        print(f"\nresults, pictures and report.html are in {given['output']}")
+    if given.get("quiet"):
+        return
+    drawn = any(Path(folder, f"{name}.png").exists() for name in PICTURES)
+    where = f"results{', pictures' * drawn} and report.html are in {folder}"
+    missing = "" if has_matplotlib() else "; no pictures: pip install 'sae-fast[plot]'"
+    _print(f"{result.summary()}\n\n{where}{missing}", f"; {where}")
 
 
 def _complain(command: str, error: object) -> None:

@@ -7,6 +7,7 @@ Arguments are checked here, before anything is computed; the core trusts what it
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 import os
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def check_array(name: str, value: Any) -> NDArray[Any]:
         array: NDArray[Any] = np.asarray(value)
     except (ValueError, TypeError) as error:
         raise DataError(f"{name}: expected an array, got {error}") from error
+    if array.ndim == 0 and array.dtype.kind in "OSU" and not isinstance(value, numbers.Number):
+        raise DataError(f"{name}: expected an array, got {type(value).__name__}")
     return array
 
 
@@ -39,8 +42,8 @@ def check_unmasked(name: str, value: Any) -> None:
     """Raise DataError for masked values: what stands behind a mask would be taken for data."""
     if isinstance(value, np.ma.MaskedArray) and np.any(value.mask):
         raise DataError(
-            f"{name}: expected an array without masked values, got {np.sum(value.mask)} of "
-            f"{value.size}; fill them (x.filled(0)) or leave their rows out"
+            f"{name}: expected an array without masked values, got {np.sum(value.mask):,} of "
+            f"{value.size:,}; leave their rows out"
         )
 
 
@@ -60,7 +63,7 @@ def check_int(name: str, value: object, minimum: int, maximum: int | None = None
     if isinstance(value, (bool, np.bool_)) or number < minimum:
         raise DataError(f"{name}: expected an integer of at least {minimum}, got {shown(value)}")
     if maximum is not None and number > maximum:
-        raise DataError(f"{name}: expected at most {maximum}, got {shown(value)}")
+        raise DataError(f"{name}: expected at most {maximum:,}, got {shown(value)}")
     return number
 
 
@@ -130,7 +133,7 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
     if len(value) == 0:
         raise DataError(f"{name}: expected at least one layer, got none")
     if len(value) > MOST_LAYERS:
-        raise DataError(f"{name}: expected at most {MOST_LAYERS} layers, got {len(value)}")
+        raise DataError(f"{name}: expected at most {MOST_LAYERS:,} layers, got {len(value):,}")
     return tuple(check_width(f"{name}[{i}]", n) for i, n in enumerate(value))
 
 
@@ -154,12 +157,12 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
     if y.dtype.kind not in "iub":
         raise DataError(f"{name}: expected integer classes, got dtype {y.dtype}")
     if len(y) != n_samples:
-        raise DataError(f"{name}: expected {n_samples} labels, one per sample, got {len(y)}")
+        raise DataError(f"{name}: expected {n_samples:,} labels, one per sample, got {len(y):,}")
     wrong = (y < 0) | (y >= n_classes)
     if wrong.any():
         at = int(np.argmax(wrong))
         raise DataError(
-            f"{name}: expected classes from 0 to {n_classes - 1}, got {y[at]} at position {at}"
+            f"{name}: expected classes from 0 to {n_classes - 1:,}, got {y[at]} at position {at:,}"
         )
     return _own(y, np.int64)
 
@@ -200,7 +203,7 @@ def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> 
     if wrong.any():
         at = int(np.argmax(wrong))
         raise DataError(
-            f"{name}: expected finite numbers of at least 0, got {weights[at]} at position {at}"
+            f"{name}: expected finite numbers of at least 0, got {weights[at]} at position {at:,}"
         )
     return found
 
@@ -215,7 +218,7 @@ def check_batches(name: str, batches: Any, n_samples: int) -> NDArray[np.int64]:
     low, high = int(batches.min()), int(batches.max())
     if low < 0 or high >= n_samples:
         raise DataError(
-            f"{name}: expected sample numbers from 0 to {n_samples - 1}, got {low} to {high}"
+            f"{name}: expected sample numbers from 0 to {n_samples - 1:,}, got {low:,} to {high:,}"
         )
     return _own(batches, np.int64)
 

@@ -26,8 +26,9 @@ def _check_regular(path: Path) -> os.stat_result:
     """Return what is known of a file; OSError if it is a folder, a device, a pipe."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        code = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
-        raise OSError(code, "no regular file", str(path))
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import numbers
+import re
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,9 @@ def as_input(
     input_class = core_class("Input", dtype)
     if isinstance(x, input_class):
         if x.n_features != n_features:
-            raise DataError(f"{name}: expected {n_features} features, got {x.n_features}")
+            raise DataError(f"{name}: expected {n_features:,} features, got {x.n_features:,}")
         return x
+    columns = getattr(x, "columns", ())
     if scale is None and _is_plain(x, n_features):
         factor, sparse = 1.0, False
     else:
@@ -78,12 +80,20 @@ def as_input(
             return _from_sparse(input_class, x, factor, n_threads)
         return input_class(x, scale=factor, layout=_AUTOMATIC, n_threads=n_threads)
     except ValueError as error:
-        raise DataError(f"{name}: {error}") from error
+        raise DataError(f"{name}: {_with_names(str(error), columns)}") from error
+
+
+def _with_names(message: str, columns: Any) -> str:
+    """Give the number of a column, in what the core says, its name where a frame has one."""
+    found = re.search(r"column ([\d,]+)$", message)
+    named = columns[int(found[1].replace(",", ""))] if found and len(columns) else None
+    return f"{message} ({shown(named)})" if isinstance(named, str) else message
 
 
 def is_uint8(x: Any) -> bool:
     """Say whether samples are read with a scale: an array, a matrix or a frame of uint8."""
-    return {getattr(x, "dtype", None), *getattr(x, "dtypes", ())} - {None} == {np.dtype(np.uint8)}
+    found = set(x.dtypes) if _is_frame(x) else {getattr(x, "dtype", None)}
+    return found == {np.dtype(np.uint8)}
 
 
 def sample_rows(x: Any) -> NDArray[Any]:
@@ -91,6 +101,10 @@ def sample_rows(x: Any) -> NDArray[Any]:
     n = min(x.n_samples, 512, max(1, _MOST_SAMPLED // x.n_features))
     first = np.arange(n) * x.n_samples // n
     return np.concatenate([x.rows(int(i), int(i) + 1) for i in first])
+
+
+def _is_frame(x: Any) -> bool:
+    return hasattr(x, "dtypes") and hasattr(x, "columns")
 
 
 def _is_plain(x: Any, n_features: int) -> bool:
@@ -111,7 +125,7 @@ def _checked(
 ) -> tuple[Any, float, bool]:
     """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")
-    if hasattr(x, "dtypes") and hasattr(x, "columns"):
+    if _is_frame(x):
         with np.errstate(over="ignore"):  # the core finds what is infinite
             x = _from_frame(name, x, dtype)
     elif not sparse:
@@ -121,7 +135,7 @@ def _checked(
             f"{name}: expected two dimensions (n_samples, n_features), got shape {x.shape}"
         )
     if x.shape[1] != n_features:
-        raise DataError(f"{name}: expected {n_features} features, got shape {x.shape}")
+        raise DataError(f"{name}: expected {n_features:,} features, got shape {x.shape}")
     if x.shape[0] == 0:
         raise DataError(f"{name}: expected at least one sample, got shape {x.shape}")
     factor = _factor(name, x.dtype, scale, default_scale, dtype)
@@ -152,7 +166,7 @@ def _from_frame(name: str, frame: Any, dtype: str) -> NDArray[Any]:
     for at, (column, values) in enumerate(frame.items()):
         try:
             found[:, at] = values
-        except (TypeError, ValueError) as error:  # a missing value
+        except (TypeError, ValueError, OverflowError) as error:  # a missing value
             raise DataError(
                 f"{name}: expected numbers, got {error} in column {shown(column)}"
             ) from error
@@ -169,8 +183,11 @@ def _as_stored(name: str, x: Any, dtype: str) -> Any:
                 raise DataError(f"{name}: expected numbers, got {shown(value)} at {place}")
     elif x.dtype.kind not in _NUMBERS:
         raise DataError(f"{name}: expected numbers, got dtype {x.dtype}")
-    with np.errstate(over="ignore"):  # the core finds what is infinite
-        return x.astype(dtype)
+    try:
+        with np.errstate(over="ignore"):  # the core finds what is infinite
+            return x.astype(dtype)
+    except OverflowError as error:  # of Python's integers, which have no end
+        raise DataError(f"{name}: expected numbers that {dtype} can hold, got {error}") from error
 
 
 def _as_csr(x: Any) -> Any:

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from urllib import request
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import OpenerDirector
 
 from ..base.files import leftovers, write_file
@@ -32,6 +32,10 @@ class Limits:
     n_content_bytes: int = 64 << 20  # uncompressed; MNIST's largest file has 47 MB
     silence: float = 20.0  # seconds without a byte
     seconds: float = 900.0  # altogether
+
+
+class _UnreachableError(DataError):
+    """Nobody has answered."""
 
 
 _LOCK_SECONDS = 3600.0  # that another process may take for all files
@@ -75,19 +79,24 @@ def _download_file(
     """Try the mirrors in turn; the caller holds the lock, so that leftovers are nobody's."""
     for leftover in leftovers(folder / name):
         leftover.unlink()
-    failures = []
+    failures, reached = [], False
     for mirror in mirrors:
         url = mirror + name
         try:
             data = b"".join(_received(url, name, progress, limits))
             _verify(data, url, sha256, limits)
         except DataError as error:
-            failures.append(f"{url}: {' '.join(str(error).split())[:300]}")
+            reached = reached or not isinstance(error, _UnreachableError)
+            failures.append((url, " ".join(str(error).split())[:300]))
         else:
             write_file(folder / name, data)
             return
+    reasons = "; ".join(f"{url}: {reason}" for url, reason in failures)
+    found = f"no mirror has it ({reasons})"
+    if not reached:
+        found = f"could not reach the mirrors ({failures[0][1]})"
     raise DatasetUnavailableError(
-        f"{name}: no mirror has it ({'; '.join(failures)}); download it by hand and name its "
+        f"{name}: {found}; download it by hand and name its "
         "folder with data_dir, or use dataset='strokes'"
     )
 
@@ -101,25 +110,27 @@ def _received(url: str, name: str, progress: bool, limits: Limits) -> Iterator[b
             promised: int | None = response.length
             if promised is not None and promised > limits.n_bytes:
                 raise DataError(
-                    f"got a file of {promised} bytes, expected {limits.n_bytes} at most"
+                    f"got a file of {promised:,} bytes, expected {limits.n_bytes:,} at most"
                 )
             with Progress(name, promised, show=progress) as shown:
                 while chunk := response.read1(CHUNK_BYTES):
                     received += len(chunk)
                     if received > limits.n_bytes:
-                        raise DataError(f"got more than {limits.n_bytes} bytes, expected fewer")
+                        raise DataError(f"got more than {limits.n_bytes:,} bytes, expected fewer")
                     if time.monotonic() > end:
                         raise DataError(
-                            f"got {received} bytes in {limits.seconds} s, expected the end"
+                            f"got {received:,} bytes in {limits.seconds} s, expected the end"
                         )
                     yield chunk
                     shown.advance(len(chunk))
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()
+        elif isinstance(error, URLError) and isinstance(error.reason, OSError):
+            raise _UnreachableError(error.reason.strerror or str(error.reason)) from error
         raise DataError(str(error)) from error
     if promised is not None and received < promised:
-        raise DataError(f"got {received} bytes, expected the {promised} that were announced")
+        raise DataError(f"got {received:,} bytes, expected the {promised:,} that were announced")
 
 
 def _opener() -> OpenerDirector:
@@ -147,7 +158,7 @@ def _verify(data: bytes, url: str, sha256: str, limits: Limits) -> None:
             n_bytes += len(chunk)
             if n_bytes > limits.n_content_bytes:
                 raise DataError(
-                    f"got more than {limits.n_content_bytes} bytes when uncompressed, "
+                    f"got more than {limits.n_content_bytes:,} bytes when uncompressed, "
                     "expected fewer"
                 )
             digest.update(chunk)

@@ -8,7 +8,9 @@ whenever it is loaded, so it does not matter who put it there, or how it is pack
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -144,7 +146,20 @@ def user_folder() -> Path:
         folder = Path(platformdirs.user_cache_dir("sae_fast"))
         if folder.is_absolute():
             return folder
-    return Path(tempfile.gettempdir(), f"sae_fast-{os.getuid()}")
+    return _temporary_folder()
+
+
+@functools.cache
+def _temporary_folder() -> Path:
+    """Return the user's own folder among everybody's, a new one if another holds its name."""
+    folder = Path(tempfile.gettempdir(), f"sae_fast-{os.getuid()}")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if own and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return folder
+    return Path(tempfile.mkdtemp(prefix="sae_fast-"))
 
 
 def _usual_folder() -> Path:

@@ -104,6 +104,11 @@ def from_bytes(data: bytes, source: str) -> Any:
         description = json.loads(text)
         if not isinstance(description, dict):
             raise DataError("no sae_fast entry in its header")
+        if "checkpoint" in description:
+            raise DataError(
+                "the checkpoint of a run, which resume goes on from; models are in "
+                "model.safetensors or model-*.safetensors, once the run has ended"
+            )
         if description.get("format") != FORMAT:
             raise DataError(
                 f"format {description.get('format')!r} of release {description.get('version')!r}, "

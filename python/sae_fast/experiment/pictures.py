@@ -153,8 +153,8 @@ PICTURES = {
         "arms",
         "Dead units of each arm",
         "Share of dead units in every hidden layer of each arm after fine-tuning.",
-        "The bars are in per cent of the layer, the numbers above them count units. A layer at "
-        "100 % lets nothing through.",
+        "The bars are in per cent of the layer, the numbers above them count units. A layer whose "
+        "units are all dead lets nothing through.",
     ),
     "codes": Picture(
         draw_codes,

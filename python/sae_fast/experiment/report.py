@@ -139,7 +139,7 @@ def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> 
     ]
     page = PAGE.substitute(
         title="Stacked autoencoder" if result.arms else "Autoencoder",
-        subtitle=_prose(f"{result.heading}; {result.seconds:.1f} seconds in all"),
+        subtitle=_prose(f"{result.heading}; {result.trained}"),
         sections="\n".join(
             f"<section>\n<h2>{title}</h2>\n{body}\n</section>" for title, body in sections
         ),

@@ -142,6 +142,7 @@ class Findings(Described):
     y_test: NDArray[np.int64] | None = None
     predictions: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
     codes: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    resumed: bool = False
 
     @property
     def hidden(self) -> list[int]:
@@ -157,6 +158,12 @@ class Findings(Described):
             f"{self.dataset.get('n_train', 0):,} training samples, "
             f"{self.dataset.get('n_test', 0):,} test samples"
         )
+
+    @property
+    def trained(self) -> str:
+        """How long the trainings took."""
+        since = " since it was resumed" if self.resumed else ""
+        return f"trained in {self.seconds:.1f} s{since}"
 
     def collapse(self, arm: str) -> str | None:
         """Say how an arm collapsed.
@@ -231,7 +238,7 @@ class Findings(Described):
         return self.tables()
 
     def _notes(self) -> list[str]:
-        return [*map(self.verdict, self.arms), f"{self.seconds:.1f} seconds in all"]
+        return [*map(self.verdict, self.arms), self.trained]
 
     def __repr__(self) -> str:
         """Say what was run and how it ended."""

@@ -33,6 +33,7 @@ from ..datasets.dataset import label_faults
 from ..errors import DataError, OutputError
 from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
+from ..plot.axes import has_matplotlib
 from ..training.callbacks import Callback, ProgressBar, Training
 from ..training.checkpoint import RunCheckpoint, read_latest
 from ..training.schedule import DEFAULT_BATCH_SIZE
@@ -347,7 +348,7 @@ class _Run(Generic[_S]):
             settings = dataclasses.replace(settings, batch_size=size)
         elif settings.batch_size > len(data.x_train):
             raise DataError(
-                f"batch_size: expected at most the {len(data.x_train)} training samples, "
+                f"batch_size: expected at most the {len(data.x_train):,} training samples, "
                 f"got {settings.batch_size}"
             )
         self.settings = settings
@@ -356,7 +357,8 @@ class _Run(Generic[_S]):
         self.callbacks = self._checkpoint()
         self._stages: _Stages | None = None
         if not settings.quiet:
-            pictures = 0 if settings.output is None else len(PICTURES) * _PICTURE_STEPS
+            drawn = settings.output is not None and has_matplotlib()
+            pictures = len(PICTURES) * _PICTURE_STEPS if drawn else 0
             self._stages = _Stages(settings.stages(), pictures)
             self.callbacks.append(self._stages)
         self.started = time.perf_counter()
@@ -406,8 +408,9 @@ class _Run(Generic[_S]):
                 "sha256": data.sha256,
             },
             config=self.settings.config(),
-            environment=info(),
+            environment={name: fact for name, fact in info().items() if name != "executable"},
             reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
+            resumed=self.settings.resume,
             y_test=data.named(data.y_test),
             codes={name: rows[:N_CODES] for name, rows in codes.items()},
             **found,

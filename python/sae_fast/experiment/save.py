@@ -51,9 +51,10 @@ class ExperimentResult(Findings):
     arms : dict of str to ArmResult
         In the order asked for.
     seconds : float
-        Wall time, from data in memory to the last result.
+        Wall time, from data in memory to the end of the last training; of a run that was resumed,
+        since then.
     environment : dict
-        As :func:`sae_fast.info` gives it.
+        As :func:`sae_fast.info` gives it, the path of Python left out.
     reconstructions : Reconstructions or None
     first_weights : dict of str to ndarray, shape (n_features, n_hidden)
         Of each arm's first layer, or of the autoencoder.
@@ -64,6 +65,8 @@ class ExperimentResult(Findings):
         Classes that each arm takes them for.
     codes : dict of str to ndarray, shape (n_shown, n_hidden)
         Of the first test samples, by what made them.
+    resumed : bool
+        Whether the run went on from a checkpoint.
     """
 
     def plot_accuracy(self, ax: Axes | None = None) -> Axes:
@@ -113,6 +116,11 @@ class ExperimentResult(Findings):
                     file.unlink(missing_ok=True)  # of an earlier run
         except OSError as error:
             failures.append(str(error))
+        except KeyboardInterrupt as stop:
+            if saved:
+                names = ", ".join(file.name for file in saved)
+                stop.args = (f"all was trained; written to {folder}: {names}",)
+            raise
         if failures:
             written = ", ".join(file.name for file in saved) or "nothing"
             reasons = "; ".join(failures)

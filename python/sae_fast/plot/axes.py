@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -42,6 +43,11 @@ PALETTE = (
 MARKERS = "os^DvPX*<>"
 HATCHES = ("", "////", "....", "xxxx")
 NEUTRAL = "#888888"  # in sight on white and on black
+
+
+def has_matplotlib() -> bool:
+    """Say whether matplotlib is installed, without loading it."""
+    return importlib.util.find_spec("matplotlib") is not None
 
 
 def load_matplotlib() -> Any:
@@ -148,14 +154,20 @@ def loss_axis(ax: Axes, log: bool) -> None:
     if log:
         ax.margins(y=0.1)
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = ax.get_ylim()
+        locator: Any = MaxNLocator(5)
+        if high > 1000 * low:
+            locator = LogLocator()
+        elif high > 6.25 * low:  # so that two of 1, 2, 5, 10, ... are between them
+            locator = LogLocator(subs=(1, 2, 5))
+        ax.yaxis.set_major_locator(locator)
         ax.yaxis.set_minor_formatter(NullFormatter())
     else:
         highest = float(ax.dataLim.y1)  # -inf where nothing is drawn
         ax.set_ylim(0, 1.1 * highest if highest > 0 else 1)
         ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     ax.yaxis.set_major_formatter(
-        lambda loss, _: thousands(loss) if 1e3 <= abs(loss) < 1e15 else f"{loss:.3g}"
+        lambda loss, _: thousands(loss) if 1e3 <= abs(loss) < 1e15 else f"{loss:.6g}"
     )
 
 

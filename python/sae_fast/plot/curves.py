@@ -142,7 +142,7 @@ def plot_history(
     ax = axes(ax, 6.4, 4.2)
     for index, (name, curve) in enumerate(curves.items()):
         last = number(curve[-1]) if quantity == "loss" else percent(curve[-1])
-        label = f"{label_of(name)}: {last}" if name else last
+        label = f"{label_of(name)}: {last}" if name else f"last {last}"
         if name in dead:
             counts = np.atleast_1d(check_array("dead_units", dead[name])).tolist()
             listed = ", ".join(map(str, counts))
@@ -153,8 +153,9 @@ def plot_history(
         look = {"markevery": marked, "markersize": 6, "linewidth": 1.5}
         _draw_curve(ax, histories[name].steps, values, name, index, label, **look)
     if quantity == "loss":
-        loss_axis(ax, log=min(map(min, curves.values())) > 0)
-        ax.set_ylabel("loss, a sum over the samples")
+        log = min(map(min, curves.values())) > 0
+        loss_axis(ax, log)
+        ax.set_ylabel(f"loss, a sum over the samples{' (log scale)' * log}")
     else:
         accuracy_axis(ax, list(curves.values()))
         ax.set_ylabel("accuracy, % (error on a log scale)")

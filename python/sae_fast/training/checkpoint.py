@@ -201,7 +201,7 @@ class RunCheckpoint(Callback):
                 return
         raise CheckpointError(
             "output: expected a folder without a checkpoint that a run could go on from, got "
-            f"{self._folder / existing[0]}; resume goes on from it, or remove it"
+            f"{self._folder / existing[0]}; resume=True goes on from it, or remove it"
         )
 
     def _existing(self) -> list[str]:
