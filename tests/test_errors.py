@@ -357,7 +357,7 @@ def test_wrong_coo_structure(method, what, value):
     found = getattr(x, what)
     found.flags.writeable = True
     found[3] = value
-    assert_refused(method, f"x: expected entries of {what}", str(value), x=x)
+    assert_refused(method, f"x: expected entries of {what}", f"{value:,}", x=x)
 
 
 def test_wrong_csc_structure(method):

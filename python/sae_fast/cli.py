@@ -118,15 +118,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print(text: str, at_least: str = "") -> None:
-    """Print, at once; OutputError, with what there is `at_least`, if it cannot be done."""
+def _print(text: str, saved: str = "") -> None:
+    """Print at once, or raise OutputError, which says what is `saved` all the same."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         raise
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(f"standard output cannot be written to: {reason}{at_least}") from error
+        raise OutputError(f"standard output cannot be written to: {reason}{saved}") from error
 
 
 def _print_info(*, as_json: bool) -> None:

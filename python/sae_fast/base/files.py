@@ -50,7 +50,7 @@ def write_to(target: Any, data: bytes) -> Any:
     except TypeError as error:
         raise DataError(f"path: expected a file opened in binary mode, got {error}") from error
     if written is not None and written != len(data):  # of an unbuffered one
-        raise OSError(errno.EIO, f"only {written} of {len(data)} bytes were written")
+        raise OSError(errno.EIO, f"only {written:,} of {len(data):,} bytes were written")
     return target
 
 

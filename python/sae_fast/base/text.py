@@ -25,7 +25,7 @@ def shown(value: object) -> str:
     True
     """
     if isinstance(value, (bytes, bytearray)) and len(value) > _MOST_SHOWN:
-        return f"{len(value)} bytes that begin with {bytes(value[:8])!r}"
+        return f"{len(value):,} bytes that begin with {bytes(value[:8])!r}"
     try:
         text = " ".join(_REPR.repr(value).split())
     except ValueError:  # an integer of more digits than Python writes

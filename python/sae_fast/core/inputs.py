@@ -199,8 +199,8 @@ def _as_csr(x: Any) -> Any:
             for what, found, n in zip(("row", "column"), (x.row, x.col), x.shape, strict=True):
                 if found.size and not 0 <= found.min() <= found.max() < n:
                     raise ValueError(
-                        f"expected entries of {what}s from 0 to {n - 1}, got {found.min()} to "
-                        f"{found.max()}"
+                        f"expected entries of {what}s from 0 to {n - 1:,}, got {found.min():,} to "
+                        f"{found.max():,}"
                     )
         x = x.tocsr()
     ends, n_values = x.indptr, min(len(x.indices), len(x.data))
@@ -211,8 +211,8 @@ def _as_csr(x: Any) -> Any:
         or (ends[1:] < ends[:-1]).any()
     ):
         raise ValueError(
-            f"expected the indptr of {x.shape[0]} rows, rising from 0 to at most {n_values}, the "
-            f"number of values, got {len(ends)} numbers from {ends.min()} to {ends.max()}"
+            f"expected the indptr of {x.shape[0]:,} rows, rising from 0 to at most {n_values:,}, "
+            f"the number of values, got {len(ends):,} from {ends.min():,} to {ends.max():,}"
         )
     return x
 

@@ -179,12 +179,12 @@ def label_faults(names: Sequence[str], y_train: NDArray[Any], y_test: NDArray[An
     unseen = np.setdiff1d(y_test, y_train)
     if y_train.min() == y_train.max():
         faults.append(
-            f"{names[0]}: all {len(y_train)} labels are {y_train[0]}, "
+            f"{names[0]}: all {len(y_train):,} labels are {y_train[0]}, "
             "so that there is nothing to tell apart"
         )
     if unseen.size:
         faults.append(
-            f"{names[1]}: {np.isin(y_test, unseen).sum()} of {len(y_test)} test samples are of "
+            f"{names[1]}: {np.isin(y_test, unseen).sum():,} of {len(y_test):,} test samples are of "
             f"{len(unseen)} classes ({ranges(unseen)}) that no training sample is of, and cannot "
             "be classified right"
         )
@@ -229,7 +229,7 @@ def _check_split(split: str, x: object, y: object) -> None:
         raise DataError(f"y_{split}: got {_describe(y)}, expected a 1-D array of integers")
     if len(x) != len(y):
         raise DataError(
-            f"y_{split}: got {len(y)} labels, expected {len(x)}, one per row of x_{split}"
+            f"y_{split}: got {len(y):,} labels, expected {len(x):,}, one per row of x_{split}"
         )
     if x.size == 0:
         raise DataError(f"x_{split}: got shape {x.shape}, expected a sample and a feature at least")

@@ -161,14 +161,14 @@ def parse_idx(
                 packed = source.tell()
                 if len(data) > _FREE_BYTES + _MOST_RATIO * packed:
                     raise DataError(
-                        f"{path}: got {len(data)} bytes out of {packed} packed ones, "
+                        f"{path}: got {len(data):,} bytes out of {packed:,} packed ones, "
                         "expected images, which are not so small when packed"
                     )
     if len(data) != promised:
-        came = len(data) if len(data) < promised else "more"
+        came = f"{len(data):,}" if len(data) < promised else "more"
         raise DataError(
             f"{path}: got {came} bytes after the header, "
-            f"expected {promised} for shape {shape} of {dtype.name}"
+            f"expected {promised:,} for shape {shape} of {dtype.name}"
         )
     if sha256 is not None:
         digest = hashlib.sha256(magic + sizes)

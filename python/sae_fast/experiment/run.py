@@ -349,7 +349,7 @@ class _Run(Generic[_S]):
         elif settings.batch_size > len(data.x_train):
             raise DataError(
                 f"batch_size: expected at most the {len(data.x_train):,} training samples, "
-                f"got {settings.batch_size}"
+                f"got {settings.batch_size:,}"
             )
         self.settings = settings
         if settings.output is not None:

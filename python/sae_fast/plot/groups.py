@@ -209,7 +209,7 @@ def plot_scores(
         flags = check_array("is_anomaly", is_anomaly)
         if flags.shape != scores.shape or not np.isin(flags, (False, True)).all():
             raise DataError(
-                f"is_anomaly: expected true or false for each of {len(scores)} scores, got "
+                f"is_anomaly: expected true or false for each of {len(scores):,} scores, got "
                 f"{flags.dtype} values of shape {flags.shape}"
             )
         flags = flags.astype(bool)
