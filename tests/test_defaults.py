@@ -151,12 +151,12 @@ class TestStart:
 class TestDeadUnits:
     def test_a_warning_says_so(self):
         ae = Autoencoder(3000, 30, n_threads=1)
-        with pytest.warns(DeadUnitWarning, match=r"autoencoder 1 .*: \d+ of 30 in hidden layer 1"):
+        with pytest.warns(DeadUnitWarning, match=r"autoencoder 1 .* has left \d+ of 30 units at"):
             ae.fit(WIDE, steps=50, learning_rate=3e-2, eval_every=0)
         net = StackedAutoencoder([20, 6, 5], 2, n_threads=1)
         net.parameters = {"b2": np.full(5, -100.0)}
         y = np.arange(200) % 2
-        with pytest.warns(DeadUnitWarning, match="fine-tuning .*: 5 of 5 in hidden layer 2"):
+        with pytest.warns(DeadUnitWarning, match=".* 5 of 5 units in hidden layer 2"):
             net.finetune(PLAIN, y, steps=5)
 
     def test_and_nothing_where_they_live(self):

@@ -16,7 +16,7 @@ sklearn = pytest.importorskip("sklearn")
 import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 import scipy.sparse  # noqa: E402
-from sae_fast import DataError, StackedAutoencoder, UnlabelledWarning  # noqa: E402
+from sae_fast import DataError, ScaleWarning, StackedAutoencoder, UnlabelledWarning  # noqa: E402
 from sae_fast.models.standard import Standard  # noqa: E402
 from sae_fast.sklearn import (  # noqa: E402
     StackedAutoencoderClassifier,
@@ -276,6 +276,37 @@ class TestStandardize:
         "sizes": lambda x: x * 10.0 ** (np.arange(x.shape[1]) % 9 - 4),
         "sparse": lambda x: scipy.sparse.csr_array(x * 1e-6),
     }
+
+    @pytest.mark.parametrize("fitted", [np.asarray, scipy.sparse.csr_array])
+    def test_sparse_rows_mean_what_dense_ones_do(self, digits, fitted):
+        x, y = digits[0] + 3, digits[1]  # which are centred where they are dense
+        classifier = StackedAutoencoderClassifier(random_state=0).fit(fitted(x), y)
+        transformer = StackedAutoencoderTransformer(random_state=0).fit(fitted(x))
+        for compute in (classifier.predict_proba, transformer.score_samples):
+            np.testing.assert_allclose(compute(scipy.sparse.csr_array(x)), compute(x), rtol=1e-4)
+
+    def test_errors_of_columns_far_from_zero(self):
+        """In float32, which cannot hold these columns as they are."""
+        x = 1.7e9 + np.random.default_rng(0).normal(0, 10, (300, 2))
+        transformer = StackedAutoencoderTransformer(units=(4,), random_state=0).fit(x)
+        back = transformer._standard.apply(x, "float64")
+        back = transformer._network.reconstruct(back) * transformer._standard.unit
+        expected = ((x - transformer._standard.zero - back) ** 2).mean(axis=1)
+        np.testing.assert_allclose(transformer.score_samples(x), expected, rtol=0.01, atol=0.01)
+        with pytest.warns(ScaleWarning, match="too far for float32"):
+            transformer.network_  # noqa: B018
+
+    def test_columns_that_vary_later(self):
+        """A stream whose first rows have some categories alone."""
+        value = np.random.default_rng(0).integers(0, 20, 3000)
+        x, y = np.eye(20)[value], value >= 10
+        few = np.flatnonzero(np.isin(value, [0, 1, 2, 12, 13, 14]))[:100]
+        for kind in (np.asarray, scipy.sparse.csr_array):
+            classifier = StackedAutoencoderClassifier(random_state=0)
+            classifier.partial_fit(kind(x[few]), y[few], classes=[False, True])
+            for rows in np.array_split(np.arange(3000), 30):
+                classifier.partial_fit(kind(x[rows]), y[rows])
+            assert classifier.score(kind(x), y) == 1
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_it_learns_whatever_the_size(self, digits, kind):

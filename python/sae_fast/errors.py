@@ -8,6 +8,9 @@ argument, what came and what was expected.
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class SaeFastError(Exception):
     """Base of all errors of this package."""
@@ -87,3 +90,12 @@ class UnlabelledWarning(SaeFastWarning):
 
 class UntrainedWarning(SaeFastWarning):
     """A model computes from its initial weights, which know nothing."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of something, at the line outside of this package that has led to it."""
+    frame, level = sys._getframe(), 1
+    package = __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from .base.checks import (
     check_unmasked,
     per_layer,
 )
-from .errors import DataError, UnlabelledWarning
+from .errors import DataError, UnlabelledWarning, warn
 from .exchange import skl2onnx
 from .models.stacked import StackedAutoencoder
 from .models.standard import Standard
@@ -55,6 +54,7 @@ except ImportError as error:
 __all__ = ["StackedAutoencoderClassifier", "StackedAutoencoderTransformer"]
 
 _LEARNING_RATE = 3e-3  # of fine-tuning where the rows allow it: it is short
+_LEAST_STEPS = 300  # of fine-tuning, if nobody has said how many
 _POINTS = 20  # of a curve, at most, if nobody has said how many
 
 
@@ -81,7 +81,12 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_network")
 
-    @property
+    def _take(self, net: StackedAutoencoder) -> None:
+        """Have a network that has been trained, and no copy of an older one."""
+        self._network = net
+        self.__dict__.pop("network_", None)
+
+    @functools.cached_property
     def network_(self) -> StackedAutoencoder:
         """The network, which takes rows as `fit` does: a copy, where these are standardized."""
         check_is_fitted(self)
@@ -119,12 +124,16 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         units = self.units
         return check_sizes("units", units if np.ndim(units) else [units])
 
-    def _build(self, X: Any, classes: NDArray[Any] | None) -> StackedAutoencoder:
-        """Return an untrained network; find out what is to be done to X before it."""
+    def _build(
+        self, X: Any, classes: NDArray[Any] | None, *, more_rows: bool = False
+    ) -> StackedAutoencoder:
+        """Return an untrained network; find out what is to be done to X, or more rows, before."""
         standardize = self.standardize
         if not isinstance(standardize, (bool, np.bool_)):
             raise DataError(f"standardize: expected True or False, got {standardize!r}")
-        self._standard = Standard.of(X) if standardize and self.scale is None else None
+        self._standard = None
+        if standardize and self.scale is None:
+            self._standard = Standard.of(X, of_constants=float(more_rows))
         if isinstance(self.random_state, (int, np.integer)):
             seed = check_int("random_state", self.random_state, 0)
         else:
@@ -320,11 +329,14 @@ class StackedAutoencoderTransformer(
             self._check_rates("learning_rate")
             net = self._build(X, None)
             self.histories_ = self._pretrain(net, self._standardized(X), steps, self.learning_rate)
-            self._network = net
+            self._take(net)
         return self
 
     def partial_fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
         """Train each autoencoder for one pass over these rows, from where it is.
+
+        The first rows say how columns are standardized; those that are constant there are centred
+        alone.
 
         Parameters
         ----------
@@ -335,13 +347,13 @@ class StackedAutoencoderTransformer(
         with self._settled():
             X = self._validated(X, reset=first)
             self._check_rates("learning_rate")
-            net = self._build(X, None) if first else self._network
+            net = self._build(X, None, more_rows=True) if first else self._network
             self._check_same(net)
             steps = self._each_steps("steps", self._steps(None, X.shape[0], passes=1), 1)
             self.histories_ = self._pretrain(
                 net, self._standardized(X), steps, self.learning_rate, continued=True
             )
-            self._network = net
+            self._take(net)
         return self
 
     @property
@@ -370,7 +382,9 @@ class StackedAutoencoderTransformer(
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-        return self.network_.score_samples(X, scale=self.scale)
+        if self._standard is None:
+            return self._network.score_samples(X, scale=self.scale)
+        return self._standard.squared_errors(X, self._network.reconstruct(self._standardized(X)))
 
     @property
     def _n_features_out(self) -> int:
@@ -536,7 +550,8 @@ class StackedAutoencoderClassifier(
                 rates = self.pretrain_learning_rate
                 self.histories_ = self._pretrain(net, X, pretrain_steps, rates)
             self.history_ = self._finetune(net, classes, X, y, sample_weight)
-            self.classes_, self._network = classes, net
+            self.classes_ = classes
+            self._take(net)
         return self
 
     def partial_fit(
@@ -544,7 +559,8 @@ class StackedAutoencoderClassifier(
     ) -> StackedAutoencoderClassifier:
         """Fine-tune for one pass over these rows, from where the network is.
 
-        Without pretraining and early stopping, and whatever `steps` is.
+        Without pretraining and early stopping, and whatever `steps` is. The first rows say how
+        columns are standardized; those that are constant there are centred alone.
 
         Parameters
         ----------
@@ -572,13 +588,14 @@ class StackedAutoencoderClassifier(
             else:
                 classes = self.classes_
             X, y, sample_weight = self._weighted(X, y, sample_weight)
-            net = self._build(X, classes) if first else self._network
+            net = self._build(X, classes, more_rows=True) if first else self._network
             self._check_same(net)
             if first:
                 self.histories_ = []
             X = self._standardized(X)
             self.history_ = self._finetune(net, classes, X, y, sample_weight, continued=True)
-            self.classes_, self._network = classes, net
+            self.classes_ = classes
+            self._take(net)
         return self
 
     def _check_settings(self) -> None:
@@ -623,11 +640,10 @@ class StackedAutoencoderClassifier(
         """Fine-tune on the labelled rows; if `continued`, for one pass whatever the settings."""
         labelled = ~self._without_label(y)
         if not labelled.all():
-            warnings.warn(
+            warn(
                 f"y: {(~labelled).sum()} of {len(y)} rows are {self.unlabelled} and taken for rows "
                 f"without a label (unlabelled={self.unlabelled})",
                 UnlabelledWarning,
-                stacklevel=3,
             )
             X, y, sample_weight = _rows(labelled, X, y, sample_weight)
         if X.shape[0] == 0:
@@ -658,13 +674,13 @@ class StackedAutoencoderClassifier(
         n_samples = X.shape[0]
         steps = one_pass = self._steps(None, n_samples, passes=1)
         if not continued:
-            steps = self._steps(self.steps, n_samples, passes=20, at_least=300)
+            steps = self._steps(self.steps, n_samples, passes=20, at_least=_LEAST_STEPS)
         every = self._evaluations(steps, one_pass)
         data = net._input("X", X, net.n_features, self.scale)
         if eval_set is None:
             eval_set = (data, codes)
-        elif self.eval_every is None:
-            every = one_pass
+        elif self.eval_every is None:  # often enough to stop in time, not after a few steps
+            every = max(one_pass, _LEAST_STEPS // _POINTS)
         net._most_rate = _LEARNING_RATE
         return net.finetune(
             data,

@@ -14,7 +14,6 @@ import json
 import math
 import os
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import (
@@ -40,7 +39,14 @@ from ..base.threads import Turns, resolve_threads
 from ..core.inputs import as_input, is_uint8, sample_rows
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
-from ..errors import DataError, DeadUnitWarning, ScaleWarning, UntrainedWarning
+from ..errors import (
+    DataError,
+    DeadUnitWarning,
+    SaeFastWarning,
+    ScaleWarning,
+    UntrainedWarning,
+    warn,
+)
 from ..exchange.model_file import asked, from_bytes, to_bytes
 from ..exchange.onnx import export_onnx
 from ..exchange.torch import to_torch
@@ -335,11 +341,10 @@ class Model(Described):
         sizes = Sizes.of(data)
         complaint = sizes.complaint()
         if complaint is not None and self._warns and not codes:
-            warnings.warn(
-                f"x: expected values around 1, got {complaint}: training will hardly get "
-                "anywhere; scale them (StandardScaler), or use sae_fast.sklearn, which does",
+            warn(
+                f"x: expected values around 1, got {complaint}: training will make "
+                "little progress; scale them (StandardScaler), or use sae_fast.sklearn, which does",
                 ScaleWarning,
-                stacklevel=4,
             )
         if optimizer.learning_rate is None:
             replayed = schedule.given is not None
@@ -360,11 +365,11 @@ class Model(Described):
                 )
             before = {"steps_before": self._state.steps_done, "samples_before": self._n_seen}
         elif continued and self._loaded:
-            warnings.warn(
+            warn(
                 "continued: expected a model that has the state of its optimizer, got one from a "
                 "file, which holds none: it starts anew, as after continued=False (a pickle of the "
                 "model holds its state)",
-                stacklevel=4,
+                SaeFastWarning,
             )
         order = SampleOrder(n_samples, self.seed, *self._stream)
         return Schedule.check(order=order, **before, **asked)
@@ -421,24 +426,26 @@ class Model(Described):
             found = [at for at, n in enumerate(dead) if 2 * n >= widths[at]]
             if not found:
                 return
-        said = ", ".join(f"{dead[at]} of {widths[at]} in hidden layer {at + 1}" for at in found)
-        warnings.warn(
-            f"{training.title} has left units that are zero on every sample: {said}. Try values "
-            "around 1 in x, a learning_rate below "
-            f"{training.optimizer.learning_rate:.2g}, init='he' or wider layers",
+        where = [f" in hidden layer {at + 1}" if self._depth > 1 else "" for at in found]
+        said = ", ".join(
+            f"{dead[at]} of {widths[at]} units{layer}"
+            for at, layer in zip(found, where, strict=True)
+        )
+        rate = training.optimizer.learning_rate or LEARNING_RATE
+        warn(
+            f"{training.title} has left {said} at zero on every sample. Try features around 1 that "
+            f"are not constant, a third of the learning_rate ({rate / 3:.1g}), or wider layers",
             DeadUnitWarning,
-            stacklevel=5,
         )
 
     def _check_trained(self, models: Sequence[Model]) -> None:
         """Warn, once, if none of these has been trained: all computes from initial weights."""
         if self._drawn and not self._told and all(model._state is None for model in models):
             self._told = True
-            warnings.warn(
+            warn(
                 f"{self._NAME}: this model has not been trained and computes from its initial "
                 "weights",
                 UntrainedWarning,
-                stacklevel=3,
             )
 
     def _reconstructor(self, caller: str) -> Network:

@@ -16,16 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, ScaleWarning, warn
 from .stacked import StackedAutoencoder
 
-_BLOCK = 2**20  # numbers in float64 at a time
+_BLOCK = 2**16  # numbers in float64 at a time
+_FAR = 1e3  # units from zero, beyond which float32 loses digits that matter
 _Column = NDArray[np.float64]  # (n_features,), a number for each
 
 
 def _blocks(x: NDArray[Any]) -> Iterator[slice]:
     n_rows = max(1, _BLOCK // x.shape[1])
     return (slice(first, first + n_rows) for first in range(0, x.shape[0], n_rows))
+
+
+def _dense(x: Any) -> NDArray[Any]:
+    dense: NDArray[Any] = x.toarray() if hasattr(x, "tocsr") else x
+    return dense
 
 
 def _sums(x: Any) -> tuple[_Column, _Column, _Column]:
@@ -65,8 +71,11 @@ class Standard:
     unit: _Column
 
     @classmethod
-    def of(cls, x: Any) -> Standard:
-        """Measure the columns of an array or a CSR matrix, in the order of its rows."""
+    def of(cls, x: Any, of_constants: float = 0.0) -> Standard:
+        """Measure the columns of an array or a CSR matrix, in the order of its rows.
+
+        Columns that are constant have the unit `of_constants`.
+        """
         n_samples, sparse = x.shape[0], hasattr(x, "tocsr")
         with np.errstate(over="ignore", invalid="ignore"):  # found below
             count, total, squares = _sums(x)
@@ -78,22 +87,33 @@ class Standard:
         constant = variance <= (1e-13 * mean) ** 2
         centred = constant | ((2 * count > n_samples) & (not sparse))
         unit = np.sqrt(np.where(centred, variance, mean_square))
-        return cls(np.where(centred, mean, 0), np.where(constant, 0, unit))
+        centred &= (not sparse) | (of_constants == 0)  # which are left out
+        return cls(np.where(centred, mean, 0), np.where(constant, of_constants, unit))
 
     @property
     def _factor(self) -> _Column:
         return np.divide(1, self.unit, out=np.zeros_like(self.unit), where=self.unit > 0)
 
     def apply(self, x: Any, dtype: str) -> Any:
-        """Return a copy of an array or a CSR matrix in these units; `zero` is for arrays alone."""
-        if hasattr(x, "tocsr"):
+        """Return a copy of an array or a CSR matrix in these units, dense where zeros move."""
+        factor = self._factor
+        if hasattr(x, "tocsr") and not (self.zero * factor).any():
             x = x.astype(dtype, copy=True)
-            x.data = (x.data * self._factor[x.indices]).astype(dtype)
+            x.data = (x.data * factor[x.indices]).astype(dtype)
             return x
         out = np.empty(x.shape, dtype)
         for rows in _blocks(x):
-            out[rows] = (x[rows] - self.zero) * self._factor
+            centred = np.subtract(_dense(x[rows]), self.zero, dtype=np.float64)
+            np.multiply(centred, factor, out=out[rows], casting="same_kind")
         return out
+
+    def squared_errors(self, x: Any, back: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the mean squared error of each row, `back` being standardized, `x` not."""
+        errors = np.empty(x.shape[0])
+        for rows in _blocks(x):
+            found = back[rows] * self.unit + self.zero
+            errors[rows] = ((_dense(x[rows]) - found) ** 2).mean(axis=1)
+        return errors
 
     def undo(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return rows (n_samples, n_features) in the columns' own units."""
@@ -102,6 +122,14 @@ class Standard:
 
     def fold_into(self, net: StackedAutoencoder) -> StackedAutoencoder:
         """Return a copy of a network that takes and gives columns in their own units."""
+        far = np.abs(self.zero * self._factor)
+        if net.dtype == "float32" and far.max() > _FAR:
+            warn(
+                f"column {int(far.argmax())} lies {far.max():.0f} of its units from zero, too far "
+                "for float32: a network that takes it as it is computes roughly; dtype='float64' "
+                "is exact",
+                ScaleWarning,
+            )
         net = copy.deepcopy(net)
         factor = self._factor[:, None]
         first = net.autoencoders[0]
