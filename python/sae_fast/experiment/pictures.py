@@ -161,11 +161,11 @@ PICTURES = {
         "codes",
         "Codes in two dimensions",
         "Codes of test samples, projected on their two principal components.",
-        "Each point is a test sample, its place the code that the last hidden layer gives it, seen "
-        "from the side on which codes differ most (two principal components, each on a scale of "
-        "its own, unless the second is next to nothing). The name of a class stands at its median, "
-        "or above or below it. An autoencoder sees no classes: where they come apart before "
-        "fine-tuning, the data alone have parted them.",
+        "Each point is a test sample, placed by the code that the last hidden layer gives it: the two "
+        "principal components, along which codes differ most (each on a scale of its own, "
+        "unless the second is next to nothing). The name of a class stands at its median, "
+        "or above or below it. An autoencoder sees no classes: if they separate before "
+        "fine-tuning, no labels were used for it.",
     ),
     "reconstructions": Picture(
         draw_reconstructions,
@@ -182,8 +182,8 @@ PICTURES = {
         "Loss of each autoencoder",
         "Loss of each autoencoder against its steps, one panel per layer.",
         "Each autoencoder restores what the layers below it hand up; its loss should fall and "
-        "level off. Losses of different layers measure different things and do not compare. Dead "
-        "units are zero on every training sample and carry nothing upward.",
+        "level off. Losses of different layers measure different things and cannot be compared. "
+        "Dead units are zero on every training sample and carry nothing upward.",
     ),
     "weights": Picture(
         draw_weights,
