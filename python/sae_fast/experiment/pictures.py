@@ -161,8 +161,8 @@ PICTURES = {
         "codes",
         "Codes in two dimensions",
         "Codes of test samples, projected on their two principal components.",
-        "Each point is a test sample, placed by the code that the last hidden layer gives it: the two "
-        "principal components, along which codes differ most (each on a scale of its own, "
+        "Each point is a test sample, placed by the code that the last hidden layer gives it: by "
+        "the two principal components, along which codes differ most (each on a scale of its own, "
         "unless the second is next to nothing). The name of a class stands at its median, "
         "or above or below it. An autoencoder sees no classes: if they separate before "
         "fine-tuning, no labels were used for it.",
