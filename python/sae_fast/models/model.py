@@ -108,12 +108,9 @@ class ReadOnly(Generic[_T]):
     def __set_name__(self, _: type, name: str) -> None:  # noqa: D105
         self._name = name
 
-    def __get__(self, model: Model | None, _: type) -> _T:  # noqa: D105
-        if model is None:
-            return self  # type: ignore[return-value]
-        if self._name not in vars(model):  # in the midst of the constructor
-            raise AttributeError(self._name)
-        return vars(model)[self._name]  # type: ignore[no-any-return]
+    if TYPE_CHECKING:  # without it Python reads the model's own dictionary, and fast
+
+        def __get__(self, model: Model | None, _: type) -> _T: ...  # noqa: D105
 
     def __set__(self, model: Model, value: _T) -> None:  # noqa: D105
         if self._name in vars(model):
@@ -440,7 +437,8 @@ class Model(Described):
 
     def _check_trained(self, models: Sequence[Model]) -> None:
         """Warn, once, if none of these has been trained: all computes from initial weights."""
-        if self._drawn and not self._told and all(model._state is None for model in models):
+        unknown = self._state is None and self._drawn and not self._told
+        if unknown and all(model._state is None for model in models):
             self._told = True
             warn(
                 f"{self._NAME}: this model has not been trained and computes from its initial "
