@@ -127,7 +127,9 @@ class TestSaysWhatItIs:
         assert [lines[4].split()[0], lines[-1].split()[0]] == ["1", "300"]
         history.n_samples = 10
         assert "0.001667" in history.summary()
-        assert repr(History()) == "<History of 0 steps, 0.0 s>" == f"<{History().summary()}>"
+        assert (
+            repr(History()) == "<History without evaluations, 0.0 s>" == f"<{History().summary()}>"
+        )
 
     def test_in_a_notebook(self) -> None:
         result = fake_run()

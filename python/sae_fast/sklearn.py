@@ -26,6 +26,7 @@ from .base.checks import (
     check_unmasked,
     per_layer,
 )
+from .core.inputs import from_frame, is_frame
 from .errors import DataError, UnlabelledWarning, warn
 from .exchange import skl2onnx
 from .models.stacked import StackedAutoencoder
@@ -156,7 +157,12 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         for name, values in zip("Xy", (X, *args), strict=False):
             check_unmasked(name, values)  # which scikit-learn would take for data
         dtype = [np.float32, np.float64] if self.scale is None else None
-        found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, reset=reset)
+        try:
+            found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, reset=reset)
+        except (TypeError, ValueError):
+            if is_frame(X):
+                from_frame("X", X, self.dtype)  # which names a column that holds no numbers
+            raise
         stored = (found[0] if args else found).dtype
         if self.scale is not None and stored != np.uint8:
             raise DataError(f"X: expected uint8 with scale={self.scale!r}, got {stored}")
@@ -766,7 +772,7 @@ class StackedAutoencoderClassifier(
                     "(unlabelled=None: it is a class)"
                 )
             raise DataError(
-                f"{name}: expected at least two classes{beside}, got {len(classes)} class: "
+                f"{name}: expected at least two classes{beside}, got {len(classes)}: "
                 f"{classes.tolist()}"
             )
         return classes

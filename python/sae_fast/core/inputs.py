@@ -92,7 +92,7 @@ def _with_names(message: str, columns: Any) -> str:
 
 def is_uint8(x: Any) -> bool:
     """Say whether samples are read with a scale: an array, a matrix or a frame of uint8."""
-    found = set(x.dtypes) if _is_frame(x) else {getattr(x, "dtype", None)}
+    found = set(x.dtypes) if is_frame(x) else {getattr(x, "dtype", None)}
     return found == {np.dtype(np.uint8)}
 
 
@@ -103,7 +103,8 @@ def sample_rows(x: Any) -> NDArray[Any]:
     return np.concatenate([x.rows(int(i), int(i) + 1) for i in first])
 
 
-def _is_frame(x: Any) -> bool:
+def is_frame(x: Any) -> bool:
+    """Say whether an argument has columns with names and types, as pandas' frames have."""
     return hasattr(x, "dtypes") and hasattr(x, "columns")
 
 
@@ -125,9 +126,9 @@ def _checked(
 ) -> tuple[Any, float, bool]:
     """Return `x` as the core can read it, the factor for its values, and whether it is sparse."""
     sparse = hasattr(x, "tocsr")
-    if _is_frame(x):
+    if is_frame(x):
         with np.errstate(over="ignore"):  # the core finds what is infinite
-            x = _from_frame(name, x, dtype)
+            x = from_frame(name, x, dtype)
     elif not sparse:
         x = check_array(name, x)
     if x.ndim != 2:
@@ -148,7 +149,7 @@ def _checked(
     return x, factor, sparse
 
 
-def _from_frame(name: str, frame: Any, dtype: str) -> NDArray[Any]:
+def from_frame(name: str, frame: Any, dtype: str) -> NDArray[Any]:
     """Return the numbers of a frame (n_samples, n_features), of columns of one type as they are."""
     dtypes = list(frame.dtypes)
     if not all(hasattr(own, "kind") for own in dtypes):  # not pandas'

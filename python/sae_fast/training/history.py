@@ -44,10 +44,10 @@ class History(Described):
         return [loss / self.n_samples for loss in self.loss]
 
     def _line(self) -> str:
-        steps = f"{self.steps[-1]:,}" if self.steps else "0"
+        known = f"of {self.steps[-1]:,} steps" if self.steps else "without evaluations"
         loss = [f"loss {number(self.loss[-1])}"] if self.loss else []
         accuracy = [f"accuracy {percent(self.accuracy[-1])}"] if self.accuracy else []
-        return ", ".join([f"History of {steps} steps", *loss, *accuracy, f"{self.seconds:.1f} s"])
+        return ", ".join([f"History {known}", *loss, *accuracy, f"{self.seconds:.1f} s"])
 
     def _tables(self) -> list[Table]:
         n = len(self.steps)
