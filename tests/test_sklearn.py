@@ -376,6 +376,12 @@ class TestCurves:
 class TestRefused:
     """A fit that is refused, or fails, leaves the estimator as it was."""
 
+    @pytest.mark.parametrize("wrong", [["Rome", "Oslo"], pd.to_datetime(["2020-01-01"] * 2)])
+    def test_a_column_that_holds_no_numbers(self, wrong):
+        x = pd.DataFrame({"age": [1.0, 2.0], "where": wrong})
+        with pytest.raises(DataError, match="in column 'where'"):
+            StackedAutoencoderTransformer().fit(x)
+
     @pytest.mark.parametrize("method", ["fit", "partial_fit"])
     def test_a_fitted_one_stays_fitted(self, digits, method):
         x, y = digits
