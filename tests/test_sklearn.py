@@ -233,7 +233,7 @@ class TestUnlabelled:
     def test_one_class_is_too_few(self, digits):
         x, y = digits
         y = np.where(y == 3, 1, -1)
-        with pytest.raises(DataError, match=r"at least two classes beside -1.*got 1: \[1\]"):
+        with pytest.raises(DataError, match=r"at least two classes beside -1.*got 1 class: \[1\]"):
             StackedAutoencoderClassifier().fit(x, y)
 
     @pytest.mark.parametrize(("unlabelled", "n_classes"), [(None, 3), (7, 3), (-1, 2)])

@@ -772,8 +772,8 @@ class StackedAutoencoderClassifier(
                     "(unlabelled=None: it is a class)"
                 )
             raise DataError(
-                f"{name}: expected at least two classes{beside}, got {len(classes)}: "
-                f"{classes.tolist()}"
+                f"{name}: expected at least two classes{beside}, "
+                f"got {len(classes)} class{'es' * (len(classes) != 1)}: {classes.tolist()}"
             )
         return classes
 
