@@ -453,8 +453,8 @@ class StackedAutoencoderClassifier(
     patience : int, default 10
         Evaluations without a lower loss after which to stop.
     eval_every : int, optional
-        Steps between two evaluations. None: after each pass over the rows, and without early
-        stopping 20 times at most.
+        Steps between two evaluations. None: after each pass over the rows, and 20 times at most
+        or, with early stopping, no more often than every 15 steps.
     random_state : int, RandomState or None, default None
     n_threads : int or None, default None
         None: as many as the process may use. Results do not depend on it.

@@ -333,11 +333,12 @@ class Model(Described):
         self, optimizer: Optimizer, data: Any, schedule: Schedule, *, codes: bool = False
     ) -> Optimizer:
         """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
-        if not self._warns and optimizer.learning_rate is not None:
+        warns = self._warns and not codes and schedule.steps_before == 0
+        if not warns and optimizer.learning_rate is not None:
             return optimizer
         sizes = Sizes.of(data)
         complaint = sizes.complaint()
-        if complaint is not None and self._warns and not codes:
+        if complaint is not None and warns:
             warn(
                 f"x: expected values around 1, got {complaint}: training will make "
                 "little progress; scale them (StandardScaler), or use sae_fast.sklearn, which does",
