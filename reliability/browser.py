@@ -53,6 +53,20 @@ def open_browser() -> Any:
     return webdriver.Chrome(options, webdriver.ChromeService(driver))
 
 
+#: Which pictures a click does not show in their full size, in a page that stays as wide as it is.
+CLICK = """
+return [...document.querySelectorAll(".picture")].flatMap(e => {
+    const picture = e.querySelector("img"), whole = picture.clientWidth;
+    e.click();
+    const large = picture.clientWidth, least = e.scrollWidth >= large && e.scrollLeft == 0;
+    const wide = document.documentElement.scrollWidth > innerWidth;
+    e.click();
+    return large != picture.getAttribute("width") || !least || wide || picture.clientWidth != whole
+        ? [picture.alt] : [];
+});
+"""
+
+
 def look(browser: Any, page: Path, width: int, scheme: str) -> list[str]:
     """Open a page, and return what is wrong with it."""
     size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -66,6 +80,7 @@ def look(browser: Any, page: Path, width: int, scheme: str) -> list[str]:
         faults.append(f"the page is wider than the window ({inner})")
     if broken or not n_pictures:
         faults.append(f"{broken} of {n_pictures} pictures are not shown")
+    faults += [f"{alt}: not in full size at a click" for alt in browser.execute_script(CLICK)]
     for picture in browser.find_elements("tag name", "img"):
         if (ground_of(picture) > 0.5) != (scheme == "light"):
             faults.append(f"{picture.get_attribute('alt')}: not {scheme}")

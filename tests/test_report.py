@@ -18,7 +18,7 @@ from sae_fast.experiment.pictures import PICTURES
 from sae_fast.experiment.save import ExperimentResult
 from sae_fast.experiment.settings import ARMS, COMMANDS, Settings, options
 
-VOID = {"meta", "img", "br", "link"}
+VOID = {"meta", "img", "br", "link", "input"}
 #: The start of a PNG file of 150 by 300 pixels, all that the report reads of it.
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x96\0\0\x01\x2c"
 
@@ -82,6 +82,26 @@ def test_pictures_are_embedded_with_captions(tmp_path: Path) -> None:
     assert all(picture["alt"] for picture in pictures)
     assert (pictures[0]["width"], pictures[0]["height"]) == ("96", "192")
     assert len(page.all("figcaption")) == 2
+
+
+def test_a_click_on_a_picture_shows_it_in_its_full_size(tmp_path: Path) -> None:
+    page = page_of(fake_run(), tmp_path, "accuracy", "weights")
+    source = (tmp_path / "report.html").read_text("utf-8")
+    assert page.all("label") == [{"class": "picture"}] * 2
+    assert page.all("input") == [{"type": "checkbox"}] * 2
+    assert source.count('<label class="picture"><input type="checkbox"><img ') == 2
+    assert re.search(r"\.picture { [^}]*overflow-x: auto", source)
+    assert re.search(r"\.picture :checked \+ img { max-width: none", source)
+    assert page.text.count("A tap or a click") == 1
+    assert "A tap or a click" not in page_of(fake_run(), tmp_path).text
+
+
+def test_cells_know_their_columns_where_a_phone_shows_cards(tmp_path: Path) -> None:
+    result = fake_run()
+    page = page_of(result, tmp_path)
+    cells = [attributes.get("data-column") for tag, attributes in page.tags if tag in ("th", "td")]
+    named = [column for table in result.tables() for row in table.rows for column in row]
+    assert [column for column in cells if column] == named
 
 
 def test_contains_the_numbers(tmp_path: Path) -> None:

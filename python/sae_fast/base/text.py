@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -77,17 +77,20 @@ class Table(NamedTuple):
     def html(self) -> str:
         """Lay the table out in HTML."""
         head = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.rows[0])
-        rows = "\n".join(html_row(*row.values()) for row in self.rows)
+        rows = "\n".join(html_row(*row.values(), columns=row) for row in self.rows)
         return (
             f"<table>\n<caption>{escape(self.title)}</caption>\n"
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
         )
 
 
-def html_row(name: str, *cells: str) -> str:
-    """Write a row of a table in HTML, its name first."""
-    described = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    return f'<tr><th scope="row">{escape(name)}</th>{described}</tr>'
+def html_row(name: str, *cells: str, columns: Iterable[str] = ()) -> str:
+    """Write a row of a table in HTML, its name first; each cell knows its column, if these do."""
+    marks = [f' data-column="{escape(column)}"' for column in columns] or [""] * (1 + len(cells))
+    texts = zip(marks, map(escape, (name, *cells)), strict=True)
+    head, *others = (f"{mark}>{text}" for mark, text in texts)
+    described = "".join(f"<td{other}</td>" for other in others)
+    return f'<tr><th scope="row"{head}</th>{described}</tr>'
 
 
 class Described:

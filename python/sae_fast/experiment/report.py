@@ -58,6 +58,8 @@ NO_PICTURES = (
     "<code>pip install 'sae-fast[plot]'</code> adds them.</p>"
 )
 
+LARGER = "<p>A tap or a click on a picture shows it in its full size, another one whole.</p>"
+
 PAGE = Template("""\
 <!DOCTYPE html>
 <html lang="en">
@@ -97,7 +99,11 @@ th:first-child { padding-left: 0; text-align: left; }
 tbody tr, thead tr { border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 400; vertical-align: bottom; }
 figure { margin: 1.5rem 0 0; }
-img { display: block; margin: 0 auto; max-width: 100%; height: auto; }
+img { display: block; margin: 0 auto; max-width: 100%; height: auto; cursor: zoom-in; }
+.picture { display: block; position: relative; overflow-x: auto; }
+.picture input { position: absolute; opacity: 0; }
+.picture:has(:focus-visible) { outline: 2px solid; }
+.picture :checked + img { max-width: none; cursor: zoom-out; }
 figcaption { color: var(--soft); margin-top: 0.6rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.3rem 1.25rem; }
 dt { color: var(--soft); }
@@ -108,8 +114,18 @@ pre { padding: 0.8rem 1rem; background: var(--shade); white-space: pre-wrap; }
 code, pre { font: 0.9rem/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 @media (max-width: 40rem) {
   body { padding: 1.5rem 1rem; }
-  table { font-size: 0.75rem; line-height: 1.4; }
-  th, td { padding-left: 0.3rem; white-space: normal; }
+  dl { display: block; }
+  dd { margin-bottom: 0.6rem; }
+  table { font-size: 0.8125rem; line-height: 1.5; }
+  .facts th { white-space: nowrap; }
+  .scroll :is(table, caption, tbody) { display: block; }  /* a card for each row */
+  .scroll thead { display: none; }
+  .scroll tr { display: grid; grid-template-columns: 1fr 1fr; gap: 0 1rem; padding: 0.4rem 0; }
+  .scroll :is(th, td) { padding: 0.1rem 0; white-space: normal; }
+  .scroll th, .scroll td:only-of-type { grid-column: 1 / -1; }
+  .scroll td { display: flex; justify-content: space-between; gap: 0.5rem; }
+  .scroll :is(th, td)::before { content: attr(data-column) " "; color: var(--soft); }
+  .scroll th::before { font-weight: 400; }
 }
 @media print { h2, figure, .scroll { break-inside: avoid; break-after: avoid; } }
 </style>
@@ -128,9 +144,9 @@ $sections
 def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> None:
     """Write the report of a run, with the PNG files that `save_pictures` gave, by their names."""
     figures = {name: _figure(name, file) for name, file in pictures.items()}
-    answer = figures.pop("accuracy" if result.arms else "reconstructions", "")
+    answer = [figures.pop("accuracy" if result.arms else "reconstructions", ""), LARGER]
     sections = [
-        ("Result", "\n".join([*_verdicts(result), answer if pictures else NO_PICTURES])),
+        ("Result", "\n".join([*_verdicts(result), *(answer if pictures else [NO_PICTURES])])),
         ("Numbers", "\n".join([*map(_table, result.tables()), _words(result)])),
         *((PICTURES[name].title, figure) for name, figure in figures.items()),
         ("Settings", _facts(result.config)),
@@ -199,8 +215,9 @@ def _figure(name: str, file: Path) -> str:
     data = base64.b64encode(png).decode("ascii")
     width, height = (pixels * 96 // DPI for pixels in struct.unpack_from(">II", png, 16))
     return (
-        f'<figure>\n<img width="{width}" height="{height}" '
-        f'alt="{escape(PICTURES[name].alternative)}" src="data:image/png;base64,{data}">\n'
+        '<figure>\n<label class="picture"><input type="checkbox">'
+        f'<img width="{width}" height="{height}" '
+        f'alt="{escape(PICTURES[name].alternative)}" src="data:image/png;base64,{data}"></label>\n'
         f"<figcaption>{_prose(PICTURES[name].caption)}</figcaption>\n</figure>"
     )
 
