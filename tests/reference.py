@@ -28,10 +28,15 @@ def relu(z: Array) -> Array:
     return np.maximum(z, 0.0)
 
 
+def sigmoid(z: Array) -> Array:
+    return np.exp(np.minimum(z, 0.0)) / (1.0 + np.exp(-np.abs(z)))
+
+
 #: What units make of their pre-activations z, and its derivative with respect to z.
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "linear": (lambda z: z, np.ones_like),
     "relu": (relu, lambda z: (z > 0.0).astype(np.float64)),
+    "sigmoid": (sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
     "tanh": (np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
 }
 

@@ -27,6 +27,21 @@ struct Relu {
     }
 };
 
+// Below the smallest normal number zero.
+struct Sigmoid {
+    static constexpr bool fused = false;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        using T = std::decay_t<decltype(z[0])>;
+        const V t = exponential<T>(z < V{} ? z : -z);  // exp(-|z|)
+        return (z < V{} ? t : constant<V>(1)) / (t + 1);
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        return a * (constant<V>(1) - a);
+    }
+};
+
 struct Tanh {
     static constexpr bool fused = false;
     template <class V>

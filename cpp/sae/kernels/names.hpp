@@ -11,6 +11,7 @@ namespace sae {
 #define SAE_ACTIVATIONS(X) \
     X(linear, Linear)      \
     X(relu, Relu)          \
+    X(sigmoid, Sigmoid)    \
     X(tanh, Tanh)
 SAE_ENUM(Activation, SAE_ACTIVATIONS)
 

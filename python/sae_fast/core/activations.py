@@ -22,6 +22,7 @@ ACTIVATIONS = {
     for row in (
         Activation("linear", None, None),
         Activation("relu", "Relu", "ReLU"),
+        Activation("sigmoid", "Sigmoid", "Sigmoid"),
         Activation("tanh", "Tanh", "Tanh"),
     )
 }
