@@ -6,7 +6,7 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _MOST_SHOWN = 200  # characters of a value in an error
 _REPR = reprlib.Repr()
@@ -93,6 +93,15 @@ def html_row(name: str, *cells: str, columns: Iterable[str] = ()) -> str:
     return f'<tr><th scope="row"{head}</th>{described}</tr>'
 
 
+class Summary(str):
+    """A text that a notebook shows as it prints, where it would show the `repr` of a plain one."""
+
+    __slots__ = ()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
 class Described:
     """What says what it is: in a line for `repr`, with tables for `summary` and notebooks."""
 
@@ -131,7 +140,8 @@ class Described:
 
     def _text(self, tables: Sequence[Table]) -> str:
         laid_out = (table.text() for table in tables)
-        return "\n\n".join(filter(None, [self._line(), *laid_out, "\n".join(self._notes())]))
+        parts = [self._line(), *laid_out, "\n".join(self._notes())]
+        return Summary("\n\n".join(filter(None, parts)))
 
     def _repr_html_(self) -> str:
         """Sum up for a notebook."""
