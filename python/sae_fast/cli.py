@@ -90,6 +90,16 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
         )
 
 
+class _CommandParser(argparse.ArgumentParser):
+    """Refuses what it does not know itself, so that the usage shown is the command's own."""
+
+    def parse_known_args(self, *args: Any) -> tuple[Any, list[str]]:  # type: ignore[override]
+        found, unknown = super().parse_known_args(*args)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sae-fast",
@@ -97,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 done, 1 failed, 2 usage, 130 interrupted, 143 terminated.",
     )
     parser.add_argument("--version", action="version", version=f"sae-fast {VERSION}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
 
     for name, (experiment, line, description) in _EXPERIMENTS.items():
         command = commands.add_parser(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/base/isa.hpp"
 
+#include <algorithm>
+#include <cctype>
 #include <stdexcept>
 
 namespace sae {
@@ -43,9 +45,11 @@ std::vector<Isa> available_isas() {
 Isa active_isa() { return chosen(); }
 
 Isa find_isa(const std::string& name) {
-    std::string names;
+    std::string names, lower = name;
+    std::transform(name.begin(), name.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     for (Isa isa : available_isas()) {
-        if (name == isa_name(isa)) return isa;
+        if (lower == isa_name(isa)) return isa;
         names += (names.empty() ? "" : ", ") + isa_name(isa);
     }
     throw std::invalid_argument("instruction set '" + name +
