@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -149,6 +150,18 @@ class TestFiles:
     def test_no_path(self):
         with pytest.raises(DataError, match="path: expected a path, got 5"):
             Autoencoder(4, 3).export_onnx(5)
+
+    def test_a_file_that_is_open(self, tmp_path):
+        model = trained("stack")
+        expected = model.export_onnx(tmp_path / "model.onnx").read_bytes()
+        memory = io.BytesIO()
+        assert model.export_onnx(memory) is memory
+        assert memory.getvalue() == expected
+        with (tmp_path / "open.onnx").open("wb") as file:
+            assert model.export_onnx(file, "classifier") is file
+        assert (tmp_path / "open.onnx").read_bytes() == expected
+        with pytest.raises(DataError, match="path: expected a file opened in binary mode"):
+            model.export_onnx(io.StringIO())
 
     def test_too_large(self, tmp_path, monkeypatch):
         ae = Autoencoder(20, 10)

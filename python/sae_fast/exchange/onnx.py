@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from ..base.checks import check_path
-from ..base.files import write_file
 from ..core.activations import ACTIVATIONS
 from ..core.build import VERSION
 from ..core.layers import Part
@@ -19,9 +16,8 @@ _OPSET = 13  # the oldest whose Softmax is one over an axis: what most runtimes 
 _MOST_BYTES = 2**31 - 2**20  # of parameters; a protobuf message ends at 2 GiB
 
 
-def export_onnx(source: Part, path: str | Path, metadata: Mapping[str, str]) -> Path:
-    """Write a part of a model to an ONNX file; see :meth:`Model.export_onnx`."""
-    path = check_path("path", path)
+def to_onnx(source: Part, metadata: Mapping[str, str]) -> bytes:
+    """Return a part of a model as an ONNX file; see :meth:`Model.export_onnx`."""
     n_bytes = sum(layer.w.nbytes + layer.b.nbytes for layer in source.layers)
     if n_bytes > _MOST_BYTES:
         raise DataError(
@@ -64,4 +60,4 @@ def export_onnx(source: Part, path: str | Path, metadata: Mapping[str, str]) -> 
     )
     helper.set_model_props(file, {"version": VERSION, "part": source.name, **metadata})
     onnx.checker.check_model(file, full_check=True)
-    return write_file(path, file.SerializeToString())
+    return bytes(file.SerializeToString())

@@ -48,7 +48,7 @@ from ..errors import (
     warn,
 )
 from ..exchange.model_file import asked, from_bytes, to_bytes
-from ..exchange.onnx import export_onnx
+from ..exchange.onnx import to_onnx
 from ..exchange.torch import to_torch
 from ..training.callbacks import Training
 from ..training.history import History
@@ -596,7 +596,11 @@ class Model(Described):
         """Return all that has an optimizer's state of its own: the model and those in it."""
         return [self]
 
-    def export_onnx(self, path: str | Path, part: str | None = None) -> Path:
+    @overload
+    def export_onnx(self, path: str | Path, part: str | None = None) -> Path: ...
+    @overload
+    def export_onnx(self, path: _B, part: str | None = None) -> _B: ...
+    def export_onnx(self, path: str | Path | BinaryIO, part: str | None = None) -> Path | BinaryIO:
         """Write a part of the model to an ONNX file, for any number of samples.
 
         Its input ``x`` (n_samples, n_features) is of the model's `dtype`: uint8 data times `scale`.
@@ -605,15 +609,16 @@ class Model(Described):
 
         Parameters
         ----------
-        path : path-like
-            A file that is there already is replaced, at no moment half written.
+        path : path-like or binary file
+            As for :meth:`save`.
         part : {"encoder", "reconstruction", "classifier"}, optional
             What :meth:`encode`, :meth:`reconstruct` or ``predict_proba`` compute. Default: the
             classifier of a network that has classes, else the reconstruction.
 
         Returns
         -------
-        Path
+        Path or binary file
+            The one that was given.
 
         Raises
         ------
@@ -643,7 +648,7 @@ class Model(Described):
             for name in ("scale", "classes")
             if (value := getattr(self, name, None)) is not None
         }
-        return export_onnx(self._part(part), path, metadata)
+        return write_to(path, to_onnx(self._part(part), metadata))  # type: ignore[no-any-return]
 
     def to_torch(self, part: str | None = None) -> torch.nn.Sequential:
         """Return a part of the model as a PyTorch module of its own copies of the parameters.
