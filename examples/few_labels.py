@@ -25,7 +25,7 @@ for units in ((32, 16, 8), (200,)):
         y_few[labelled] = y_train[labelled]
 
         pretrained = StackedAutoencoderClassifier(
-            units, pretrain_steps=1000, steps=300, random_state=seed
+            units, pretrain_steps=1000, steps=300, unlabelled=-1, random_state=seed
         ).fit(x_train, y_few)
         plain = StackedAutoencoderClassifier(
             units, pretrain_steps=0, steps=300, random_state=seed

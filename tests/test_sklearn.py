@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -246,8 +247,20 @@ class TestUnlabelled:
     def test_it_says_how_many(self, digits):
         x, y = digits
         y = np.where(np.arange(len(y)) < 300, y, -1)
-        with pytest.warns(UnlabelledWarning, match=r"1497 of 1797 rows are -1 .*unlabelled=-1"):
-            StackedAutoencoderClassifier(**SHORT).fit(x, y)
+        told = StackedAutoencoderClassifier(**SHORT, unlabelled=-1)
+        for untold in (
+            StackedAutoencoderClassifier(**SHORT),
+            clone(StackedAutoencoderClassifier(**SHORT)),
+        ):
+            with pytest.warns(UnlabelledWarning, match=r"1497 of 1797 rows are -1 .*unlabelled=-1"):
+                untold.fit(x, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UnlabelledWarning)
+            for silent in (told, clone(told)):
+                silent.fit(x, y)
+                assert_identical(silent.network_.parameters, untold.network_.parameters)
+                assert silent.score(x, y) == untold.score(x, y)
+            StackedAutoencoderClassifier(**SHORT).fit(x[:300], y[:300])  # all of them have one
 
     def test_they_do_not_count_in_a_score(self, digits):
         x, y = digits
@@ -675,6 +688,9 @@ class TestOnnx:
         session = self.runtime(encoder.export_onnx(tmp_path / "encoder.onnx"))
         (codes,) = session.run(["code"], {"x": x})
         np.testing.assert_allclose(codes, encoder.transform(x), atol=1e-5)
+        memory = io.BytesIO()
+        assert encoder.export_onnx(memory) is memory
+        assert memory.getvalue() == (tmp_path / "encoder.onnx").read_bytes()
 
     @pytest.mark.parametrize("labels", [range(10), [f"digit {i}" for i in range(10)]])
     @pytest.mark.parametrize("dtype", ["float32", "float64"])

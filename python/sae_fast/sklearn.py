@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,11 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self._standard.fold_into(self._network) if self._standard else self._network
 
-    def export_onnx(self, path: str | Path, part: str | None = None) -> Path:
+    @overload
+    def export_onnx(self, path: str | Path, part: str | None = None) -> Path: ...
+    @overload
+    def export_onnx(self, path: BinaryIO, part: str | None = None) -> BinaryIO: ...
+    def export_onnx(self, path: str | Path | BinaryIO, part: str | None = None) -> Path | BinaryIO:
         """Write what the estimator computes to an ONNX file.
 
         Parameters
@@ -442,9 +446,9 @@ class StackedAutoencoderClassifier(
         For X of uint8: the value of one step, such as 1/255.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
-    unlabelled : int or None, default -1
-        What y holds where a row has no label; a warning says how many rows were taken for that.
-        None: every row has one, and -1 is a class as any other.
+    unlabelled : int, None or "warn", default "warn"
+        What marks rows of y without a label; None: nothing, so that -1 is a class like any other.
+        "warn": -1, and a warning says how many rows were taken for rows without a label.
     early_stopping : bool, default False
         Set a share of the labelled rows aside, stop when the loss on them no longer falls, and
         keep the weights with which it was lowest.
@@ -508,7 +512,7 @@ class StackedAutoencoderClassifier(
         standardize: bool = True,
         scale: float | None = None,
         dtype: str = "float32",
-        unlabelled: int | None = -1,
+        unlabelled: int | str | None = "warn",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         patience: int = 10,
@@ -610,8 +614,8 @@ class StackedAutoencoderClassifier(
         self._check_rates("pretrain_learning_rate")
         if self.learning_rate is not None:
             check_float("learning_rate", self.learning_rate, positive=True)
-        if self.unlabelled is not None:
-            check_int("unlabelled", self.unlabelled, -(2**63))
+        if self._mark is not None:
+            check_int("unlabelled", self._mark, -(2**63))
         check_float("weight_decay", self.weight_decay, positive=False)
         check_int("batch_size", self.batch_size, 1)
         check_int("patience", self.patience, 1)
@@ -646,11 +650,12 @@ class StackedAutoencoderClassifier(
         """Fine-tune on the labelled rows; if `continued`, for one pass whatever the settings."""
         labelled = ~self._without_label(y)
         if not labelled.all():
-            warn(
-                f"y: {(~labelled).sum()} of {len(y)} rows are {self.unlabelled} and taken for rows "
-                f"without a label (unlabelled={self.unlabelled})",
-                UnlabelledWarning,
-            )
+            if self.unlabelled == "warn":
+                warn(
+                    f"y: {(~labelled).sum()} of {len(y)} rows are -1 and taken for rows without a "
+                    "label (unlabelled=-1 says that they are, unlabelled=None that -1 is a class)",
+                    UnlabelledWarning,
+                )
             X, y, sample_weight = _rows(labelled, X, y, sample_weight)
         if X.shape[0] == 0:
             raise DataError("y: expected some labelled rows with a weight above zero, got none")
@@ -732,8 +737,8 @@ class StackedAutoencoderClassifier(
         """
         y = np.asarray(y)
         labelled = ~self._without_label(y)
-        if y.dtype.kind in "UO" and self.unlabelled is not None:  # beside strings it becomes one
-            labelled &= np.asarray(y != str(self.unlabelled), bool)
+        if y.dtype.kind in "UO" and self._mark is not None:  # beside strings it becomes one
+            labelled &= np.asarray(y != str(self._mark), bool)
         if not labelled.any():
             raise DataError("y: expected some labelled rows, got none")
         predicted = self.predict(X)
@@ -749,6 +754,11 @@ class StackedAutoencoderClassifier(
         check_is_fitted(self)
         return self.history_.mean_loss
 
+    @property
+    def _mark(self) -> Any:
+        """What stands in y where a row has no label, None if nothing does."""
+        return -1 if self.unlabelled == "warn" else self.unlabelled
+
     def _classes_of(self, name: str, y: NDArray[Any]) -> NDArray[Any]:
         """Return the sorted labels, of which there have to be two."""
         labels = y[~self._without_label(y)]
@@ -759,16 +769,16 @@ class StackedAutoencoderClassifier(
             labels = _plain(labels)
         check_classification_targets(labels)
         classes: NDArray[Any] = np.unique(labels)
-        if classes.dtype.kind == "U" and str(self.unlabelled) in classes:
+        if classes.dtype.kind == "U" and str(self._mark) in classes:
             raise DataError(
-                f"{name}: expected rows without a label as the number {self.unlabelled} in an "
-                f"array of dtype object, got the string {str(self.unlabelled)!r}"
+                f"{name}: expected rows without a label as the number {self._mark} in an "
+                f"array of dtype object, got the string {str(self._mark)!r}"
             )
         if len(classes) < 2:
             beside = ""
-            if self.unlabelled is not None:
+            if self._mark is not None:
                 beside = (
-                    f" beside {self.unlabelled}, which marks rows without a label "
+                    f" beside {self._mark}, which marks rows without a label "
                     "(unlabelled=None: it is a class)"
                 )
             raise DataError(
@@ -779,9 +789,9 @@ class StackedAutoencoderClassifier(
 
     def _without_label(self, y: NDArray[Any]) -> NDArray[np.bool_]:
         """Say which rows have no label."""
-        if self.unlabelled is None or y.dtype.kind not in "iufO":
+        if self._mark is None or y.dtype.kind not in "iufO":
             return np.zeros(y.shape, bool)
-        return np.asarray(y == self.unlabelled, bool)
+        return np.asarray(y == self._mark, bool)
 
 
 def _rows(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
