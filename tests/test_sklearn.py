@@ -692,7 +692,17 @@ class TestOnnx:
         assert encoder.export_onnx(memory) is memory
         assert memory.getvalue() == (tmp_path / "encoder.onnx").read_bytes()
 
-    @pytest.mark.parametrize("labels", [range(10), [f"digit {i}" for i in range(10)]])
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            range(10),
+            [f"digit {i}" for i in range(10)],
+            np.arange(10) - 3.0,
+            np.arange(10, dtype=np.uint8),
+            np.arange(10) % 2 == 0,
+        ],
+        ids=["int", "str", "float", "uint8", "bool"],
+    )
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_a_pipeline(self, digits, labels, dtype):
         skl2onnx = pytest.importorskip("skl2onnx")
@@ -710,11 +720,14 @@ class TestOnnx:
         (codes,) = self.runtime(file.SerializeToString()).run(None, {"X": x})
         np.testing.assert_allclose(codes, model.transform(x), rtol=1e-5, atol=1e-5)
 
-    def test_labels_that_onnx_lacks(self, digits):
+    @pytest.mark.parametrize(
+        "labels", [np.array(["2001", "2002"], "M8[D]"), np.array([0, 2**63], np.uint64)]
+    )
+    def test_labels_that_onnx_lacks(self, digits, labels):
         skl2onnx = pytest.importorskip("skl2onnx")
         x, y = digits
-        classifier = StackedAutoencoderClassifier(**SHORT).fit(x, y % 2 + 0.0)
-        with pytest.raises(DataError, match="classes_: expected int or str for ONNX, got dtype"):
+        classifier = StackedAutoencoderClassifier(**SHORT).fit(x, labels[y % 2])
+        with pytest.raises(DataError, match="classes_: expected str or numbers that int64 holds"):
             skl2onnx.to_onnx(classifier, x[:1].astype(np.float32))
 
 

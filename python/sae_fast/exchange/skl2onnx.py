@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.text import shown
 from ..core.activations import ACTIVATIONS
 from ..core.layers import Part
 from ..errors import DataError
@@ -26,10 +27,24 @@ def set_shapes(operator: Any, width: int, classes: NDArray[Any] | None) -> None:
     numbers.type = data_types.guess_tensor_type(operator.inputs[0].type)
     numbers.type.shape = [None, width]
     if classes is not None:
-        kinds = {"i": data_types.Int64TensorType, "U": data_types.StringTensorType}
-        if classes.dtype.kind not in kinds:
-            raise DataError(f"classes_: expected int or str for ONNX, got dtype {classes.dtype}")
-        labels[0].type = kinds[classes.dtype.kind]([None])
+        text = _labels(classes).dtype.kind == "U"
+        kind = data_types.StringTensorType if text else data_types.Int64TensorType
+        labels[0].type = kind([None])
+
+
+def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Return classes as skl2onnx has them: text, or int64 for all numbers, which are whole."""
+    if classes.dtype.kind == "U":
+        return classes
+    if classes.dtype.kind in "biuf":
+        with np.errstate(invalid="ignore"):
+            whole = classes.astype(np.int64)
+        if np.array_equal(whole, classes):
+            return whole
+    raise DataError(
+        f"classes_: expected str or numbers that int64 holds for ONNX, got {classes.dtype}: "
+        f"{shown(classes.tolist())}"
+    )
 
 
 def add_nodes(
@@ -65,6 +80,7 @@ def add_nodes(
     add("Cast", [last], numbers.full_name, to=guess_proto_type(numbers.type))
     if classes is not None:
         best = add("ArgMax", [last], axis=1, keepdims=0)
-        text = classes.dtype.kind == "U"
-        named = constant("classes", types.STRING if text else types.INT64, classes)
+        values = _labels(classes)
+        kind = types.STRING if values.dtype.kind == "U" else types.INT64
+        named = constant("classes", kind, values)
         add("Gather", [named, best], labels[0].full_name)
