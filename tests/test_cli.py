@@ -10,6 +10,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from sae_fast import cli
 from sae_fast.experiment import arms, run
 from sae_fast.experiment.save import OUTPUT_NAMES, ExperimentResult
 from sae_fast.experiment.settings import COMMANDS, flag, options, written
+from sae_fast.training.checkpoint import NAME, PREVIOUS
 
 ARMS = ("pretrained", "normal", "he")
 N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4
@@ -74,7 +76,7 @@ def without_seconds(value):
 
 
 def file_names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir()} - {".sae-fast.lock"}
 
 
 def assert_failed(capsys, *words: str, status: int, expected: int = 1) -> None:
@@ -535,13 +537,50 @@ def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeyp
     save = ExperimentResult.save
 
     def save_too_late(self, output):
-        out.rmdir()
+        shutil.rmtree(out)
         out.write_text("in the way")
         return save(self, output)
 
     monkeypatch.setattr(ExperimentResult, "save", save_too_late)
     status = main("run --quiet --arms he", SMALL, *on(data_dir), "--output", out)
     assert_failed(capsys, str(out), status=status)
+
+
+@pytest.mark.parametrize("other", ["run --arms he", "run --resume", "reconstruct"])
+def test_a_folder_that_another_run_is_using(other, data_dir, tmp_path, capsys):
+    command = "-m sae_fast run --quiet --arms he --hidden 9 --finetune-steps 10000000"
+    place = *on(data_dir), "--output", tmp_path
+    words = [*command.split(), *(part for word in place for part in str(word).split())]
+    if "--resume" in other:
+        words += ["--checkpoint-every", "100"]
+    with subprocess.Popen([sys.executable, *words]) as process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        deadline = time.monotonic() + TIME_LIMIT
+        begun = tmp_path / (NAME if "--resume" in other else ".sae-fast.lock")
+        while not begun.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.2)  # from making the file to having it
+        status = main(other, *place)
+        assert_failed(capsys, "--output: expected a folder that no other run is", status=status)
+        assert file_names(tmp_path) <= {NAME, PREVIOUS}
+        assert process.poll() is None
+    if "--resume" not in other:
+        assert main("run --quiet --arms he", SMALL, *place) == 0  # it is free again
+
+
+def test_a_run_that_fails_leaves_its_folder_free(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(arms.ArmTraining, "pretrain", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as first:
+        main("run --quiet --arms he", SMALL, *on(data_dir), "--output", tmp_path)
+    monkeypatch.undo()
+    assert main("run --quiet --arms he", SMALL, *on(data_dir), "--output", tmp_path) == 0
+    monkeypatch.setattr(run, "prepare_inputs", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as second:
+        main("run --quiet --arms he", SMALL, *on(data_dir), "--output", tmp_path)
+    monkeypatch.undo()
+    assert main("run --quiet --arms he", SMALL, *on(data_dir), "--output", tmp_path) == 0
+    assert first.tb is not second.tb  # which hold all that was there
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no SIGINT to send")

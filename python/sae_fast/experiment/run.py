@@ -40,7 +40,7 @@ from ..training.schedule import DEFAULT_BATCH_SIZE
 from .arms import SHARED, ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
-from .save import ExperimentResult, check_output
+from .save import ExperimentResult, claimed_output
 from .settings import ReconstructSettings, RunSettings, Settings
 
 #: Samples shown in the picture of reconstructions: the first of the training set.
@@ -147,7 +147,8 @@ def run_experiment(
         If a checkpoint cannot be written, or that of a run that has not ended would be replaced by
         one that does not resume from it, or there is none of this run to resume from.
     OutputError
-        If `output` cannot be written, or holds files that no ``sae-fast run`` has written.
+        If `output` cannot be written, holds files that no ``sae-fast run`` has written, or another
+        run is using it.
     DivergenceError
         If a loss or a parameter becomes NaN or infinite.
 
@@ -352,24 +353,26 @@ class _Run(Generic[_S]):
                 f"got {settings.batch_size:,}"
             )
         self.settings = settings
-        if settings.output is not None:
-            check_output(settings.output, settings.command)
-        self.callbacks = self._checkpoint()
-        self._stages: _Stages | None = None
-        if not settings.quiet:
-            drawn = settings.output is not None and has_matplotlib()
-            pictures = len(PICTURES) * _PICTURE_STEPS if drawn else 0
-            self._stages = _Stages(settings.stages(), pictures)
-            self.callbacks.append(self._stages)
-        self.started = time.perf_counter()
-        self.inputs = prepare_inputs(data, settings.threads)
+        with contextlib.ExitStack() as held:
+            if settings.output is not None:
+                held.enter_context(claimed_output(settings.output, settings.command))
+            self.callbacks = self._checkpoint()
+            self._stages: _Stages | None = None
+            if not settings.quiet:
+                drawn = settings.output is not None and has_matplotlib()
+                pictures = len(PICTURES) * _PICTURE_STEPS if drawn else 0
+                self._stages = _Stages(settings.stages(), pictures)
+                self.callbacks.append(self._stages)
+                held.callback(self._stages.close)
+            self.started = time.perf_counter()
+            self.inputs = prepare_inputs(data, settings.threads)
+            self._held = held.pop_all()
 
     def __enter__(self) -> _Run[_S]:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stages is not None:
-            self._stages.close()
+        self._held.close()
 
     def _checkpoint(self) -> list[Callback]:
         """Return the callback that keeps the run, if it is to be kept or taken up again."""

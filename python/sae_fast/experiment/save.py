@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,6 +167,31 @@ def check_output(output: str | os.PathLike[str], command: str) -> Path:
             f"{str(folder)!r} with files {whose} ({', '.join(there)})"
         )
     return folder
+
+
+@contextlib.contextmanager
+def claimed_output(output: str | os.PathLike[str], command: str) -> Iterator[None]:
+    """Check a command's output folder, and keep other runs out of it until the end of this one.
+
+    OutputError as in `check_output`, or if another run has it. Nothing is kept out where the file
+    system has no locks, or the lock belongs to another user.
+    """
+    import filelock
+
+    folder = check_output(output, command)
+    lock = filelock.FileLock(folder / ".sae-fast.lock", timeout=0)  # gone with its process
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise OutputError(
+            f"output: expected a folder that no other run is using, got {str(folder)!r}"
+        ) from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _command_of(path: Path) -> str | None:
