@@ -191,8 +191,7 @@ class TestScales:
     @pytest.mark.parametrize(
         ("x", "message"),
         [
-            (PLAIN * np.float32(1e-6), "values around [56]e-07"),
-            (PLAIN + np.float32(300), r"column \d+ with values around 30[01] ± 0.[23]"),
+            (np.hstack([PLAIN, np.full((200, 1), 1000.0)]), r"column 20 with .* 1e\+03 ± 0"),
             (np.hstack([PLAIN, 2e4 + 3e3 * PLAIN[:, :1]]), r"column 20 with .* 2.1\de\+04 ± [89]"),
         ],
     )
@@ -200,6 +199,14 @@ class TestScales:
         ae = Autoencoder(x.shape[1], 4, n_threads=1)
         with pytest.warns(ScaleWarning, match=f"x: expected values around 1, got {message}"):
             ae.fit(x, steps=2)
+
+    @pytest.mark.parametrize("init", ["he", "normal"])
+    def test_so_does_a_start_that_is_fixed(self, init):
+        ae = Autoencoder(20, 4, init=init, n_threads=1)
+        with pytest.warns(ScaleWarning, match="got values around [56]e-07"):
+            ae.fit(PLAIN * np.float32(1e-6), steps=2)
+        with pytest.warns(ScaleWarning, match=r"got column \d+ with values around 30[01] ± 0.[23]"):
+            Autoencoder(20, 4).fit(PLAIN + 300, batches=np.arange(20).reshape(2, 10))
 
     def test_usual_ones_are_let_alone(self):
         with warnings.catch_warnings():
@@ -213,6 +220,187 @@ class TestScales:
             Autoencoder(21, 4, init="he", n_threads=1).fit(x, steps=300, learning_rate=1)
         with pytest.raises(DivergenceError, match="a smaller learning_rate may help"):
             Autoencoder(20, 4, n_threads=1).fit(PLAIN, steps=300, learning_rate=1e30)
+
+
+FAR = {  # samples, and what a float32 leaves of them
+    "tiny": (PLAIN.astype(np.float64) * 1e-6, 1e-6),
+    "huge": (PLAIN * np.float32(1e6), 1e-6),
+    "far": (PLAIN + np.float32(300), 1e-4),
+    "far below": (PLAIN.astype(np.float64) - 5000, 1e-3),
+    "tiny, sparse": (WORDS * np.float32(1e-6), 1e-6),
+}
+
+
+def variance(x):
+    x = x.toarray() if scipy.sparse.issparse(x) else x
+    return x.var(axis=0, dtype=np.float64).sum()
+
+
+class TestUnits:
+    """Samples that are all tiny, huge or far from zero are trained in units of their own."""
+
+    @pytest.fixture(params=FAR)
+    def far(self, request):
+        return FAR[request.param]
+
+    def test_they_train_like_others(self, far):
+        x, _ = far
+        ae = Autoencoder(x.shape[1], 10, n_threads=1)
+        with no_warning():
+            history = ae.fit(x, steps=1000, eval_every=500)
+        assert ae.count_dead_units(x) == 0
+        left = ae.reconstruction_error(x) * x.shape[1]
+        assert history.mean_loss[-1] == pytest.approx(left, rel=1e-5)
+        assert ae.score_samples(x).mean() * x.shape[1] == pytest.approx(left, rel=1e-5)
+        assert left < (0.95 if "sparse" in str(type(x)) else 0.6) * variance(x)
+
+    def test_a_stack_learns_classes(self):
+        y = (PLAIN[:, :10].sum(axis=1) > 5).astype(int)
+        for x in (PLAIN * np.float32(1e-6), PLAIN + np.float32(300)):
+            for steps in (300, None):
+                net = StackedAutoencoder([20, 30], 2, n_threads=1)
+                with no_warning():
+                    if steps:
+                        net.pretrain(x, steps=steps)
+                    net.finetune(x, y, steps=400)
+                assert net.evaluate(x, y)[1] > 0.9
+
+    def test_parameters_read_samples_as_they_are(self, far):
+        x, close = far
+        net = StackedAutoencoder([x.shape[1], 10], 2, n_threads=1)
+        net.pretrain(x, steps=30)
+        p, q = net.parameters, net.autoencoders[0].parameters
+        dense = (x.toarray() if scipy.sparse.issparse(x) else x).astype(np.float64)
+        codes = np.maximum(dense @ p["W1"].astype(np.float64) + p["b1"], 0)
+        np.testing.assert_allclose(net.encode(x), codes, atol=close * codes.max())
+        assert_identical({"W1": q["W_enc"], "b1": q["b_enc"]}, {n: p[n] for n in ("W1", "b1")})
+        back = codes @ q["W_dec"].astype(np.float64) + q["b_dec"]
+        spread = np.abs(back - back.mean(axis=0)).max()
+        np.testing.assert_allclose(net.reconstruct(x), back, atol=10 * close * spread)
+
+    @pytest.mark.parametrize("way", ["file", "pickle"])
+    def test_models_travel(self, far, way, tmp_path):
+        x, _ = far
+        net = StackedAutoencoder([x.shape[1], 6], 2, n_threads=1)
+        net.pretrain(x, steps=20)
+        net.finetune(x, np.arange(x.shape[0]) % 2, steps=20)
+        again = (
+            pickle.loads(pickle.dumps(net))
+            if way == "pickle"
+            else sae_fast.load(net.save(tmp_path / "net"))
+        )
+        for call in ("encode", "predict_proba", "reconstruct", "score_samples"):
+            np.testing.assert_array_equal(getattr(again, call)(x), getattr(net, call)(x))
+        net.pretrain(x, steps=3), again.pretrain(x, steps=3)
+        assert_identical(net.parameters, again.parameters)
+
+    def test_what_leaves_reads_samples_as_they_are(self, tmp_path):
+        onnxruntime = pytest.importorskip("onnxruntime")
+        x = PLAIN + np.float32(300)
+        ae = Autoencoder(20, 6, n_threads=1)
+        ae.fit(x, steps=100)
+        session = onnxruntime.InferenceSession(ae.export_onnx(tmp_path / "ae.onnx"))
+        (back,) = session.run(["reconstruction"], {"x": x})
+        np.testing.assert_allclose(back, ae.reconstruct(x), atol=2e-3)
+
+    def test_assigned_parameters_are_what_counts(self):
+        x = PLAIN + np.float32(300)
+        net = StackedAutoencoder([20, 6], 2, n_threads=1)
+        net.pretrain(x, steps=100)
+        codes, back = net.encode(x), net.reconstruct(x)
+        before = net.parameters
+        net.parameters = {"b2": np.ones(2)}
+        assert_identical(net.parameters, {**before, "b2": np.ones(2, np.float32)})
+        np.testing.assert_allclose(net.encode(x), codes, atol=1e-4 * codes.max())
+        np.testing.assert_array_equal(net.reconstruct(x), back)  # by autoencoders, which stay
+        net.parameters = before
+        assert_identical(net.parameters, before)
+        net.pretrain(x, steps=1, learning_rate=1e-9)  # with weights that are somebody's
+        np.testing.assert_allclose(net.parameters["W1"], before["W1"], atol=1e-6)
+
+    def test_a_refused_training_has_not_started(self):
+        class Refuse(sae_fast.callbacks.Callback):
+            def on_start(self, training):
+                raise DataError("no")
+
+        x = PLAIN + np.float32(300)
+        for model, name in ((Autoencoder(20, 8), "fit"), (StackedAutoencoder([20, 8]), "pretrain")):
+            before = model.parameters
+            with pytest.raises(DataError, match="no"):
+                getattr(model, name)(x, callbacks=[Refuse()])
+            assert_identical(model.parameters, before)
+            assert not model._units
+            getattr(model, name)(x, steps=1)
+            assert model._units
+
+    def test_they_stay(self):
+        """Later trainings, on other samples too, and continued ones measure in the same units."""
+        x = PLAIN + np.float32(300)
+        whole, parts = Autoencoder(20, 6, n_threads=1), Autoencoder(20, 6, n_threads=1)
+        whole.fit(x, steps=40, learning_rate=1e-3)
+        parts.fit(x, steps=15, learning_rate=1e-3)
+        parts.fit(x, steps=25, learning_rate=1e-3, continued=True)
+        assert_identical(whole.parameters, parts.parameters)
+        units = parts._units
+        parts.fit(PLAIN, steps=1)
+        assert parts._units == units
+
+    def test_best_weights_come_back(self):
+        x = PLAIN + np.float32(300)
+        stop = sae_fast.callbacks.EarlyStopping(patience=2)
+        ae = Autoencoder(20, 6, n_threads=1)
+        history = ae.fit(x, steps=400, eval_every=5, learning_rate=0.3, callbacks=[stop])
+        error = min(history.mean_loss) / 20
+        assert ae.reconstruction_error(x) == pytest.approx(error, rel=1e-6)
+
+    def test_a_sparse_matrix_is_read_in_them(self):
+        x = PLAIN + np.float32(300)
+        ae = Autoencoder(20, 6, n_threads=1)
+        ae.fit(x, steps=10)
+        np.testing.assert_array_equal(ae.encode(scipy.sparse.csc_matrix(x)), ae.encode(x))
+
+    def test_bytes_with_a_scale(self):
+        pixels = (PLAIN * 255).astype(np.uint8)
+        ae = Autoencoder(20, 6, n_threads=1)
+        with no_warning():
+            ae.fit(pixels, steps=300, scale=1e-9)
+        assert ae._units.unit < 1e-6
+        x = pixels * 1e-9
+        np.testing.assert_allclose(ae.reconstruct(pixels), ae.reconstruct(x), rtol=1e-3)
+        assert ae.reconstruction_error(pixels) < 0.9 * x.var(axis=0).mean()
+
+    def test_an_estimator_that_does_not_standardize(self):
+        from sae_fast.sklearn import StackedAutoencoderClassifier
+
+        y = (PLAIN[:, :10].sum(axis=1) > 5).astype(int)
+        for pretrain_steps in (0, 200):
+            classifier = StackedAutoencoderClassifier(
+                standardize=False, pretrain_steps=pretrain_steps, random_state=0
+            ).fit(PLAIN + np.float32(300), y)
+            assert classifier.score(PLAIN + np.float32(300), y) > 0.9
+            np.testing.assert_allclose(
+                classifier.network_.predict_proba(PLAIN + np.float32(300)),
+                classifier.predict_proba(PLAIN + np.float32(300)),
+                atol=1e-3,
+            )
+
+    @pytest.mark.parametrize(
+        "units", [[0, 0], [0, -1], ["a", 1], [0, float("inf")], [1], [1, 2, 3]]
+    )
+    def test_a_file_with_nonsense_is_refused(self, units, tmp_path):
+        from sae_fast.exchange import model_file
+
+        x = PLAIN + np.float32(300)
+        ae = Autoencoder(20, 6, n_threads=1)
+        ae.fit(x, steps=1)
+        described = ae._describe()
+        assert set(described["units"]) == {""}
+        ae._describe = lambda: {**described, "units": {"": units}}
+        data = model_file.to_bytes(ae)
+        if units == [1]:
+            return
+        with pytest.raises(sae_fast.ModelFileError):
+            model_file.from_bytes(data, "it")
 
 
 class TestUntrained:

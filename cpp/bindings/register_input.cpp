@@ -15,7 +15,8 @@ Storage storage_of(const py::array& a) {
 }
 
 template <class T>
-BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_threads) {
+BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_threads,
+                         double zero) {
     if (x.ndim() != 2) throw py::value_error("expected two dimensions");
     const DenseSource source{x.data(),
                              storage_of(x),
@@ -23,7 +24,8 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
                              x.shape(1),
                              x.strides(0) / x.itemsize(),
                              x.strides(1) / x.itemsize()};
-    return {without_gil([&] { return Input<T>(source, static_cast<T>(scale), layout, n_threads); }),
+    return {without_gil(
+                [&] { return Input<T>(source, static_cast<T>(scale), layout, n_threads, zero); }),
             x};
 }
 
@@ -61,7 +63,7 @@ void register_input(py::module_& m) {
     def_from_csr(&from_csr<T, std::int64_t>);
     input
         .def(py::init(&from_dense<T>), py::arg("x"), py::kw_only(), py::arg("scale"),
-             py::arg("layout"), py::arg("n_threads"))
+             py::arg("layout"), py::arg("n_threads"), py::arg("zero") = 0.0)
         .def_property_readonly("n_samples", [](const Bound& x) { return x.input.n_samples(); })
         .def_property_readonly("n_features", [](const Bound& x) { return x.input.n_features(); })
         .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })

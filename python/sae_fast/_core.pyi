@@ -42,7 +42,7 @@ class Optimizer:
 
 class _Input(Generic[_T]):
     def __init__(
-        self, x: NDArray[Any], *, scale: float, layout: Layout, n_threads: int
+        self, x: NDArray[Any], *, scale: float, layout: Layout, n_threads: int, zero: float = ...
     ) -> None: ...
     @staticmethod
     def from_csr(

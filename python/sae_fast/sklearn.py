@@ -687,14 +687,13 @@ class StackedAutoencoderClassifier(
         if not continued:
             steps = self._steps(self.steps, n_samples, passes=20, at_least=_LEAST_STEPS)
         every = self._evaluations(steps, one_pass)
-        data = net._input("X", X, net.n_features, self.scale)
         if eval_set is None:
-            eval_set = (data, codes)
+            eval_set = (X, codes)
         elif self.eval_every is None:  # often enough to stop in time, not after a few steps
             every = max(one_pass, _LEAST_STEPS // _POINTS)
         net._most_rate = _LEARNING_RATE
         return net.finetune(
-            data,
+            X,
             codes,
             sample_weight=sample_weight,
             steps=steps,

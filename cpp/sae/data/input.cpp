@@ -70,15 +70,15 @@ Index find_first(Index n, int n_threads, const F& f) {
 
 // How many numbers of a row are not zero in T, and whether all are finite. A scale leaves bytes
 // finite and makes none of them zero; its caller sees to that.
-template <class T, class S>
-bool scan_row(const S* row, Index n, Index stride, T scale, Index& n_nonzero) {
+template <class T, class S, class Value>
+bool scan_row(const S* row, Index n, Index stride, const Value& value_of, Index& n_nonzero) {
     Index count = 0;
     int not_finite = 0;
     for (Index j = 0; j < n; ++j) {
         if constexpr (std::is_same_v<S, std::uint8_t>) {
             count += row[j * stride] != 0;
         } else {
-            const T value = static_cast<T>(row[j * stride]) * scale;
+            const T value = value_of(row[j * stride]);
             count += value != T(0);
             not_finite |= !(std::abs(value) <= std::numeric_limits<T>::max());
         }
@@ -120,26 +120,31 @@ void pack_row(const S* row, Index n, Index stride, T scale, Index count, Column*
 }  // namespace
 
 template <class T>
-Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads)
-    : source_(source), scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
+Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads, double zero)
+    : source_(source),
+      scale_(scale),
+      zero_(zero),
+      n_samples_(source.n_samples),
+      n_features_(source.n_features) {
     List<Index> counts(static_cast<std::size_t>(n_samples_));
     n_threads = useful_threads(n_threads, static_cast<double>(n_samples_ * n_features_) / 8);
     with_type(source.storage, source.data, [&](const auto* data) {
         const auto row = [&](Index i) { return data + i * source_.row_stride; };
         const Index stride = source_.column_stride;
+        const auto value_of = [&](auto x) { return value(x); };
         const Index bad = find_first(n_samples_, n_threads, [&](Index i) {
-            return !scan_row(row(i), n_features_, stride, scale_, counts[i]);
+            return !scan_row<T>(row(i), n_features_, stride, value_of, counts[i]);
         });
         if (bad < n_samples_) {
             for (Index j = 0; j < n_features_; ++j) {
-                const auto value = row(bad)[j * stride];
-                if (std::isfinite(static_cast<T>(value) * scale_)) continue;
-                raise_not_finite<T>(static_cast<double>(value), bad, j);
+                const auto found = row(bad)[j * stride];
+                if (std::isfinite(value(found))) continue;
+                raise_not_finite<T>(static_cast<double>(found), bad, j);
             }
             raise_changed(bad);
         }
         for (const Index count : counts) n_nonzero_ += count;
-        if (layout == Layout::dense ||
+        if (layout == Layout::dense || zero_ != 0 ||
             (layout == Layout::automatic && density() > kSparseDensity)) {
             return;
         }
@@ -321,10 +326,10 @@ void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const
             const auto* row = data + sample(i) * source_.row_stride;
             T* to = out.row(i);
             if (source_.column_stride == 1) {
-                for (Index j = 0; j < n_features_; ++j) to[j] = static_cast<T>(row[j]) * scale_;
+                for (Index j = 0; j < n_features_; ++j) to[j] = value(row[j]);
             } else {
                 for (Index j = 0; j < n_features_; ++j) {
-                    to[j] = static_cast<T>(row[j * source_.column_stride]) * scale_;
+                    to[j] = value(row[j * source_.column_stride]);
                 }
             }
         }

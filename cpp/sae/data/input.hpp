@@ -43,10 +43,11 @@ enum class Layout { automatic, dense, sparse };
 template <class T>
 class Input {
    public:
-    // Reads all of the source once. Values are multiplied by `scale`.
+    // Reads all of the source once. Values are multiplied by `scale`, those of a matrix less `zero`
+    // first, which then is dense.
     // std::domain_error names the first value that is not finite; std::invalid_argument a CSR
     // structure that is not one.
-    Input(const DenseSource& source, T scale, Layout layout, int n_threads);
+    Input(const DenseSource& source, T scale, Layout layout, int n_threads, double zero = 0);
     template <class I>
     Input(const CsrSource<I>& source, T scale, int n_threads);
 
@@ -84,8 +85,16 @@ class Input {
     void with_storage(Index sample, const F& f);
     ColumnSums sum_columns(int n_threads) const;
 
+    // What a number of the source stands for.
+    template <class S>
+    T value(S x) const {
+        if (zero_ == 0) return static_cast<T>(x) * scale_;
+        return static_cast<T>(static_cast<double>(x) - zero_) * scale_;
+    }
+
     DenseSource source_{};
     T scale_ = 1;
+    double zero_ = 0;
     Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
     // Non-zeros and, behind each row, kNoColumn with the value 0.
     List<Index> row_start_;            // (n_samples + 1), empty if dense

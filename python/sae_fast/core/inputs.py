@@ -20,6 +20,7 @@ from .. import _core
 from ..base.checks import check_array, check_scale
 from ..base.text import shown
 from ..errors import DataError
+from .units import Units
 
 _AUTOMATIC = _core.Layout.automatic  # looked up once: single rows are read in 3 µs
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -58,12 +59,14 @@ def as_input(
     n_threads: int,
     scale: float | None = None,
     default_scale: float | None = None,
+    units: Units | None = None,
 ) -> Any:
     """Return the core's input for `x`, shape (n_samples, n_features); DataError names the argument.
 
     `x` is an array, a SciPy sparse matrix, or a core input, which is returned as it is, so that
     several trainings can share one. `scale` is the factor for uint8 values, None for all other
-    types; `default_scale` stands in where it is None, and has no influence on other types.
+    types; `default_scale` stands in where it is None, and has no influence on other types. What is
+    read in `units`, by default as it is, is dense if these have a zero.
     """
     input_class = core_class("Input", dtype)
     if isinstance(x, input_class):
@@ -75,10 +78,15 @@ def as_input(
         factor, sparse = 1.0, False
     else:
         x, factor, sparse = _checked(name, x, n_features, scale, default_scale, dtype)
+    zero = 0.0
+    if units:
+        zero, factor = units.zero / factor, factor / units.unit
     try:
-        if sparse:
+        if sparse and zero == 0:
             return _from_sparse(input_class, x, factor, n_threads)
-        return input_class(x, scale=factor, layout=_AUTOMATIC, n_threads=n_threads)
+        if sparse:
+            x = _as_csr(x).toarray()
+        return input_class(x, scale=factor, layout=_AUTOMATIC, n_threads=n_threads, zero=zero)
     except ValueError as error:
         raise DataError(f"{name}: {_with_names(str(error), columns)}") from error
 

@@ -21,6 +21,7 @@ from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_int
 from ..base.text import cut
 from ..core.build import VERSION
+from ..core.units import Units
 from ..errors import DataError, DivergenceError, ModelFileError
 
 FORMAT = 1
@@ -34,7 +35,8 @@ class Storable(Protocol):
     """What a file has to know of a model, or of one that it is made of."""
 
     dtype: str
-    parameters: Any
+    _values: Any  # parameters as the network has them
+    _units: Units
     _NAME: ClassVar[str]
 
     @classmethod
@@ -81,7 +83,7 @@ def to_bytes(model: Storable) -> bytes:
     arrays = {
         f"{name}{number}": value
         for number, part in model._stored()
-        for name, value in part.parameters.items()
+        for name, value in part._values.items()
     }
     for name, value in arrays.items():
         if not np.isfinite(value).all():
@@ -130,8 +132,10 @@ def from_bytes(data: bytes, source: str) -> Any:
         for name, value in values.items():
             if value.dtype != model.dtype:
                 raise DataError(f"{name} in {value.dtype} instead of {model.dtype}")
+        units = description.get("units", {})
         for number, part in model._stored():
-            part.parameters = {name: values.pop(f"{name}{number}") for name in part._shapes()}
+            part._units = Units(*units.get(number, ()))
+            part._values = {name: values.pop(f"{name}{number}") for name in part._shapes()}
         model._drew(description.get("drawn") is True)
     except (
         ValueError,

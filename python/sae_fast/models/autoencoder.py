@@ -68,7 +68,9 @@ class Autoencoder(Model):
     init : {"data", "he", "normal"}, default "data"
         Initial ``W_enc``: "he" from N(0, 2/n_features) [2]_, "normal" from N(0, 0.01²) as ``W_dec``
         (the article's). "data" is "he", and the first training starts from biases with which each
-        unit is on for about half of the samples, and the decoder gives their mean.
+        unit is on for about half of the samples, and the decoder gives their mean. Samples that are
+        all tiny, huge or far from zero it measures in units of their own from then on; results,
+        parameters and losses stay in those of the samples.
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"
@@ -108,7 +110,7 @@ class Autoencoder(Model):
     """
 
     _NAME = "Autoencoder"
-    _depth = 1
+    _depth = _restoring = 1
 
     n_hidden = ReadOnly[int]()
     weight_decay = ReadOnly[float]()
@@ -248,15 +250,16 @@ class Autoencoder(Model):
         checked = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective("squared_error", (L2(self.weight_decay),))
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        data, *evaluated = self._inputs(scale, **sets)
-        measured = Samples(*evaluated) if evaluated else None
+        fit = batches is None and self.output == "linear"
+        units, (data, *evaluated) = self._inputs(scale, fit, **sets)
+        measured = Samples(evaluated[0], units=units) if evaluated else None
         asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
         schedule = self._schedule(
             data.n_samples, checked, continued, default_steps=1000, batches=batches, **asked
         )
         chosen = self._fitting(checked, data, schedule)
         watching = as_callbacks(callbacks, progress)
-        samples = Samples(data, corruption=check_corruption(corruption))
+        samples = Samples(data, corruption=check_corruption(corruption), units=units)
         what = self, self._title, self.layer
         training = Training(*what, objective, chosen, schedule, samples, measured, watching)
         return self._train(training, scale)
@@ -274,7 +277,7 @@ class Autoencoder(Model):
     def _part(self, part: str | None) -> Part:
         choices = ("encoder", "reconstruction")
         part = check_choice("part", choices[-1] if part is None else part, choices)
-        return Part(part, [self._layer(at) for at in range(1 if part == "encoder" else 2)])
+        return Part(part, [self._own_layer(at) for at in range(1 if part == "encoder" else 2)])
 
     @classmethod
     def from_torch(

@@ -39,6 +39,7 @@ from ..base.threads import Turns, resolve_threads
 from ..core.inputs import as_input, is_uint8, sample_rows
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
+from ..core.units import PLAIN, Units
 from ..errors import (
     DataError,
     DeadUnitWarning,
@@ -166,6 +167,8 @@ class Model(Described):
     seed = ReadOnly[int]()
     init = ReadOnly[str]()
     _scale: float | None = None
+    _units = PLAIN  # of the samples that its network reads
+    _restoring: int | None = None  # the layer that gives samples back, if one does
     _asked_threads: int | None = None
     _n_threads: int
     _network: Network
@@ -225,10 +228,19 @@ class Model(Described):
         return shapes
 
     def _layer(self, layer: int) -> Layer:
-        """Return a layer, its parameters copied."""
+        """Return a layer as the network has it, its parameters copied."""
         network, at = self._place(layer)
         w, b = network.get_parameters(at)
         return Layer(w, b, self._activations[layer])
+
+    def _own_layer(self, layer: int) -> Layer:
+        """Return a layer that reads samples, or gives them back, in their own units."""
+        found = self._layer(layer)
+        if self._units and layer == 0:
+            found = self._units.read(found)
+        if self._units and layer == self._restoring:
+            found = self._units.restore(found)
+        return found
 
     def _adopt(self, layers: Sequence[Layer]) -> Self:
         """Take over the parameters of as many layers."""
@@ -247,14 +259,30 @@ class Model(Described):
         Assignable with all or some of these names; DataError if a name, a shape or a value is
         wrong, or another thread trains the model, and then nothing has changed.
         """
-        return {
-            name: value
-            for layer, names in enumerate(self._names())
-            for name, value in zip(names, self._layer(layer)[:2], strict=True)
-        }
+        return self._named(self._own_layer)
 
     @parameters.setter
     def parameters(self, values: Mapping[str, Any]) -> None:
+        self._assign(self._checked(values), self._units)
+
+    @property
+    @in_turn
+    def _values(self) -> dict[str, NDArray[Any]]:
+        """The parameters as the network has them, copied; assignable like `parameters`."""
+        return self._named(self._layer)
+
+    @_values.setter
+    def _values(self, values: Mapping[str, Any]) -> None:
+        self._assign(self._checked(values))
+
+    def _named(self, layer_of: Callable[[int], Layer]) -> dict[str, NDArray[Any]]:
+        return {
+            name: value
+            for layer, names in enumerate(self._names())
+            for name, value in zip(names, layer_of(layer)[:2], strict=True)
+        }
+
+    def _checked(self, values: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         if not isinstance(values, Mapping):
             raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
         shapes = self._shapes()
@@ -262,15 +290,14 @@ class Model(Described):
         if unknown:
             raise DataError(f"parameters: expected names of {list(shapes)}, got {unknown}")
         dtype = np.dtype(self.dtype)
-        new = {
+        return {
             name: check_parameter(name, value, shapes[name], dtype)
             for name, value in values.items()
         }
-        self._assign(new)
 
     @in_turn
-    def _assign(self, new: dict[str, NDArray[Any]]) -> None:
-        """Take over some parameters, which have been checked."""
+    def _assign(self, new: dict[str, NDArray[Any]], units: Units | None = None) -> None:
+        """Take over some parameters, which have been checked and may end the use of units."""
         for model in self._trained():
             claim = _Claim.of(model)
             if claim is not None and claim.thread != threading.get_ident():
@@ -278,6 +305,8 @@ class Model(Described):
                     "parameters: expected a model that is not in training, got one that is being "
                     "trained on another thread"
                 )
+        if units:
+            new, self._units = {**self._named(self._own_layer), **new}, PLAIN
         for model in self._trained():
             model._n_assigned += 1
             model._drawn = False
@@ -313,21 +342,37 @@ class Model(Described):
     def scale(self, scale: float | None) -> None:
         self._scale = None if scale is None else check_scale(scale, self.dtype)
 
-    def _input(self, name: str, x: Any, n_features: int, *scales: float | None) -> Any:
+    def _input(self, name: str, x: Any, n_features: int, *more: Any) -> Any:
         """Return the core's input for an argument, shape (n_samples, n_features)."""
-        return as_input(name, x, n_features, self.dtype, self.n_threads, *scales)
+        return as_input(name, x, n_features, self.dtype, self.n_threads, *more)
 
-    def _inputs(self, scale: float | None, **named: Any) -> Any:
-        """Return the core's inputs for arguments; `scale` is for those of uint8, or for all."""
+    def _inputs(self, scale: float | None, fit: bool, **named: Any) -> tuple[Units, list[Any]]:
+        """Return the core's inputs for arguments; `scale` is for those of uint8, or for all.
+
+        They come with the units that they are read in: those of the model or, if it has not been
+        trained and may `fit` them, what the samples need.
+        """
         uint8 = [is_uint8(x) for x in named.values()]
-        return [
-            self._input(name, x, self.n_features, scale if own or not any(uint8) else None)
-            for own, (name, x) in zip(uint8, named.items(), strict=True)
-        ]
 
-    def _samples(self, x: Any, scale: float | None) -> Any:
+        def read(units: Units) -> list[Any]:
+            inputs: dict[int, Any] = {}  # an argument may be there twice
+            for own, (name, x) in zip(uint8, named.items(), strict=True):
+                if id(x) not in inputs:
+                    one = scale if own or not any(uint8) else None
+                    inputs[id(x)] = self._input(name, x, self.n_features, one, None, units)
+            return [inputs[id(x)] for x in named.values()]
+
+        units = self._units
+        inputs = read(units)
+        if fit and self.init == "data" and self._untouched:
+            units = Sizes.of(inputs[0]).units(sparse=inputs[0].sparse)
+            inputs = read(units) if units else inputs
+        return units, inputs
+
+    def _samples(self, x: Any, scale: float | None, units: Units | None = None) -> Any:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
-        return self._input("x", x, self.n_features, scale, self._scale)
+        units = self._units if units is None else units
+        return self._input("x", x, self.n_features, scale, self._scale, units)
 
     def _fitting(
         self, optimizer: Optimizer, data: Any, schedule: Schedule, *, codes: bool = False
@@ -375,8 +420,8 @@ class Model(Described):
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""
         schedule, optimizer = training.schedule, training.optimizer
-        before, parameters = (self._scale, self._state, self._optimizer), self.parameters
-        drawn = self._drawn
+        before = self._scale, self._units, self._state, self._optimizer
+        values, drawn = self._values, self._drawn
         try:
             state = new_state(self._network, optimizer.in_core())
             if schedule.steps_before > 0:
@@ -384,15 +429,16 @@ class Model(Described):
             with self._turns.queue, self._turns.lock:
                 if self.init == "data" and self._untouched and schedule.given is None:
                     self._start_from(training.samples.x)
-                self.scale, self._state, self._optimizer = scale, state, optimizer.rule.name
+                self.scale, self._units = scale, training.samples.units
+                self._state, self._optimizer = state, optimizer.rule.name
             train(training)
         finally:
             with self._turns.queue, self._turns.lock:
                 if training.started:
                     self._n_seen = schedule.samples_before + training.step * schedule.batch_size
                 else:  # refused by a callback
-                    self.scale, self._state, self._optimizer = before
-                    self.parameters = parameters
+                    self.scale, self._units, self._state, self._optimizer = before
+                    self._values = values
                     self._drew(drawn)
         self._warn_of_dead_units(training)
         return training.history
@@ -447,10 +493,10 @@ class Model(Described):
                 UntrainedWarning,
             )
 
-    def _reconstructor(self, caller: str) -> Network:
-        """Return all encoders and decoders as a network; DataError names the caller."""
+    def _reconstructor(self, caller: str) -> tuple[Network, Units]:
+        """Return all encoders and decoders as a network, and its units; errors name the caller."""
         self._check_trained([self])
-        return self._network
+        return self._network, self._units
 
     def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden).
@@ -472,9 +518,9 @@ class Model(Described):
         DataError
             If `code` does not fit, or a stack has not been pretrained.
         """
-        network = self._reconstructor("decode")
-        data = self._input("code", code, self._widths[self._depth])
-        return predict(network, data, self.n_threads, layers=(self._depth, 2 * self._depth))
+        network, units = self._reconstructor("decode")
+        data, layers = self._input("code", code, self._widths[self._depth]), 2 * self._depth
+        return units.undo(predict(network, data, self.n_threads, layers=(self._depth, layers)))
 
     def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return `x` through all autoencoders and back, shape (n_samples, n_features).
@@ -487,16 +533,16 @@ class Model(Described):
         DataError
             If `x` does not fit, or a stack has not been pretrained.
         """
-        network = self._reconstructor("reconstruct")
-        data = self._samples(x, scale)
-        return predict(network, data, self.n_threads, layers=(0, 2 * self._depth))
+        network, units = self._reconstructor("reconstruct")
+        data = self._samples(x, scale, units)
+        return units.undo(predict(network, data, self.n_threads, layers=(0, 2 * self._depth)))
 
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
-        network = self._reconstructor("reconstruction_error")
-        data = self._samples(x, scale)
+        network, units = self._reconstructor("reconstruction_error")
+        data = self._samples(x, scale, units)
         loss, _ = evaluate(network, data, None, self.n_threads, loss="squared_error")
-        return loss / float(data.n_samples * data.n_features)
+        return loss * units.unit**2 / float(data.n_samples * data.n_features)
 
     def score_samples(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
         """Return the mean squared error per feature of each sample, shape (n_samples,).
@@ -504,8 +550,9 @@ class Model(Described):
         What `reconstruct` leaves: the larger, the less a sample is like what the autoencoders were
         trained on.
         """
-        network = self._reconstructor("score_samples")
-        return squared_errors(network, self._samples(x, scale), self.n_threads)
+        network, units = self._reconstructor("score_samples")
+        errors = squared_errors(network, self._samples(x, scale, units), self.n_threads)
+        return errors * units.unit**2 if units else errors
 
     def _part(self, part: str | None) -> Part:
         """Return the part of this name, or the whole; DataError if the model has none."""
@@ -546,6 +593,12 @@ class Model(Described):
         """Say what the model is, beside its parameters, in JSON's types."""
         own = {name: getattr(self, name) for name in asked(self._NAME)}
         described = {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
+        units = {
+            number: dataclasses.astuple(model._units)
+            for number, model in self._stored()
+            if model._units
+        }
+        described |= {"units": units} if units else {}
         return {**described, "drawn": True} if self._untouched else described
 
     def _become(self, description: Mapping[str, Any]) -> None:

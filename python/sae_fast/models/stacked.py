@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..base.checks import (
 )
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
-from ..core.layers import Part
+from ..core.layers import Layer, Part
 from ..core.networks import (
     Network,
     classify,
@@ -34,6 +34,7 @@ from ..core.networks import (
     new_network,
     predict,
 )
+from ..core.units import PLAIN, Units
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
@@ -80,8 +81,8 @@ class StackedAutoencoder(Model):
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
     init : {"data", "he", "normal"}, default "data"
         Hidden weights: "he" from N(0, 2/n_in) [2]_, "normal" from N(0, 0.01²) (the article's);
-        biases 0. "data" is "he", and the first training starts from biases with which each unit is
-        on for about half of the samples. The softmax layer starts from N(0, 0.01²) with biases from
+        biases 0. "data" is "he", and the first training starts from what it sees, as that of
+        :class:`Autoencoder` does. The softmax layer starts from N(0, 0.01²) with biases from
         N(0, 1).
     activation : str, default "relu"
         Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
@@ -338,7 +339,7 @@ class StackedAutoencoder(Model):
         noise = check_corruption(corruption)
         watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        data, *evaluated = self._inputs(scale, **sets)
+        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
             layer_batches = per_layer("batches", list(batches), self._depth)
@@ -362,8 +363,8 @@ class StackedAutoencoder(Model):
         for autoencoder, own_optimizer, schedule in zip(
             self.autoencoders, optimizers, schedules, strict=True
         ):
-            samples = Samples(data, corruption=noise)
-            measured = Samples(*evaluated) if evaluated else None
+            samples = Samples(data, corruption=noise, units=units)
+            measured = Samples(evaluated[0], units=units) if evaluated else None
             looking = [_Follow(self, autoencoder), *watching]
             what = autoencoder, autoencoder._title, autoencoder.layer
             fitting = autoencoder._fitting(
@@ -379,7 +380,7 @@ class StackedAutoencoder(Model):
                     encode_input(autoencoder._network, one, 1, self.n_threads)
                     for one in (data, *evaluated)
                 )
-                scale = None
+                scale, units = None, PLAIN
         with self._turns.queue, self._turns.lock:
             self._set(pretrained=True)
         return histories
@@ -389,7 +390,7 @@ class StackedAutoencoder(Model):
     ) -> History:
         """Train an autoencoder from the weights of its layer, which it holds meanwhile."""
         layer = autoencoder.layer - 1
-        before = self._scale, self.pretrained, autoencoder.weight_decay
+        before = self._scale, self._units, self.pretrained, autoencoder.weight_decay
         w, b, _ = autoencoder._layer(0)
         try:
             with self._turns.queue, self._turns.lock:
@@ -399,13 +400,13 @@ class StackedAutoencoder(Model):
                 self._in_pretraining = autoencoder
                 autoencoder._set(weight_decay=training.objective.weight_decay)
                 if layer == 0:
-                    self.scale = scale
+                    self.scale, self._units = scale, training.samples.units
             return autoencoder._train(training, scale)
         finally:  # what an error or Ctrl-C ended is kept
             with self._turns.queue, self._turns.lock:
                 if not training.started:  # refused by a callback
                     self._in_pretraining = None
-                    self.scale, pretrained, weight_decay = before
+                    self.scale, self._units, pretrained, weight_decay = before
                     self._set(pretrained=pretrained)
                     autoencoder._set(weight_decay=weight_decay)
                     autoencoder._network.set_parameters(0, w, b)
@@ -480,7 +481,7 @@ class StackedAutoencoder(Model):
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set[0]": eval_set[0]}
-        data, *evaluated = self._inputs(scale, **sets)
+        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
         labels = check_labels("y", y, data.n_samples, n_classes)
         weight, measured = sample_weight, None
         if weight is not None:
@@ -495,7 +496,7 @@ class StackedAutoencoder(Model):
         )
         chosen = self._fitting(checked, data, schedule)
         self._settle()
-        samples = Samples(data, labels, weight)
+        samples = Samples(data, labels, weight, units=units)
         training = Training(
             self, title, None, objective, chosen, schedule, samples, measured, watching
         )
@@ -512,24 +513,25 @@ class StackedAutoencoder(Model):
         choices = ("encoder", "reconstruction", "classifier")
         part = check_choice("part", whole if part is None else part, choices)
         if part == "reconstruction":
-            return self._reconstruction("part 'reconstruction'")
+            return self._reconstruction("part 'reconstruction'", Model._own_layer)
         classifies = part == "classifier"
         if classifies:
             self._check_classes()
-        layers = [self._layer(at) for at in range(self._depth + classifies)]
+        layers = [self._own_layer(at) for at in range(self._depth + classifies)]
         return Part(part, layers, softmax=classifies)
 
-    def _reconstruction(self, caller: str) -> Part:
+    def _reconstruction(self, caller: str, layer_of: Callable[[Model, int], Layer]) -> Part:
         """Go up all autoencoders and down again."""
         if not self.pretrained:
             raise DataError(f"{caller}: expected a pretrained network; call pretrain() first")
-        encoders = [autoencoder._layer(0) for autoencoder in self.autoencoders]
-        decoders = [autoencoder._layer(1) for autoencoder in reversed(self.autoencoders)]
+        encoders = [layer_of(autoencoder, 0) for autoencoder in self.autoencoders]
+        decoders = [layer_of(autoencoder, 1) for autoencoder in reversed(self.autoencoders)]
         return Part("reconstruction", [*encoders, *decoders])
 
     @in_turn
-    def _reconstructor(self, caller: str) -> Network:
-        return network_of(self._reconstruction(caller))
+    def _reconstructor(self, caller: str) -> tuple[Network, Units]:
+        network = network_of(self._reconstruction(caller, Model._layer))
+        return network, self.autoencoders[0]._units
 
     def _learned(self) -> list[str]:
         return [*(["pretrained"] if self.pretrained else []), *super()._learned()]

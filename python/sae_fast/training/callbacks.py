@@ -34,6 +34,7 @@ class Trainable(Protocol):
     seed: int
     _network: Network
     _state: Any  # of the optimizer, since the model's first training
+    _values: dict[str, NDArray[Any]]  # parameters as the network has them
     _n_assigned: int  # how often parameters have been assigned
     _turns: Turns  # of who works on them
 
@@ -397,7 +398,7 @@ class EarlyStopping(Callback):
         if gain > self.min_delta:
             best.update(figure=figure, step=training.step, waited=0)
             if self.restore_best:
-                best["parameters"] = training.model.parameters
+                best["parameters"] = training.model._values
         else:
             best["waited"] += 1
         if best["waited"] >= self.patience:
@@ -409,7 +410,7 @@ class EarlyStopping(Callback):
         worst = math.inf if self.monitor == "loss" else -math.inf
         self.best, self.best_step = best.get("figure", worst), best.get("step", 0)
         if "parameters" in best:
-            training.model.parameters = best["parameters"]
+            training.model._values = best["parameters"]
 
 
 class JsonLinesLog(Callback):

@@ -312,7 +312,7 @@ class RunCheckpoint(Callback):
             "n_steps": training.n_steps,
             **training.settings,
             "steps_done": steps_done,
-            "parameters": _digest("", {**model.parameters, **dict(zip(slots, state, strict=True))}),
+            "parameters": _digest("", {**model._values, **dict(zip(slots, state, strict=True))}),
             **{name: self._data_digest(value) for name, value in training.data.items()},
             "arithmetic": ", ".join(arithmetic),
         }
@@ -460,7 +460,7 @@ def _state(training: Training) -> tuple[dict[str, Any], _Arrays]:
     arrays: _Arrays = {
         (slot,): array for slot, array in zip(training.optimizer.rule.slots, state, strict=True)
     }
-    arrays |= {("parameters", name): array for name, array in training.model.parameters.items()}
+    arrays |= {("parameters", name): array for name, array in training.model._values.items()}
     callbacks: dict[str, dict[str, Any]] = {}
     for name, callback in _named(training):
         if callback in training.committed.states:
@@ -526,7 +526,7 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
             f"resume: expected at least the {kept['step']} steps that {training.title} has in its "
             f"checkpoint, got {training.n_steps}"
         )
-    model.parameters = {name: arrays["parameters", name] for name in model.parameters}
+    model._values = {name: arrays["parameters", name] for name in model._values}
     slots = [arrays[slot,] for slot in training.optimizer.rule.slots]
     model._state.set_state(slots, training.schedule.steps_before + kept["step"])
     training.stopped = kept["stopped"]

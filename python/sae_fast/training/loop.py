@@ -105,6 +105,7 @@ def train(training: Training) -> None:
                 loss=objective.loss,
                 weight_decay=objective.weight_decay,
             )
+            loss = objective.in_units(loss, on.units)
         if not math.isfinite(loss):
             diverged(f"the loss ({loss})")
         check_finite()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_choice, settle_float
+from ..core.units import PLAIN, Units
 from .corruptions import Corruption
 
 #: The losses, each with its target: what it compares the network's output with.
@@ -44,6 +45,10 @@ class Objective:
         """What the output is compared with: ``"input"`` or ``"labels"``."""
         return LOSSES[self.loss]
 
+    def in_units(self, loss: float, units: Units) -> float:
+        """Return a loss over samples in some units as it is in their own."""
+        return loss * units.unit**2 if self.target == "input" else loss
+
     @property
     def weight_decay(self) -> float:
         """The factor of all L2 penalties together."""
@@ -58,3 +63,4 @@ class Samples:
     y: NDArray[np.int64] | None = None  # (n_samples,)
     weight: NDArray[Any] | None = None  # (n_samples,), of each sample's loss
     corruption: Corruption | None = None  # of x, at each step anew
+    units: Units = PLAIN  # of x

@@ -9,12 +9,14 @@ same way and its pre-activation with them, on all samples at once: that is how u
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.inputs import sample_rows
+from ..core.units import PLAIN, Units
 
 #: Learning rate of a model's trainings where samples allow it.
 LEARNING_RATE = 1e-3
@@ -51,6 +53,23 @@ class Sizes:
         moved = 1 + float(shared.sum())  # by the bias, and by all weights as far as they agree
         spread = float(np.sqrt(2 * (self.spread**2).mean()))
         return most * min(1.0, _SHARE * spread / moved) if spread else most
+
+    def units(self, *, sparse: bool) -> Units:
+        """Return units in which samples are around 1: as they are, unless that is in the way.
+
+        What is sparse keeps its zero. A column that is apart from the others is left to complain.
+        """
+        if self.complaint() is None:
+            return PLAIN
+        zero, size = float(self.mean.mean()), self.size
+        spread = float(np.sqrt((self.spread**2).mean() + self.mean.var()))
+        if sparse or abs(zero) <= _FAR * spread:
+            zero = 0.0
+        else:
+            size = spread
+        unit = 2.0 ** round(math.log2(size)) if size > 0 else 1.0
+        measured = Sizes((self.mean - zero) / unit, self.spread / unit, size / unit)
+        return Units(zero, unit) if measured.complaint() is None else PLAIN
 
     def complaint(self) -> str | None:
         """Say which feature is of a size that is in the way of training, or None."""
