@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -23,7 +24,7 @@ from sae_fast import (
     StackedAutoencoder,
     UntrainedWarning,
 )
-from sae_fast.core.inputs import as_input
+from sae_fast.core.inputs import as_input, sample_blocks
 from sae_fast.training.sizes import Sizes
 
 RNG = np.random.default_rng(0)
@@ -41,6 +42,33 @@ def no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error", SaeFastWarning)
         yield
+
+
+class TestSizes:
+    @pytest.mark.parametrize("shape", [(40, 12), (3000, 3), (700, 3000), (5, 300_000)])
+    def test_blocks_are_no_matter(self, shape):
+        """To the bit, as all trainings start from what is found here."""
+        x = as_input("x", RNG.normal(3, 1, shape), shape[1], "float32", 1)
+        n = min(shape[0], 512, 2**24 // shape[1])
+        rows = np.concatenate([x.rows(i, i + 1) for i in np.arange(n) * shape[0] // n])
+        np.testing.assert_array_equal(np.concatenate(list(sample_blocks(x))), rows)
+        found, rows = Sizes.of(x), rows.astype(np.float64)
+        np.testing.assert_array_equal(found.mean, rows.mean(axis=0))
+        np.testing.assert_array_equal(found.spread, rows.std(axis=0))
+        assert found.size == pytest.approx(np.sqrt((rows**2).mean()), rel=1e-12)
+
+    def test_wide_rows_take_little_memory(self):
+        words = scipy.sparse.random_array((500, 35_000), density=0.003, rng=0, format="csr")
+        x = as_input("x", words, 35_000, "float32", 1)
+        tracemalloc.start()
+        try:
+            found = Sizes.of(x)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 10e6
+        values = words[np.arange(479) * 500 // 479]
+        assert found.size == pytest.approx(np.sqrt((values.data**2).mean()), rel=1e-5)
 
 
 class TestLearningRate:

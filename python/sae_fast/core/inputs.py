@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import numbers
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .units import Units
 
 _AUTOMATIC = _core.Layout.automatic  # looked up once: single rows are read in 3 µs
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-_MOST_SAMPLED = 2**24
+_MOST_SAMPLED, _BLOCK = 2**24, 2**18  # numbers in all, and at once
 _STORED = (np.dtype(np.uint8), _FLOAT32, _FLOAT64)
 _NUMBERS = "biuf"  # kinds of types
 
@@ -104,11 +105,24 @@ def is_uint8(x: Any) -> bool:
     return found == {np.dtype(np.uint8)}
 
 
-def sample_rows(x: Any) -> NDArray[Any]:
-    """Return some rows of an input, evenly spaced, all if they are few: at most 2**24 numbers."""
+def sample_blocks(x: Any) -> Iterator[NDArray[Any]]:
+    """Yield some rows of an input, evenly spaced, all if they are few, a block at a time."""
     n = min(x.n_samples, 512, max(1, _MOST_SAMPLED // x.n_features))
-    first = np.arange(n) * x.n_samples // n
-    return np.concatenate([x.rows(int(i), int(i) + 1) for i in first])
+    first = (np.arange(n) * x.n_samples // n).tolist()
+    size = max(1, _BLOCK // x.n_features)
+    for at in range(0, n, size):
+        yield np.concatenate([x.rows(i, i + 1) for i in first[at : at + size]])
+
+
+def column_means(blocks: Iterable[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the mean of each column of rows, the same to the bit however they are cut."""
+    n, total = 0, np.empty((0, 0))
+    for rows in blocks:
+        rows = rows.astype(np.float64, copy=False)
+        total = (np.concatenate([total, rows]) if n else rows).sum(axis=0, keepdims=True)
+        n += len(rows)
+    means: NDArray[np.float64] = total[0] / n
+    return means
 
 
 def is_frame(x: Any) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..base.checks import check_choice, check_float, check_int, check_width
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
-from ..core.inputs import sample_rows
+from ..core.inputs import column_means, sample_blocks
 from ..core.layers import Part
 from ..core.networks import new_network
 from ..errors import DataError
@@ -165,7 +165,7 @@ class Autoencoder(Model):
         super()._start_from(data)
         if self.output == "linear":
             w: Any = self._network.get_parameters(1)[0]
-            mean: Any = sample_rows(data).mean(axis=0, dtype=np.float64)
+            mean = column_means(sample_blocks(data))
             self._network.set_parameters(1, w, mean.astype(self.dtype))
 
     def _names(self) -> list[tuple[str, str]]:

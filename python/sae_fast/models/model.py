@@ -36,7 +36,7 @@ from ..base.files import write_to
 from ..base.streams import Purpose, SampleOrder
 from ..base.text import Described, Table
 from ..base.threads import Turns, resolve_threads
-from ..core.inputs import as_input, is_uint8, sample_rows
+from ..core.inputs import as_input, column_means, is_uint8, sample_blocks
 from ..core.layers import Layer, Part
 from ..core.networks import Network, evaluate, new_state, predict, squared_errors
 from ..core.units import PLAIN, Units
@@ -450,20 +450,22 @@ class Model(Described):
 
     def _start_from(self, data: Any) -> None:
         """Let each hidden unit be on for about half of the samples, if `init` is "data"."""
-        rows = sample_rows(data)
-        x = self._input("x", rows, self.n_features)
         for layer in range(self._depth):
-            read = predict(self._network, x, self.n_threads, layers=(0, layer)) if layer else rows
+            rows = sample_blocks(data)
+            if layer:  # all at once: of wide layers, a row's bits depend on the rows beside it
+                x = self._input("x", np.concatenate(list(rows)), self.n_features)
+                rows = iter([predict(self._network, x, self.n_threads, layers=(0, layer))])
+            mean = column_means(rows)
             w: Any = self._network.get_parameters(layer)[0]
             # without BLAS, whose bits depend on its threads
-            moved: Any = (read.mean(axis=0, dtype=np.float64)[:, None] * w).sum(axis=0)
+            moved: Any = (mean[:, None] * w).sum(axis=0)
             self._network.set_parameters(layer, w, (-moved).astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
         if not self._warns:
             return
-        few = self._input("x", sample_rows(training.samples.x), self.n_features)
+        few = self._input("x", next(sample_blocks(training.samples.x)), self.n_features)
         for x in (few, training.samples.x):
             dead = self._network.count_dead_units(x, n_threads=self.n_threads)[: self._depth]
             widths = self._widths[1:]

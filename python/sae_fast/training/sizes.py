@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.inputs import sample_rows
+from ..core.inputs import column_means, sample_blocks
 from ..core.units import PLAIN, Units
 
 #: Learning rate of a model's trainings where samples allow it.
@@ -39,9 +39,14 @@ class Sizes:
     @classmethod
     def of(cls, x: Any) -> Sizes:
         """Measure some rows of an input of the core."""
-        rows = sample_rows(x).astype(np.float64)
-        count = max(1, np.count_nonzero(rows))
-        return cls(rows.mean(axis=0), rows.std(axis=0), float(np.sqrt((rows**2).sum() / count)))
+        mean = column_means(sample_blocks(x))
+        variance = column_means((rows - mean) ** 2 for rows in sample_blocks(x))
+        n_samples = n_nonzero = 0
+        for rows in sample_blocks(x):
+            n_samples += len(rows)
+            n_nonzero += int(np.count_nonzero(rows))
+        squares = n_samples * float((variance + mean**2).sum())
+        return cls(mean, np.sqrt(variance), math.sqrt(squares / max(1, n_nonzero)))
 
     def learning_rate(self, most: float) -> float:
         """Return a rate at which units stay alive, at most `most`.
