@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse
 from helpers import assert_identical, core_input, core_optimizer
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, _core, activations, load
 from sae_fast.base.streams import Purpose, SampleOrder
@@ -294,10 +295,24 @@ def test_scores_are_errors_of_the_reconstruction(data, dtype):
         expected = ((x - model.reconstruct(x)) ** 2).mean(axis=1)
         np.testing.assert_allclose(scores, expected, rtol=1e-5)
         np.testing.assert_allclose(scores.mean(), model.reconstruction_error(x), rtol=1e-6)
+        errors = model.feature_errors(x)
+        assert errors.dtype == np.float64
+        np.testing.assert_allclose(errors, (x - model.reconstruct(x)) ** 2, rtol=1e-4, atol=1e-9)
+        np.testing.assert_allclose(errors.mean(axis=1), scores, rtol=1e-5)
     np.testing.assert_array_equal(net.decode(net.encode(x)), net.reconstruct(x))
 
 
-@pytest.mark.parametrize("call", ["decode", "score_samples", "reconstruct"])
+def test_blocks_of_feature_errors_do_not_show(data, monkeypatch):
+    x, _ = data
+    ae = Autoencoder(12, 5)
+    ae.fit(x, steps=20, batch_size=20)
+    whole = ae.feature_errors(x)
+    monkeypatch.setattr("sae_fast.core.networks._BLOCK", 12 * 7)
+    np.testing.assert_array_equal(ae.feature_errors(x), whole)
+    np.testing.assert_allclose(ae.feature_errors(scipy.sparse.csr_array(x)), whole, rtol=1e-4)
+
+
+@pytest.mark.parametrize("call", ["decode", "score_samples", "reconstruct", "feature_errors"])
 def test_before_pretraining(call):
     with pytest.raises(DataError, match=f"{call}: expected a pretrained network"):
         getattr(StackedAutoencoder(SIZES), call)(np.zeros((2, 4 if call == "decode" else 12)))

@@ -280,6 +280,7 @@ class TestUnits:
         left = ae.reconstruction_error(x) * x.shape[1]
         assert history.mean_loss[-1] == pytest.approx(left, rel=1e-5)
         assert ae.score_samples(x).mean() * x.shape[1] == pytest.approx(left, rel=1e-5)
+        assert ae.feature_errors(x).mean() * x.shape[1] == pytest.approx(left, rel=1e-5)
         assert left < (0.95 if "sparse" in str(type(x)) else 0.6) * variance(x)
 
     def test_a_stack_learns_classes(self):

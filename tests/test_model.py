@@ -47,6 +47,7 @@ def outputs(model, x, **scale):
         "reconstruction": model.reconstruct(x, **scale),
         "error": model.reconstruction_error(x, **scale),
         "errors": model.score_samples(x, **scale),
+        "feature errors": model.feature_errors(x, **scale),
         "dead": model.count_dead_units(x, **scale),
     }
     if isinstance(model, StackedAutoencoder):

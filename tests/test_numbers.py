@@ -259,6 +259,7 @@ ENTRIES = {
     "reconstruct": MODEL.reconstruct,
     "reconstruction_error": MODEL.reconstruction_error,
     "score_samples": MODEL.score_samples,
+    "feature_errors": MODEL.feature_errors,
     "count_dead_units": MODEL.count_dead_units,
     "pretrain": lambda x: NET.pretrain(x, steps=1),
     "finetune": lambda x: NET.finetune(x, Y, steps=1),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..errors import DataError
-from .inputs import core_class
+from .inputs import as_input, core_class
 from .layers import Part
 
 #: Computes by `count_dead_units` itself.
@@ -25,6 +25,7 @@ Network: TypeAlias = _core.Network_float32 | _core.Network_float64
 
 #: What the core calls a loss, where that is not its name here: `article` is that of a recipe.
 _LOSSES = {"article": "clipped_cross_entropy"}
+_BLOCK = 2**20  # numbers of samples that are dense at a time
 
 
 def _loss(name: str) -> _core.Loss:
@@ -103,6 +104,19 @@ def squared_errors(network: Network, x: Any, n_threads: int) -> NDArray[np.float
     loss = _core.Loss.squared_error
     errors = _core.sample_losses(network, x, None, loss=loss, n_threads=n_threads)
     errors /= x.n_features
+    return errors
+
+
+def feature_errors(network: Network, x: Any, n_layers: int, n_threads: int) -> NDArray[np.float64]:
+    """Return the squared error that all layers of a network leave of each feature of a sample."""
+    errors = np.empty((x.n_samples, x.n_features))
+    n_rows = max(1, _BLOCK // x.n_features)
+    for first in range(0, x.n_samples, n_rows):
+        rows = x.rows(first, min(first + n_rows, x.n_samples))
+        read = as_input("x", rows, x.n_features, _dtype(network), n_threads)
+        out = errors[first : first + n_rows]
+        np.subtract(rows, predict(network, read, n_threads, layers=(0, n_layers)), out=out)
+        np.square(out, out=out)
     return errors
 
 

@@ -38,7 +38,14 @@ from ..base.text import Described, Table
 from ..base.threads import Turns, resolve_threads
 from ..core.inputs import as_input, column_means, is_uint8, sample_blocks
 from ..core.layers import Layer, Part
-from ..core.networks import Network, evaluate, new_state, predict, squared_errors
+from ..core.networks import (
+    Network,
+    evaluate,
+    feature_errors,
+    new_state,
+    predict,
+    squared_errors,
+)
 from ..core.units import PLAIN, Units
 from ..errors import (
     DataError,
@@ -554,6 +561,41 @@ class Model(Described):
         """
         network, units = self._reconstructor("score_samples")
         errors = squared_errors(network, self._samples(x, scale, units), self.n_threads)
+        return errors * units.unit**2 if units else errors
+
+    def feature_errors(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
+        """Return the squared error of each feature of each sample, shape (n_samples, n_features).
+
+        ``(x - reconstruct(x))²``, in the samples' own units; means over the features are what
+        `score_samples` returns. Of a sample that stands out it says where.
+
+        Parameters
+        ----------
+        x : array_like, frame or SciPy sparse matrix, shape (n_samples, n_features)
+            Dense by parts: what is sparse takes no more memory than the result.
+        scale : float, optional
+            Of uint8 samples, as in every other method.
+
+        Raises
+        ------
+        DataError
+            If `x` does not fit, or a stack has not been pretrained.
+
+        Examples
+        --------
+        >>> import numpy as np, sae_fast
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.random((500, 1)) + 0.1 * rng.random((500, 6))  # six columns that say the same
+        >>> ae = sae_fast.Autoencoder(6, 1, seed=0)
+        >>> history = ae.fit(x, steps=500)
+        >>> strange = x[:1].copy()
+        >>> strange[0, 3] += 2
+        >>> int(ae.feature_errors(strange).argmax())
+        3
+        """
+        network, units = self._reconstructor("feature_errors")
+        data = self._samples(x, scale, units)
+        errors = feature_errors(network, data, 2 * self._depth, self.n_threads)
         return errors * units.unit**2 if units else errors
 
     def _part(self, part: str | None) -> Part:
