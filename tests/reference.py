@@ -7,7 +7,7 @@ Nothing here is fast, and nothing is taken from the product. Parameters are plai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,6 +92,33 @@ def autoencoder_gradients(
     }
     decay = 0.5 * np.sum(p["W_enc"] ** 2) + 0.5 * np.sum(p["W_dec"] ** 2)
     return float(np.sum(error**2) + weight_decay * decay), gradients
+
+
+# Deep autoencoder: layers W1, b1, ..., each with its activation, the last restoring x.
+
+
+def unrolled_gradients(
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    activations: Sequence[str],
+    weight_decay: float = 0.0,
+) -> LossAndGradients:
+    """Loss on `x`, the sum of its squared errors and the decay term, and its gradient."""
+    p = as_float64(parameters)
+    a, z = [np.asarray(x, np.float64)], []
+    for k, name in enumerate(activations, start=1):
+        z.append(a[-1] @ p[f"W{k}"] + p[f"b{k}"])
+        a.append(ACTIVATIONS[name][0](z[-1]))
+    error = a[-1] - a[0]
+    gradients: Parameters = {}
+    upper = 2.0 * error
+    for k in range(len(activations), 0, -1):
+        delta = upper * ACTIVATIONS[activations[k - 1]][1](z[k - 1])
+        gradients[f"W{k}"] = a[k - 1].T @ delta + weight_decay * p[f"W{k}"]
+        gradients[f"b{k}"] = delta.sum(axis=0)
+        upper = delta @ p[f"W{k}"].T
+    squares = sum(np.sum(p[f"W{k}"] ** 2) for k in range(1, len(activations) + 1))
+    return float(np.sum(error**2) + weight_decay / 2 * squares), gradients
 
 
 # Network: ReLU hidden layers, softmax on top.

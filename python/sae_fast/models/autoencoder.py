@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..base.checks import check_choice, check_float, check_int, check_width
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
-from ..core.inputs import column_means, sample_blocks
 from ..core.layers import Part
 from ..core.networks import new_network
 from ..errors import DataError
@@ -160,13 +159,6 @@ class Autoencoder(Model):
             w = draw_weights(self.seed, purpose, self.layer, n_in, n_out, spread)
             self.parameters = {name: w}
         self._drawn = True
-
-    def _start_from(self, data: Any) -> None:
-        super()._start_from(data)
-        if self.output == "linear":
-            w: Any = self._network.get_parameters(1)[0]
-            mean = column_means(sample_blocks(data))
-            self._network.set_parameters(1, w, mean.astype(self.dtype))
 
     def _names(self) -> list[tuple[str, str]]:
         return [("W_enc", "b_enc"), ("W_dec", "b_dec")]

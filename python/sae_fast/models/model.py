@@ -456,8 +456,8 @@ class Model(Described):
         return self._drawn and all(model._state is None for model in self._trained())
 
     def _start_from(self, data: Any) -> None:
-        """Let each hidden unit be on for about half of the samples, if `init` is "data"."""
-        for layer in range(self._depth):
+        """Let hidden units be on for half of the samples, and what restores these give the mean."""
+        for layer in range(self._depth if self._restoring is None else self._restoring):
             rows = sample_blocks(data)
             if layer:  # all at once: of wide layers, a row's bits depend on the rows beside it
                 x = self._input("x", np.concatenate(list(rows)), self.n_features)
@@ -467,6 +467,10 @@ class Model(Described):
             # without BLAS, whose bits depend on its threads
             moved: Any = (mean[:, None] * w).sum(axis=0)
             self._network.set_parameters(layer, w, (-moved).astype(self.dtype))
+        if self._restoring is not None and self._activations[self._restoring] == "linear":
+            w = self._network.get_parameters(self._restoring)[0]
+            mean = column_means(sample_blocks(data))
+            self._network.set_parameters(self._restoring, w, mean.astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
@@ -663,10 +667,9 @@ class Model(Described):
     @in_turn
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle, or a deep copy, holds: what `save` writes, threads and states."""
-        stored = [model for _, model in self._stored()]
         states = [
             model._state and (model._optimizer, *model._state.get_state(), model._n_seen)
-            if model in stored
+            if model in self._resumed()
             else None
             for model in self._trained()
         ]
@@ -680,7 +683,8 @@ class Model(Described):
             states = [kept and ("adam", kept[:2], kept[2]) for kept in state["moments"]]
         else:
             states = state["states"]
-        for model, kept in zip(self._trained(), states, strict=True):
+        # older releases did not know the last of them
+        for model, kept in itertools.zip_longest(self._trained(), states):
             model._loaded = False
             if kept is not None:
                 model._optimizer, slots, steps_done, *drawn = kept
@@ -688,6 +692,10 @@ class Model(Described):
                 rule = RULES[model._optimizer]()
                 model._state = new_state(model._network, Optimizer(rule, 1.0).in_core())
                 model._state.set_state(slots, steps_done)
+
+    def _resumed(self) -> list[Model]:
+        """Return those of which a pickle holds the optimizer's state."""
+        return [model for _, model in self._stored()]
 
     def _trained(self) -> list[Model]:
         """Return all that has an optimizer's state of its own: the model and those in it."""

@@ -45,6 +45,7 @@ from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
 from .model import Model, ReadOnly, in_turn, trains
+from .unrolled import Following, Unrolled
 
 if TYPE_CHECKING:
     import torch
@@ -173,6 +174,7 @@ class StackedAutoencoder(Model):
         )
         for autoencoder in self.autoencoders:
             autoencoder._turns = self._turns
+        self._unrolled = Unrolled(self)
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
         self._activations = [*[activation] * self._depth, "linear"][: len(self._widths) - 1]
@@ -225,7 +227,10 @@ class StackedAutoencoder(Model):
         return [("", self), *own]
 
     def _trained(self) -> list[Model]:
-        return [self, *self.autoencoders]
+        return [self, *self.autoencoders, self._unrolled]
+
+    def _resumed(self) -> list[Model]:
+        return [*super()._resumed(), *([self._unrolled] if self.pretrained else [])]
 
     def _place(self, layer: int) -> tuple[Network, int]:
         trained = self._in_pretraining
@@ -411,6 +416,98 @@ class StackedAutoencoder(Model):
                     autoencoder._set(weight_decay=weight_decay)
                     autoencoder._network.set_parameters(0, w, b)
                 self._settle()
+
+    @trains
+    def finetune_autoencoder(
+        self,
+        x: Any,
+        *,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.0,
+        eval_every: int = 100,
+        eval_set: Any = None,
+        batches: Any = None,
+        scale: float | None = None,
+        continued: bool = False,
+        callbacks: Sequence[CallbackOption] | None = None,
+        progress: bool = False,
+        optimizer: str | Rule = "adam",
+        adam: str = "tf1",
+        corruption: Corruption | None = None,
+    ) -> History:
+        """Train all autoencoders as one, without labels: the unrolled stack on what it restores.
+
+        Samples go up through all encoders and down through all decoders, and the loss of what comes
+        out trains them all at once [1]_. `reconstruct`, `decode` and `score_samples` then use what
+        it tuned, `encode` and a later `finetune` too. It starts from the network's layers and the
+        decoders as they are: after `pretrain`, or without.
+
+        Parameters
+        ----------
+        x, batch_size, learning_rate, eval_every, eval_set, batches, scale, continued, callbacks, \
+        progress, optimizer, adam, corruption
+            As in :meth:`Autoencoder.fit`.
+        steps : int, default 3000 (or the length of `batches`)
+        weight_decay : float
+            L2 penalty on all weights.
+
+        Returns
+        -------
+        History
+            Loss at each evaluation, over all of `x` or over `eval_set`.
+
+        Raises
+        ------
+        DataError
+            If an argument does not fit; nothing has changed then.
+        DivergenceError
+            If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
+            last evaluation before.
+
+        Examples
+        --------
+        >>> import numpy as np, sae_fast
+        >>> x = np.random.default_rng(0).random((200, 12), dtype=np.float32)
+        >>> net = sae_fast.StackedAutoencoder([12, 8, 4])
+        >>> histories = net.pretrain(x, steps=200)
+        >>> before = net.reconstruction_error(x)
+        >>> history = net.finetune_autoencoder(x, steps=500)
+        >>> net.reconstruction_error(x) < before
+        True
+
+        References
+        ----------
+        .. [1] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
+           networks", Science 313, 2006.
+        """
+        checked = Optimizer.check(optimizer, adam, learning_rate)
+        objective = Objective("squared_error", (L2(weight_decay),))
+        noise, watching = check_corruption(corruption), as_callbacks(callbacks, progress)
+        sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
+        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
+        unrolled = self._unrolled
+        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
+        schedule = unrolled._schedule(
+            data.n_samples, checked, continued, default_steps=3000, batches=batches, **asked
+        )
+        chosen = self._fitting(checked, data, schedule)
+        samples = Samples(data, corruption=noise, units=units)
+        measured = Samples(evaluated[0], units=units) if evaluated else None
+        self._settle()
+        unrolled.copy_from(self)
+        title = f"autoencoder {'-'.join(map(str, unrolled._widths))}"
+        looking = [Following(self, unrolled), *watching]
+        what = unrolled, title, None
+        training = Training(*what, objective, chosen, schedule, samples, measured, looking)
+        try:
+            return unrolled._train(training, scale)
+        finally:  # what an error or Ctrl-C ended is kept
+            if training.started:
+                with self._turns.queue, self._turns.lock:
+                    unrolled.copy_to(self)
+                    self._set(pretrained=True)
 
     @trains
     def finetune(

@@ -32,12 +32,13 @@ class Trainable(Protocol):
 
     n_threads: Any
     seed: int
-    _network: Network
     _state: Any  # of the optimizer, since the model's first training
     _values: dict[str, NDArray[Any]]  # parameters as the network has them
     _n_assigned: int  # how often parameters have been assigned
     _turns: Turns  # of who works on them
 
+    @property
+    def _network(self) -> Network: ...
     @property
     def parameters(self) -> dict[str, NDArray[Any]]: ...  # noqa: D102
     @parameters.setter
