@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,26 +46,21 @@ from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
 from .model import Model, ReadOnly, in_turn, trains
-from .unrolled import Following, Unrolled
+from .unrolled import Unrolled
 
 if TYPE_CHECKING:
     import torch
 
 
 class _Follow(Callback):
-    """Keeps the network up with the layer that is being pretrained, for who predicts meanwhile."""
+    """Keeps a network up with what is trained apart from it, for who predicts meanwhile."""
 
-    def __init__(self, net: StackedAutoencoder, autoencoder: Autoencoder) -> None:
-        self._net, self._autoencoder = net, autoencoder
-
-    def copy(self) -> None:
-        """Copy the layer as it is now."""
-        layer = self._autoencoder.layer - 1
-        self._net._network.copy_layer(layer, self._autoencoder._network, 0)
+    def __init__(self, copy: Callable[[], None]) -> None:
+        self._copy = copy
 
     def on_step(self, training: Training) -> None:
-        """Copy the layer before other callbacks look."""
-        self.copy()
+        """Copy the layers before other callbacks look."""
+        self._copy()
 
 
 @register
@@ -174,7 +170,8 @@ class StackedAutoencoder(Model):
         )
         for autoencoder in self.autoencoders:
             autoencoder._turns = self._turns
-        self._unrolled = Unrolled(self)
+        decoders = [autoencoder.output for autoencoder in reversed(self.autoencoders)]
+        self._unrolled = Unrolled(self, self.sizes, [*[activation] * self._depth, *decoders])
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
         self._activations = [*[activation] * self._depth, "linear"][: len(self._widths) - 1]
@@ -241,8 +238,32 @@ class StackedAutoencoder(Model):
     def _settle(self) -> None:
         """Take over the layer that has been pretrained, however that ended."""
         if self._in_pretraining is not None:
-            _Follow(self, self._in_pretraining).copy()
+            self._take_over(self._in_pretraining)
         self._in_pretraining = None
+
+    def _take_over(self, autoencoder: Autoencoder) -> None:
+        """Copy the encoder of an autoencoder."""
+        self._network.copy_layer(autoencoder.layer - 1, autoencoder._network, 0)
+
+    def _unroll(self) -> None:
+        """Copy all encoders of the network, and all decoders, to the deep autoencoder."""
+        deep = self._unrolled
+        if self._units != self.autoencoders[0]._units:  # one has been assigned
+            self.parameters, self.autoencoders[0].parameters = {}, {}
+        deep._units, deep._drawn = self._units, self._untouched
+        for layer, autoencoder in enumerate(self.autoencoders):
+            deep._network.copy_layer(layer, self._network, layer)
+            deep._network.copy_layer(deep._restoring - layer, autoencoder._network, 1)
+
+    def _roll_up(self) -> None:
+        """Copy them back."""
+        deep = self._unrolled
+        self.scale = deep.scale
+        self._units = self.autoencoders[0]._units = deep._units
+        for layer, autoencoder in enumerate(self.autoencoders):
+            autoencoder._network.copy_layer(0, deep._network, layer)
+            autoencoder._network.copy_layer(1, deep._network, deep._restoring - layer)
+            self._take_over(autoencoder)
 
     def _names(self) -> list[tuple[str, str]]:
         return [(f"W{layer}", f"b{layer}") for layer in range(1, len(self._widths))]
@@ -370,7 +391,8 @@ class StackedAutoencoder(Model):
         ):
             samples = Samples(data, corruption=noise, units=units)
             measured = Samples(evaluated[0], units=units) if evaluated else None
-            looking = [_Follow(self, autoencoder), *watching]
+            follow = functools.partial(self._take_over, autoencoder)
+            looking = [_Follow(follow), *watching]
             what = autoencoder, autoencoder._title, autoencoder.layer
             fitting = autoencoder._fitting(
                 own_optimizer, data, schedule, codes=autoencoder.layer > 1
@@ -496,9 +518,9 @@ class StackedAutoencoder(Model):
         samples = Samples(data, corruption=noise, units=units)
         measured = Samples(evaluated[0], units=units) if evaluated else None
         self._settle()
-        unrolled.copy_from(self)
+        self._unroll()
         title = f"autoencoder {'-'.join(map(str, unrolled._widths))}"
-        looking = [Following(self, unrolled), *watching]
+        looking = [_Follow(self._roll_up), *watching]
         what = unrolled, title, None
         training = Training(*what, objective, chosen, schedule, samples, measured, looking)
         try:
@@ -506,7 +528,7 @@ class StackedAutoencoder(Model):
         finally:  # what an error or Ctrl-C ended is kept
             if training.started:
                 with self._turns.queue, self._turns.lock:
-                    unrolled.copy_to(self)
+                    self._roll_up()
                     self._set(pretrained=True)
 
     @trains
