@@ -56,6 +56,7 @@ from sae_fast.training.checkpoint import (
 )
 from sae_fast.training.objective import Objective, Samples
 from sae_fast.training.optimizers import Adam, Optimizer
+from sae_fast.training.rates import Constant
 from safetensors.numpy import save
 from scipy import sparse
 
@@ -202,7 +203,7 @@ START = SMALL.parameters
 def small_training(title: str = "a") -> Training:
     """Return a training that a checkpoint can be of, always of the same model."""
     SMALL.parameters = START
-    stopping, optimizer = EarlyStopping(), Optimizer(Adam(), 1e-3)
+    stopping, optimizer = EarlyStopping(), Optimizer(Adam(), Constant(1e-3))
     SMALL._state = new_state(SMALL._network, optimizer.in_core())
     schedule = SMALL._schedule(
         2,

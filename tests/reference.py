@@ -234,11 +234,41 @@ def sgd_rule(
     return w - learning_rate * (g + momentum * v if nesterov else v), [v]
 
 
+def adamw_rule(
+    g: Array,
+    w: Array,
+    slots: list[Array],
+    t: int,
+    learning_rate: float,
+    weight_decay: float = 0.01,
+    is_bias: bool = False,
+    **options: float,
+) -> tuple[Array, list[Array]]:
+    if not is_bias:
+        w = w * (1.0 - learning_rate * weight_decay)
+    return adam_rule(g, w, slots, t, learning_rate, "torch", **options)
+
+
+def rmsprop_rule(
+    g: Array,
+    w: Array,
+    slots: list[Array],
+    t: int,
+    learning_rate: float,
+    alpha: float = 0.99,
+    epsilon: float = 1e-8,
+) -> tuple[Array, list[Array]]:
+    v = alpha * slots[0] + (1.0 - alpha) * g**2
+    return w - learning_rate * g / (np.sqrt(v) + epsilon), [v]
+
+
 #: A step of each update rule (gradient, parameter, slots, step from 1, rate, options): the new
 #: parameter and slots; how many slots it has; options that tests try.
 RULES: dict[str, tuple[Callable[..., tuple[Array, list[Array]]], int, list[dict[str, object]]]] = {
     "adam": (adam_rule, 2, [{}, {"form": "torch", "beta1": 0.8, "beta2": 0.99}]),
+    "adamw": (adamw_rule, 2, [{}, {"weight_decay": 3.0, "beta1": 0.8, "beta2": 0.99}]),
     "sgd": (sgd_rule, 1, [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}]),
+    "rmsprop": (rmsprop_rule, 1, [{}, {"alpha": 0.8, "epsilon": 1e-3}]),
 }
 
 
@@ -246,18 +276,24 @@ def optimizer_steps(
     parameters: Mapping[str, ArrayLike],
     gradients_of: Callable[[Parameters, NDArray[np.integer]], LossAndGradients],
     batches: NDArray[np.integer],
-    learning_rate: float = 0.001,
+    learning_rate: float | Callable[[int], float] = 0.001,
     rule: str = "adam",
     **options: object,
 ) -> Iterator[tuple[float, Parameters]]:
-    """Yield the batch loss before, and a copy of the parameters after, each step."""
+    """Yield the batch loss before, and a copy of the parameters after, each step.
+
+    A learning rate may be a function of the steps taken before.
+    """
     p = as_float64(parameters)
     step, n_slots, _ = RULES[rule]
     slots = {name: [np.zeros_like(value)] * n_slots for name, value in p.items()}
     for t, batch in enumerate(np.asarray(batches), start=1):
         value, gradients = gradients_of(p, batch)
+        rate = learning_rate(t - 1) if callable(learning_rate) else learning_rate
         for name, g in gradients.items():
-            p[name], slots[name] = step(g, p[name], slots[name], t, learning_rate, **options)
+            if rule == "adamw":
+                options["is_bias"] = name.startswith("b")
+            p[name], slots[name] = step(g, p[name], slots[name], t, rate, **options)
         yield value, dict(p)
 
 

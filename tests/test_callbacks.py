@@ -327,7 +327,7 @@ class TestProgressBar:
             "autoencoder 1 (12 → 8)", "autoencoder 2 (8 → 4)", "fine-tuning",
         ]  # fmt: skip
         for line in lines:
-            assert re.search(r": 100%, (loss [\d,]+|accuracy [\d.]+%), \d\d:\d\d$", line)
+            assert re.search(r": 100%, (loss [\d.]+ per sample|accuracy [\d.]+%), \d\d:\d\d$", line)
 
     def test_a_file_gets_a_line_now_and_then(self, data, monkeypatch):
         monkeypatch.setattr(sys, "stderr", io.StringIO())
@@ -347,7 +347,8 @@ class TestProgressBar:
         frames = sys.stderr.getvalue().split("\r")
         assert max(map(len, frames)) <= 81
         assert any(
-            re.search(r" 50%, loss [\d,]{7,} \|.+\| \d\d:\d\d left", frame) for frame in frames
+            re.search(r" 50%, loss [\d.]+ per sample \|.+\| \d\d:\d\d left", frame)
+            for frame in frames
         )
 
     def test_streams_that_cannot_be_written(self, data, monkeypatch):

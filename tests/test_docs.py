@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sae_fast
 from helpers import assert_examples_run
-from sae_fast import callbacks, corruptions, datasets, errors, optimizers, plot, sklearn
+from sae_fast import callbacks, corruptions, datasets, errors, optimizers, plot, schedules, sklearn
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -65,7 +65,16 @@ def classes_in(module):
     ]
 
 
-MODULES = ("activations", "callbacks", "corruptions", "datasets", "optimizers", "plot", "sklearn")
+MODULES = (
+    "activations",
+    "callbacks",
+    "corruptions",
+    "datasets",
+    "optimizers",
+    "plot",
+    "schedules",
+    "sklearn",
+)
 WITH_EXAMPLES = [page for page in PAGES if "```pycon" in text_of(page)]
 
 
@@ -162,6 +171,7 @@ def test_pictures_are_small_and_used():
         ("callbacks", [name for name in callbacks.__all__ if name != "CallbackOption"]),
         ("corruptions", corruptions.__all__),
         ("optimizers", optimizers.__all__),
+        ("schedules", schedules.__all__),
         ("errors", classes_in(errors)),
     ],
 )

@@ -133,7 +133,7 @@ def test_the_build_lists_every_file():
 ROOMS = (
     ("errors",), ("base",), ("datasets",), ("core",), ("training",), ("exchange",), ("models",),
     ("plot",), ("experiment",),
-    ("activations", "callbacks", "corruptions", "optimizers", "sklearn", "cli"),
+    ("activations", "callbacks", "corruptions", "optimizers", "schedules", "sklearn", "cli"),
     ("__main__",),
     ("autoencoder", "stacked", "results"),  # names in pickles of 0.1.0
     ("__init__",),

@@ -113,14 +113,16 @@ void register_trainer(py::module_& m) {
     m.def(
         "evaluate",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
-           LossName loss, double weight_decay, int n_threads) {
-            const Source<T> source = source_of(x, labels);
+           const std::optional<Array<T>>& weights, LossName loss, double weight_decay,
+           int n_threads) {
+            const Source<T> source = source_of(x, labels, weights);
             const Evaluation result = without_gil(
                 [&] { return evaluate(network, source, loss, weight_decay, n_threads); });
             return py::make_tuple(result.loss, result.n_correct);
         },
-        py::arg("network"), py::arg("x"), py::arg("labels").noconvert(), py::kw_only(),
-        py::arg("loss"), py::arg("weight_decay"), py::arg("n_threads"));
+        py::arg("network"), py::arg("x"), py::arg("labels").noconvert(),
+        py::arg("weights").noconvert() = py::none(), py::kw_only(), py::arg("loss"),
+        py::arg("weight_decay"), py::arg("n_threads"));
 
     m.def(
         "sample_losses",

@@ -106,9 +106,9 @@ Enum any_of(Data& data) {
 // An optimizer of any rule, with options of all of them.
 Optimizer any_optimizer(Data& data) {
     const double flag = data.ConsumeBool() ? 1 : 0;
-    const OptimizerOptions options{{"beta1", 0.9},     {"beta2", 0.999},
-                                   {"epsilon", 1e-8},  {"momentum", 0.9},
-                                   {"nesterov", flag}, {"corrected_epsilon", flag}};
+    const OptimizerOptions options{
+        {"beta1", 0.9},    {"beta2", 0.999},   {"alpha", 0.99},        {"epsilon", 1e-8},
+        {"momentum", 0.9}, {"nesterov", flag}, {"weight_decay", 0.01}, {"corrected_epsilon", flag}};
     return make_optimizer(any_of<Rule>(data), options);
 }
 

@@ -18,7 +18,7 @@ except ImportError as error:
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
-    from . import activations, callbacks, corruptions, datasets, optimizers, plot
+    from . import activations, callbacks, corruptions, datasets, optimizers, plot, schedules
     from .core.environment import info
     from .errors import (
         CheckpointError,
@@ -75,6 +75,7 @@ __all__ = [
     "plot",
     "run_experiment",
     "run_reconstruction",
+    "schedules",
 ]
 
 #: Where each public name lives; modules stand for themselves.

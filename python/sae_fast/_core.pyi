@@ -25,7 +25,9 @@ class Activation(enum.Enum):
 
 class Rule(enum.Enum):
     adam = ...
+    adamw = ...
     sgd = ...
+    rmsprop = ...
 
 class CorruptionName(enum.Enum):
     masking = ...
@@ -140,6 +142,7 @@ def evaluate(
     network: _Network[_T],
     x: _Input[_T],
     labels: NDArray[np.int64] | None,
+    weights: NDArray[_T] | None = ...,
     *,
     loss: Loss,
     weight_decay: float,

@@ -33,6 +33,7 @@ from .models.stacked import StackedAutoencoder
 from .models.standard import Standard
 from .training.callbacks import CallbackOption, EarlyStopping
 from .training.history import History
+from .training.rates import RateOption, check_rate
 
 try:
     from sklearn.base import (
@@ -189,7 +190,7 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
         """Check a learning rate for all layers, or for each, under the parameter's own name."""
         for rate in per_layer(name, getattr(self, name), len(self._units())):
             if rate is not None:
-                check_float(name, rate, positive=True)
+                check_rate(name, rate)
 
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
@@ -245,7 +246,7 @@ class StackedAutoencoderTransformer(
         Units of each layer; the last is the width of the code.
     steps : int or sequence of int, optional
         Minibatches for all layers, or for each. None: 20 passes over the rows, at least 1000.
-    learning_rate : float or sequence of float, optional
+    learning_rate : float or object of :mod:`sae_fast.schedules`, or a sequence of them, optional
         Of Adam, for all layers or for each. None: 0.001, or less where all rows have much in common
         (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
     batch_size : int, default 100
@@ -303,7 +304,7 @@ class StackedAutoencoderTransformer(
         units: int | Sequence[int] = (100,),
         *,
         steps: int | Sequence[int] | None = None,
-        learning_rate: float | Sequence[float] | None = None,
+        learning_rate: RateOption | Sequence[RateOption] | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
         init: str = "data",
@@ -424,10 +425,10 @@ class StackedAutoencoderClassifier(
         over the rows, at least 50.
     steps : int, optional
         Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300.
-    pretrain_learning_rate : float or sequence of float, optional
+    pretrain_learning_rate : float or schedule, or a sequence of them, optional
         Of Adam in pretraining, for all layers or for each. None: 0.001, or less where all rows have
         much in common (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
-    learning_rate : float, optional
+    learning_rate : float or object of :mod:`sae_fast.schedules`, optional
         Of Adam in fine-tuning. None: 0.003, or less likewise.
     batch_size : int, default 100
         Rows of a minibatch; all rows if there are fewer.
@@ -503,8 +504,8 @@ class StackedAutoencoderClassifier(
         *,
         pretrain_steps: int | Sequence[int] | None = None,
         steps: int | None = None,
-        pretrain_learning_rate: float | Sequence[float] | None = None,
-        learning_rate: float | None = None,
+        pretrain_learning_rate: RateOption | Sequence[RateOption] | None = None,
+        learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.3,
         loss: str = "cross_entropy",
@@ -613,7 +614,7 @@ class StackedAutoencoderClassifier(
         check_choice("loss", self.loss, ("article", "cross_entropy"))
         self._check_rates("pretrain_learning_rate")
         if self.learning_rate is not None:
-            check_float("learning_rate", self.learning_rate, positive=True)
+            check_rate("learning_rate", self.learning_rate)
         if self._mark is not None:
             check_int("unlabelled", self._mark, -(2**63))
         check_float("weight_decay", self.weight_decay, positive=False)
@@ -630,9 +631,9 @@ class StackedAutoencoderClassifier(
 
     def _weighted(self, X: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, Any, Any]:
         """Return the rows that have a weight, all of them if there are no weights."""
-        if sample_weight is None:
-            return X, y, None
         weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
+        if weight is None:
+            return X, y, None
         if not weight.any():
             raise DataError("sample_weight: expected some weight above zero, got none")
         return _rows(weight > 0, X, y, weight)

@@ -72,6 +72,7 @@ class Source {
     const Input<T>& input() const { return input_; }
     // Whether each sample has a label, from 0 to below n_classes.
     bool has_labels(Index n_classes) const;
+    bool has_weights() const { return !weights_.empty(); }
 
     // Room for batches of up to n samples.
     Batch<T> make_batch(Index n, BatchForm form) const;

@@ -31,7 +31,8 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName
     loss.check(source, network.layers().back().n_out);
     Sums sum;
     std::optional<double> expanded;
-    if (loss.expands()) expanded = expanded_squared_error(network, source, n_threads);
+    if (loss.expands() && !source.has_weights())
+        expanded = expanded_squared_error(network, source, n_threads);
     if (expanded) {
         sum.loss = *expanded;
     } else {
@@ -40,7 +41,9 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName
             Sums own;  // the other: how many are right
             for (Index i = 0; i < chunk.rows; ++i) {
                 if (chunk.batch.labels) own.other += largest<T>(a, i) == chunk.batch.labels[i];
-                own.loss += loss.value(a.cols, a.row(i), chunk.batch, i);
+                const double value = loss.value(a.cols, a.row(i), chunk.batch, i);
+                const T* weights = chunk.batch.weights;
+                own.loss += weights ? static_cast<double>(weights[i]) * value : value;
             }
             return own;
         };

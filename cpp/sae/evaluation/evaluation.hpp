@@ -17,7 +17,8 @@ struct Evaluation {
     Index n_correct;
 };
 
-// weight_decay: L2 penalty on the weights, part of the loss.
+// weight_decay: L2 penalty on the weights, part of the loss; a source's weights are factors of its
+// samples' losses.
 template <class T>
 Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName loss,
                     double weight_decay, int n_threads);

@@ -71,7 +71,7 @@ template <class T, class Product>
 SAE_INLINE void updated(const UpdateStep<T>& step, const ParameterRows<T>& parameters,
                         Product&& product) {
     with_rule(step, [&](auto rule) SAE_INLINE_LAMBDA {
-        product(Update<decltype(rule), T>{rule, step.weight_decay, parameters});
+        product(Update<decltype(rule), T>{rule, step.weight_decay, step.shrinkage, parameters});
     });
 }
 

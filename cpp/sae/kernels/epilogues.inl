@@ -46,7 +46,7 @@ struct Update {
     // by value, like the epilogues themselves: behind a reference, every store to a parameter would
     // make the compiler read all of this again
     R rule;
-    T weight_decay;
+    T weight_decay, shrinkage;
     ParameterRows<T> rows;
 
     template <class V>
@@ -57,6 +57,7 @@ struct Update {
 #pragma GCC unroll 4
         for (int i = 0; i < R::n_slots; ++i) slots[i] = load<V>(rows.slots[i] + at);
         dw += weight_decay * w;
+        if constexpr (R::shrinks) w -= shrinkage * w;
         rule(dw, w, slots);
         store(rows.w + at, w);
 #pragma GCC unroll 4

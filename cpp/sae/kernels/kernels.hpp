@@ -24,6 +24,14 @@ struct UpdateStep {
     Rule rule;
     T coefficients[kMostCoefficients];
     T weight_decay;  // L2, part of the gradient: dw + weight_decay * w
+    T shrinkage;     // what w loses of itself first, by a rule that shrinks
+
+    // The same of biases, which no penalty holds down.
+    UpdateStep of_biases() const {
+        UpdateStep step = *this;
+        step.weight_decay = step.shrinkage = 0;
+        return step;
+    }
 };
 
 // Rows of parameters and the state of their update rule, all with the same leading dimension.

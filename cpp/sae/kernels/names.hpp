@@ -17,7 +17,9 @@ SAE_ENUM(Activation, SAE_ACTIVATIONS)
 
 #define SAE_RULES(X) \
     X(adam, Adam)    \
-    X(sgd, Sgd)
+    X(adamw, AdamW)  \
+    X(sgd, Sgd)      \
+    X(rmsprop, RmsProp)
 SAE_ENUM(Rule, SAE_RULES)
 
 }  // namespace sae

@@ -8,10 +8,9 @@
 namespace sae {
 
 template <class T>
-void Strategy<T>::update_bias(View<const T> delta, LayerUpdate<T> update) const {
+void Strategy<T>::update_bias(View<const T> delta, const LayerUpdate<T>& update) const {
     const T one = 1;  // every row of delta counts once: a product with a row of ones
-    update.step.weight_decay = 0;
-    k.dense_update({&one, delta.rows, 1, 0}, delta, update.step, update.rows);
+    k.dense_update({&one, delta.rows, 1, 0}, delta, update.step.of_biases(), update.rows);
 }
 
 template <class T>

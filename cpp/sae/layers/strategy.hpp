@@ -78,7 +78,7 @@ class Strategy {
     virtual void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                         const List<Range>& stretches, Workspace<T>&) = 0;
     // A step on b, db = the sum of delta's rows.
-    void update_bias(View<const T> delta, LayerUpdate<T> update) const;
+    void update_bias(View<const T> delta, const LayerUpdate<T>& update) const;
 
     // Brings copies of the rows [begin, end) of w up to date.
     virtual void refresh(Range) {}

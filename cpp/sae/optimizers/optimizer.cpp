@@ -41,6 +41,24 @@ Optimizer sgd(const OptimizerOptions& options) {
             }};
 }
 
+// Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019), in PyTorch's form:
+//   w *= 1 - rate weight_decay, then as above
+Optimizer adamw(const OptimizerOptions& options) {
+    Optimizer optimizer = adam(options);
+    optimizer.rule = Rule::adamw;
+    optimizer.weight_decay = options.at("weight_decay");
+    return optimizer;
+}
+
+// RMSprop (Tieleman and Hinton 2012) as PyTorch has it:
+//   v = alpha v + (1 - alpha) dw^2,  w -= rate dw / (sqrt(v) + epsilon)
+Optimizer rmsprop(const OptimizerOptions& options) {
+    const double alpha = options.at("alpha"), epsilon = options.at("epsilon");
+    return {Rule::rmsprop, 1, [=](Index, double learning_rate, NormalRange range) {
+                return Coefficients{1 - alpha, learning_rate, std::max(epsilon, range.smallest)};
+            }};
+}
+
 }  // namespace
 
 Optimizer make_optimizer(Rule rule, const OptimizerOptions& options) {

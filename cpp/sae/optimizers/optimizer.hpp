@@ -34,13 +34,18 @@ struct Optimizer {
     // The numbers of step `step`, counted from 1, for the precision of this range: in the order of
     // the rule's struct in kernels/rules.inl.
     std::function<Coefficients(Index step, double learning_rate, NormalRange range)> coefficients;
+    double weight_decay = 0;  // apart from the gradient: w loses learning_rate times this first
 
     template <class T>
-    UpdateStep<T> update_step(Index step, double learning_rate, double weight_decay) const {
-        const Coefficients numbers = coefficients(step, learning_rate, NormalRange::of<T>());
-        UpdateStep<T> update{rule, {}, static_cast<T>(weight_decay)};
-        std::transform(numbers.begin(), numbers.end(), update.coefficients,
-                       [](double number) { return static_cast<T>(number); });
+    UpdateStep<T> update_step(Index step, double learning_rate, double l2) const {
+        const NormalRange range = NormalRange::of<T>();
+        const Coefficients numbers = coefficients(step, learning_rate, range);
+        // what T cannot hold must not make a NaN of a weight that does not move
+        const auto held = [&](double number) {
+            return static_cast<T>(std::min(number, range.largest));
+        };
+        UpdateStep<T> update{rule, {}, held(l2), held(learning_rate * weight_decay)};
+        std::transform(numbers.begin(), numbers.end(), update.coefficients, held);
         return update;
     }
 };

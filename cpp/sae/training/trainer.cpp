@@ -60,7 +60,7 @@ void Trainer<T>::plan(int n_threads) {
     if (sparse()) nonzeros = source_.input().column_sums(n_threads).nonzeros.data();
     const auto at_rest = [&](Index r) {
         const Index ld = network_.layer(0).w.ld;
-        return objective_.weight_decay == 0 &&
+        return objective_.weight_decay == 0 && optimizer_.weight_decay == 0 &&
                std::all_of(state_.slots.begin(), state_.slots.end(), [&](const Buffer<T>& slot) {
                    const T* row = slot.data() + r * ld;
                    return std::all_of(row, row + ld, [](T value) { return value == T(0); });

@@ -11,6 +11,7 @@ import numbers
 import operator
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,16 @@ def check_path(name: str, value: object) -> Path:
 def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
     """Return `value` if it is one of `choices`, or raise DataError."""
     if not isinstance(value, str) or value not in choices:
-        raise DataError(f"{name}: expected one of {', '.join(choices)}, got {shown(value)}")
+        raise unknown_name(name, value, choices)
     return value
+
+
+def unknown_name(name: str, value: object, choices: Sequence[str], more: str = "") -> DataError:
+    """Return the error for what is none of `choices`, with the nearest of them if one is near."""
+    near = isinstance(value, str) and get_close_matches(value[:100].lower(), choices, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    known = f"{', '.join(choices)}{more}"
+    return DataError(f"{name}: expected one of {known}, got {shown(value)}{hint}")
 
 
 def check_sizes(name: str, value: object) -> tuple[int, ...]:
@@ -190,8 +199,13 @@ def check_classes(name: str, classes: Any, n_classes: int) -> list[int] | list[s
     return found
 
 
-def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> NDArray[Any]:
-    """Return weights, shape (n_samples,), as finite numbers of at least 0, or raise DataError."""
+def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> NDArray[Any] | None:
+    """Return weights, shape (n_samples,), as finite numbers of at least 0, or raise DataError.
+
+    None stays None: every sample then counts once.
+    """
+    if weights is None:
+        return None
     weights = check_array(name, weights)
     if weights.shape != (n_samples,):
         raise DataError(f"{name}: expected shape ({n_samples},), got {weights.shape}")

@@ -127,11 +127,15 @@ def evaluate(
     n_threads: int,
     *,
     loss: str,
+    weight: Any = None,
     weight_decay: float = 0.0,
 ) -> tuple[float, float]:
-    """Return the loss summed over an input, and the share of right classes (NaN without y)."""
+    """Return the loss summed over an input, and the share of right classes (NaN without y).
+
+    `weight` (n_samples,) are factors of the samples' losses; None: all count once.
+    """
     value, n_correct = _core.evaluate(
-        network, x, y, loss=_loss(loss), weight_decay=weight_decay, n_threads=n_threads
+        network, x, y, weight, loss=_loss(loss), weight_decay=weight_decay, n_threads=n_threads
     )
     return value, math.nan if y is None else n_correct / len(y)
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float, check_int, check_width
+from ..base.checks import (
+    check_choice,
+    check_float,
+    check_int,
+    check_sample_weight,
+    check_width,
+)
 from ..base.streams import Purpose, generator
 from ..core.activations import ACTIVATIONS
 from ..core.layers import Part
@@ -23,6 +29,7 @@ from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
+from ..training.rates import RateOption
 from .model import Model, ReadOnly, in_turn, trains
 
 if TYPE_CHECKING:
@@ -174,18 +181,21 @@ class Autoencoder(Model):
         x: Any,
         *,
         steps: int | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        learning_rate: RateOption | None = None,
+        weight_decay: float | None = None,
+        sample_weight: Any = None,
         eval_every: int = 100,
         eval_set: Any = None,
         batches: Any = None,
         scale: float | None = None,
-        optimizer: str | Rule = "adam",
-        adam: str = "tf1",
-        corruption: Corruption | None = None,
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
+        optimizer: str | Rule = "adam",
+        adam: str = "tf1",
+        corruption: Corruption | None = None,
     ) -> History:
         """Train from the current parameters.
 
@@ -195,27 +205,32 @@ class Autoencoder(Model):
             Numbers: float32, float64, bool, and uint8 with `scale`, are read where they lie; all
             others, and columns of several types, are copied into the model's `dtype`.
         steps : int, default 1000 (or the length of `batches`)
+        epochs : int, optional
+            Passes over the samples, in the place of `steps`: as many whole batches as hold each
+            sample that often, ``ceil(epochs * n_samples / batch_size)`` steps. A batch that an
+            epoch cannot fill goes on into the next one.
         batch_size : int, default 100, or all samples if there are fewer (or the width of `batches`)
             At most n_samples.
-        learning_rate : float, optional
-            None: 0.001, or less where all samples have much in common, such as thousands of numbers
-            above zero, so that no step moves all sums of a unit far at once. With `batches`: 0.001.
+        learning_rate : float, object of :mod:`sae_fast.schedules`, or callable, optional
+            A function is called with how many steps have been taken before, 0 at the first. None:
+            0.001, or less where all samples have much in common, such as thousands of numbers above
+            zero, so that no step moves all sums of a unit far at once;
+            :class:`~sae_fast.optimizers.SGD` has a rule of its own. With `batches`: 0.001.
+        weight_decay : float, optional
+            L2 penalty of this training; None: the model's own.
+        sample_weight : array_like, shape (n_samples,), optional
+            Factor of each sample's loss, at least 0; not used on `eval_set`.
         eval_every : int
             Steps between two evaluations of the loss; 0: only at the end.
         eval_set : array_like or SciPy sparse matrix, shape (n, n_features), optional
-            What to measure the loss on, without weight decay; None: all of `x`, with it.
+            What to measure the loss on, without weight decay; None: all of `x`, with it and with
+            `sample_weight`.
         batches : array_like of int, shape (n_steps, batch_size), optional
             Sample numbers of each step, instead of the shuffle. For a training that is repeated
             elsewhere: it starts from `parameters` as they are, whatever `init` is.
         scale : float, optional
             Value of one step of uint8 data, such as 1/255. The model remembers it, and reads uint8
             with it when it computes.
-        optimizer : str or object of :mod:`sae_fast.optimizers`
-        adam : {"tf1", "torch"}
-            The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
-            (TensorFlow 1) or the corrected (PyTorch).
-        corruption : object of :mod:`sae_fast.corruptions`, optional
-            Noise on the samples of each step; the loss, and evaluations, go by the clean ones.
         continued : bool
             Go on with the optimizer's state, its step count and the shuffle as the latest training
             left them: two trainings are then the same as one of their length, and with another
@@ -225,6 +240,12 @@ class Autoencoder(Model):
             See :mod:`sae_fast.callbacks`; functions are called after each evaluation.
         progress : bool
             Show a progress bar on stderr.
+        optimizer : str or object of :mod:`sae_fast.optimizers`
+        adam : {"tf1", "torch"}
+            The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
+            (TensorFlow 1) or the corrected (PyTorch).
+        corruption : object of :mod:`sae_fast.corruptions`, optional
+            Noise on the samples of each step; the loss, and evaluations, go by the clean ones.
 
         Returns
         -------
@@ -240,18 +261,27 @@ class Autoencoder(Model):
             last evaluation before.
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
-        objective = Objective("squared_error", (L2(self.weight_decay),))
+        decay = self.weight_decay if weight_decay is None else weight_decay
+        objective = Objective("squared_error", (L2(decay),))
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         fit = batches is None and self.output == "linear"
         units, (data, *evaluated) = self._inputs(scale, fit, **sets)
         measured = Samples(evaluated[0], units=units) if evaluated else None
-        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
+        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
+        asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
         schedule = self._schedule(
-            data.n_samples, checked, continued, default_steps=1000, batches=batches, **asked
+            data.n_samples,
+            checked,
+            continued,
+            default_steps=1000,
+            eval_every=eval_every,
+            batches=batches,
+            **asked,
         )
         chosen = self._fitting(checked, data, schedule)
         watching = as_callbacks(callbacks, progress)
-        samples = Samples(data, corruption=check_corruption(corruption), units=units)
+        noise = check_corruption(corruption)
+        samples = Samples(data, weight=weight, corruption=noise, units=units)
         what = self, self._title, self.layer
         training = Training(*what, objective, chosen, schedule, samples, measured, watching)
         return self._train(training, scale)

@@ -7,7 +7,6 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import json
@@ -385,6 +384,7 @@ class Model(Described):
         self, optimizer: Optimizer, data: Any, schedule: Schedule, *, codes: bool = False
     ) -> Optimizer:
         """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
+        optimizer = optimizer.until(schedule.steps_before + schedule.steps)
         warns = self._warns and not codes and schedule.steps_before == 0
         if not warns and optimizer.learning_rate is not None:
             return optimizer
@@ -398,8 +398,9 @@ class Model(Described):
             )
         if optimizer.learning_rate is None:
             replayed = schedule.given is not None
-            rate = LEARNING_RATE if replayed else sizes.learning_rate(self._most_rate)
-            return dataclasses.replace(optimizer, learning_rate=rate)
+            sized = sizes, self._most_rate, schedule.batch_size
+            rate = LEARNING_RATE if replayed else optimizer.rule.fitting_rate(*sized)
+            return optimizer.with_rate(rate)
         return optimizer
 
     def _schedule(
@@ -422,7 +423,11 @@ class Model(Described):
                 SaeFastWarning,
             )
         order = SampleOrder(n_samples, self.seed, *self._stream)
-        return Schedule.check(order=order, **before, **asked)
+        schedule = Schedule.check(order=order, **before, **asked)
+        if optimizer.learning_rate is not None:  # one that cannot begin is refused here
+            first = schedule.steps_before
+            optimizer.until(first + schedule.steps).rates(first, 1)
+        return schedule
 
     def _train(self, training: Training, scale: float | None) -> History:
         """Train; everything but what callbacks check has been checked."""
@@ -488,10 +493,11 @@ class Model(Described):
             f"{dead[at]} of {widths[at]} units{layer}"
             for at, layer in zip(found, where, strict=True)
         )
-        rate = training.optimizer.learning_rate or LEARNING_RATE
+        rate = training.optimizer.learning_rate
+        third = f" ({rate.peak / 3:.1g})" if rate and rate.peak else ""
         warn(
             f"{training.title} has left {said} at zero on every sample. Try features around 1 that "
-            f"are not constant, a third of the learning_rate ({rate / 3:.1g}), or wider layers",
+            f"are not constant, a third of the learning_rate{third}, or wider layers",
             DeadUnitWarning,
         )
 
@@ -690,7 +696,7 @@ class Model(Described):
                 model._optimizer, slots, steps_done, *drawn = kept
                 model._n_seen = drawn[0] if drawn else None  # of older releases
                 rule = RULES[model._optimizer]()
-                model._state = new_state(model._network, Optimizer(rule, 1.0).in_core())
+                model._state = new_state(model._network, Optimizer(rule, None).in_core())
                 model._state.set_state(slots, steps_done)
 
     def _resumed(self) -> list[Model]:

@@ -44,6 +44,7 @@ from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
 from ..training.optimizers import Optimizer, Rule
+from ..training.rates import RateOption
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
 from .model import Model, ReadOnly, in_turn, trains
 from .unrolled import Unrolled
@@ -310,19 +311,21 @@ class StackedAutoencoder(Model):
         x: Any,
         *,
         steps: int | Sequence[int] | None = None,
+        epochs: int | Sequence[int] | None = None,
         batch_size: int | None = None,
-        learning_rate: float | Sequence[float] | None = None,
+        learning_rate: RateOption | Sequence[RateOption | None] | None = None,
         weight_decay: float = 0.0,
+        sample_weight: Any = None,
         eval_every: int = 100,
         eval_set: Any = None,
         batches: Any = None,
         scale: float | None = None,
-        optimizer: str | Rule = "adam",
-        adam: str = "tf1",
-        corruption: Corruption | None = None,
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
+        optimizer: str | Rule = "adam",
+        adam: str = "tf1",
+        corruption: Corruption | None = None,
     ) -> list[History]:
         """Train the hidden layers one after another, each as an autoencoder on the codes below it.
 
@@ -332,12 +335,12 @@ class StackedAutoencoder(Model):
 
         Parameters
         ----------
-        x, batch_size, eval_every, eval_set, scale, optimizer, adam, corruption, continued, \
-        callbacks, progress
+        x, batch_size, sample_weight, eval_every, eval_set, scale, continued, callbacks, \
+        progress, optimizer, adam, corruption
             As in :meth:`Autoencoder.fit`.
-        steps : int or sequence of int, default 3000 (or the length of `batches`)
-            For all layers, or for each.
-        learning_rate : float or sequence of float, optional
+        steps, epochs : int or sequence of int, default 3000 steps (or the length of `batches`)
+            For all layers, or for each; one or the other, as in :meth:`Autoencoder.fit`.
+        learning_rate : float, schedule, callable or sequence of them, optional
             For all layers, or for each. None: for each as in :meth:`Autoencoder.fit`.
         weight_decay : float
             L2 penalty on the weights of each autoencoder.
@@ -371,14 +374,17 @@ class StackedAutoencoder(Model):
             layer_batches = per_layer("batches", list(batches), self._depth)
         else:
             layer_batches = [batches] * self._depth
+        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         asked = {"default_steps": 3000, "batch_size": batch_size, "eval_every": eval_every}
         layer_steps = per_layer("steps", steps, self._depth)
+        layer_epochs = per_layer("epochs", epochs, self._depth)
         schedules = [
             self.autoencoders[at]._schedule(
                 data.n_samples,
                 optimizers[at],
                 continued,
                 steps=layer_steps[at],
+                epochs=layer_epochs[at],
                 batches=layer_batches[at],
                 **asked,
             )
@@ -389,7 +395,7 @@ class StackedAutoencoder(Model):
         for autoencoder, own_optimizer, schedule in zip(
             self.autoencoders, optimizers, schedules, strict=True
         ):
-            samples = Samples(data, corruption=noise, units=units)
+            samples = Samples(data, weight=weight, corruption=noise, units=units)
             measured = Samples(evaluated[0], units=units) if evaluated else None
             follow = functools.partial(self._take_over, autoencoder)
             looking = [_Follow(follow), *watching]
@@ -537,37 +543,36 @@ class StackedAutoencoder(Model):
         x: Any,
         y: Any,
         *,
-        sample_weight: Any = None,
         steps: int | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        learning_rate: RateOption | None = None,
         weight_decay: float = 0.0,
+        sample_weight: Any = None,
         eval_every: int = 100,
         eval_set: tuple[Any, Any] | None = None,
         batches: Any = None,
         scale: float | None = None,
-        loss: str = "article",
-        optimizer: str | Rule = "adam",
-        adam: str = "tf1",
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
+        loss: str = "article",
+        optimizer: str | Rule = "adam",
+        adam: str = "tf1",
         title: str = "fine-tuning",
     ) -> History:
         """Train the whole network on labelled samples, from its current parameters.
 
         Parameters
         ----------
-        x, batch_size, learning_rate, batches, scale, optimizer, adam, continued, callbacks, \
-        progress
+        x, epochs, batch_size, learning_rate, sample_weight, batches, scale, continued, \
+        callbacks, progress, optimizer, adam
             As in :meth:`Autoencoder.fit`.
-        weight_decay : float
-            L2 penalty on all weights; not part of the loss that is measured on `eval_set`.
-        sample_weight : array_like, shape (n_samples,), optional
-            Factor of each sample's loss, at least 0; not used on `eval_set`.
         y : array_like of int, shape (n_samples,)
             Classes from 0 to n_classes - 1.
         steps : int, default 30000 (or the length of `batches`)
+        weight_decay : float
+            L2 penalty on all weights; not part of the loss that is measured on `eval_set`.
         eval_every : int
             Steps between two evaluations on `eval_set`; 0: only at the end.
         eval_set : (x, y), optional
@@ -602,16 +607,21 @@ class StackedAutoencoder(Model):
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set[0]": eval_set[0]}
         units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
         labels = check_labels("y", y, data.n_samples, n_classes)
-        weight, measured = sample_weight, None
-        if weight is not None:
-            weight = check_sample_weight("sample_weight", weight, data.n_samples, self.dtype)
+        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
+        measured = None
         if eval_set is not None:
             (eval_x,) = evaluated
             eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
             measured = Samples(eval_x, eval_y)
-        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
+        asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
         schedule = self._schedule(
-            data.n_samples, checked, continued, default_steps=30000, batches=batches, **asked
+            data.n_samples,
+            checked,
+            continued,
+            default_steps=30000,
+            eval_every=eval_every,
+            batches=batches,
+            **asked,
         )
         chosen = self._fitting(checked, data, schedule)
         self._settle()

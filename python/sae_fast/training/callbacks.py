@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_bool, check_choice, check_float, check_int, check_path
 from ..base.progress import Progress
-from ..base.text import shown
+from ..base.text import number, shown
 from ..base.threads import Turns
 from ..core.networks import Network
 from ..errors import DataError
@@ -314,7 +314,7 @@ class ProgressBar(Callback):
         if history.accuracy:
             training.state[self].note(f"accuracy {history.accuracy[-1]:.2%}")
         elif history.loss:
-            training.state[self].note(f"loss {history.loss[-1]:,.0f}")
+            training.state[self].note(f"loss {number(history.mean_loss[-1])} per sample")
 
     def on_step(self, training: Training) -> None:
         """Move it."""

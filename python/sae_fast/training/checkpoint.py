@@ -36,6 +36,7 @@ from ..errors import CheckpointError, DataError
 from .callbacks import Callback, Training
 from .history import History
 from .optimizers import Adam, Optimizer
+from .rates import Constant
 
 FORMAT = 2
 _MOST_STEPS = 2**53  # the core counts them in float64 too
@@ -414,7 +415,7 @@ def _translate(kept: dict[str, Any]) -> None:
     own: dict[str, Any] = {"output": "linear"} if identity["class"] == "Autoencoder" else {}
     rate = identity["learning_rate"]
     identity.pop("init", None)
-    optimizer = Optimizer(Adam(identity.pop("adam")), rate).describe()
+    optimizer = Optimizer(Adam(identity.pop("adam")), Constant(rate)).describe()
     own |= {"activation": "relu", "corruption": None}
     kept["identity"] = {**identity, **own, **optimizer}
     kept["committed"] = kept["step"]

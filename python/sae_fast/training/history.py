@@ -45,7 +45,8 @@ class History(Described):
 
     def _line(self) -> str:
         known = f"of {self.steps[-1]:,} steps" if self.steps else "without evaluations"
-        loss = [f"loss {number(self.loss[-1])}"] if self.loss else []
+        per_sample = " per sample" if self.n_samples > 1 else ""
+        loss = [f"loss {number(self.mean_loss[-1])}{per_sample}"] if self.loss else []
         accuracy = [f"accuracy {percent(self.accuracy[-1])}"] if self.accuracy else []
         return ", ".join([f"History {known}", *loss, *accuracy, f"{self.seconds:.1f} s"])
 

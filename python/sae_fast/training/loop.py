@@ -103,6 +103,7 @@ def train(training: Training) -> None:
                 on.y,
                 model.n_threads,
                 loss=objective.loss,
+                weight=on.weight,
                 weight_decay=objective.weight_decay,
             )
             loss = objective.in_units(loss, on.units)
@@ -144,15 +145,16 @@ def train(training: Training) -> None:
                     most = max(1, _LONGEST_STRETCH // schedule.batch_size)
                     n_steps = min(*ahead, schedule.steps - training.step, most)
                     batches = schedule.batches(training.step, n_steps)
+                    rates = optimizer.rates(schedule.steps_before + training.step, n_steps)
                 with model._turns.queue:  # after those who wait
                     pass
                 with model._turns.lock:
                     done = trainer.run(
                         batches,
-                        optimizer.rates(len(batches)),
+                        rates,
                         max_seconds=_RESPONSE_SECONDS,
                         n_threads=model.n_threads,
                     )
-                batches = batches[done:]
+                batches, rates = batches[done:], rates[done:]
         finally:
             training.history.seconds = time.perf_counter() - started

@@ -34,6 +34,7 @@ class Schedule:
         cls,
         *,
         steps: int | None,
+        epochs: int | None,
         default_steps: int,
         batch_size: int | None,
         eval_every: int,
@@ -44,12 +45,20 @@ class Schedule:
     ) -> Schedule:
         """Check what a user asked for; `batches` replaces the shuffle and sets both sizes.
 
+        Of `steps`, `epochs` and `batches` one at most says how long: `epochs` as many whole batches
+        as hold each sample that often.
+
         `samples_before` is None if nobody knows: of batches of one size, then.
         """
         n_samples = order.n_samples
         eval_every = check_int("eval_every", eval_every, 0)
         if steps is not None:
             steps = check_int("steps", steps, 1)
+        if epochs is not None:
+            epochs = check_int("epochs", epochs, 1)
+            for name, other in (("steps", steps), ("batches", batches)):
+                if other is not None:
+                    raise DataError(f"epochs: expected None beside {name}, got {epochs}")
         if batch_size is not None:
             batch_size = check_int("batch_size", batch_size, 1)
         if batches is not None:
@@ -63,8 +72,10 @@ class Schedule:
                         f"{name}: expected {size}, as batches of shape {sizes} say, got {value}"
                     )
             steps, batch_size = sizes
-        steps = default_steps if steps is None else steps
         batch_size = min(DEFAULT_BATCH_SIZE, n_samples) if batch_size is None else batch_size
+        if epochs is not None:
+            steps = -(-epochs * n_samples // batch_size)
+        steps = default_steps if steps is None else steps
         if batches is None and batch_size > n_samples:
             raise DataError(
                 f"batch_size: expected at most the {n_samples} samples of x, got {batch_size}"
