@@ -66,7 +66,7 @@ class TestEpochs:
 
     @pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
     def test_no_number(self, train, value):
-        with pytest.raises(DataError, match="^epochs: expected an integer"):
+        with pytest.raises(DataError, match=r"^epochs: expected an integer"):
             train(epochs=value)
 
 
@@ -191,8 +191,8 @@ class TestSchedules:
         """The model is where the last step before left it, and can go on from there."""
         ae, other = autoencoder(), autoencoder()
         options = {"batch_size": 20, "eval_every": 10}
+        rate = [0.01] * 25 + [math.nan] * 25
         with pytest.raises(DataError, match=r"^learning_rate\(25\): .*, got nan"):
-            rate = [0.01] * 25 + [math.nan] * 25
             ae.fit(X, steps=50, learning_rate=rate.__getitem__, **options)
         other.fit(X, steps=20, learning_rate=0.01, **options)
         assert_identical(ae.parameters, other.parameters)
@@ -230,7 +230,7 @@ class TestSchedules:
     @pytest.mark.parametrize("value", [0, -1, "fast", Cosine, math.nan, {}])
     @pytest.mark.parametrize("train", TRAININGS.values(), ids=TRAININGS)
     def test_no_rate(self, train, value):
-        with pytest.raises(DataError, match="^learning_rate: expected a"):
+        with pytest.raises(DataError, match=r"^learning_rate: expected a"):
             train(learning_rate=value, steps=3)
 
     def test_estimators(self):
@@ -242,7 +242,7 @@ class TestSchedules:
         )
         assert classifier.fit(X, Y).predict(X).shape == (90,)
         classifier.set_params(learning_rate="fast")
-        with pytest.raises(DataError, match="^learning_rate: expected a number"):
+        with pytest.raises(DataError, match=r"^learning_rate: expected a number"):
             classifier.fit(X, Y)
 
 
@@ -501,19 +501,22 @@ def test_weight_decay_of_one_training():
     given.fit(X, steps=10, batch_size=20, weight_decay=0.5)
     assert_identical(own.parameters, given.parameters)
     assert given.weight_decay == 7
-    with pytest.raises(DataError, match="^weight_decay: expected a number of at least 0, got -1"):
+    with pytest.raises(DataError, match=r"^weight_decay: expected a number of at least 0, got -1"):
         given.fit(X, weight_decay=-1)
 
 
 class TestEarlyStoppingOnHeldOutLoss:
     HELD_OUT = draw_x(40, 12, zeros=0.5, seed=5)
     FEW = X[:10]  # so few that the rest is soon forgotten
-    OPTIONS = {"steps": 20_000, "batch_size": 10, "eval_every": 20, "learning_rate": 0.02}
+
+    def train(self, method, stopping):
+        how = {"steps": 20_000, "batch_size": 10, "eval_every": 20, "learning_rate": 0.02}
+        return method(self.FEW, eval_set=self.HELD_OUT, callbacks=[stopping], **how)
 
     def test_fit(self):
         stopping = EarlyStopping(patience=4)
         ae = autoencoder()
-        history = ae.fit(self.FEW, eval_set=self.HELD_OUT, callbacks=[stopping], **self.OPTIONS)
+        history = self.train(ae.fit, stopping)
         assert history.steps[-1] < 20_000
         assert stopping.best == min(history.loss) < history.loss[-1]
         assert stopping.best_step == history.steps[int(np.argmin(history.loss))]
@@ -528,9 +531,7 @@ class TestEarlyStoppingOnHeldOutLoss:
                 best.append((self.best, training.history))
 
         net = StackedAutoencoder(SIZES, init="he")
-        net.pretrain(
-            self.FEW, eval_set=self.HELD_OUT, callbacks=[Noted(patience=4)], **self.OPTIONS
-        )
+        self.train(net.pretrain, Noted(patience=4))
         codes = self.HELD_OUT
         for ae, (figure, history) in zip(net.autoencoders, best, strict=True):
             assert history.steps[-1] < 20_000
@@ -573,5 +574,5 @@ def test_the_nearest_name(call, hint):
 
 
 def test_no_name_is_near():
-    with pytest.raises(DataError, match="got 'quadratic'$"):
+    with pytest.raises(DataError, match=r"got 'quadratic'$"):
         autoencoder().fit(X, optimizer="quadratic")
