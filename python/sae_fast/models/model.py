@@ -7,6 +7,7 @@ ONNX graph and the PyTorch module of a part are all built from that list.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
