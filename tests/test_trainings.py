@@ -43,6 +43,7 @@ def snapshot(model):
 TRAININGS = {
     "fit": lambda **o: autoencoder().fit(X, **o),
     "pretrain": lambda **o: StackedAutoencoder(SIZES).pretrain(X, **o)[0],
+    "finetune_autoencoder": lambda **o: StackedAutoencoder(SIZES).finetune_autoencoder(X, **o),
     "finetune": lambda **o: StackedAutoencoder(SIZES, 3).finetune(X, Y, eval_set=(X, Y), **o),
 }
 
@@ -169,7 +170,7 @@ class TestSchedules:
         assert set(seen) == {0.01}
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -1e-3, "fast", None, 1j])
-    @pytest.mark.parametrize("call", ["fit", "pretrain", "finetune"])
+    @pytest.mark.parametrize("call", ["fit", "pretrain", "finetune", "finetune_autoencoder"])
     def test_a_function_that_begins_with_no_rate(self, call, bad):
         model = autoencoder() if call == "fit" else StackedAutoencoder(SIZES, 3)
         arguments = (X, Y) if call == "finetune" else (X,)

@@ -451,9 +451,11 @@ class StackedAutoencoder(Model):
         x: Any,
         *,
         steps: int | None = None,
+        epochs: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float | None = None,
+        learning_rate: RateOption | None = None,
         weight_decay: float = 0.0,
+        sample_weight: Any = None,
         eval_every: int = 100,
         eval_set: Any = None,
         batches: Any = None,
@@ -474,8 +476,8 @@ class StackedAutoencoder(Model):
 
         Parameters
         ----------
-        x, batch_size, learning_rate, eval_every, eval_set, batches, scale, continued, callbacks, \
-        progress, optimizer, adam, corruption
+        x, epochs, batch_size, learning_rate, sample_weight, eval_every, eval_set, batches, scale, \
+        continued, callbacks, progress, optimizer, adam, corruption
             As in :meth:`Autoencoder.fit`.
         steps : int, default 3000 (or the length of `batches`)
         weight_decay : float
@@ -516,12 +518,19 @@ class StackedAutoencoder(Model):
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
         unrolled = self._unrolled
-        asked = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
+        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
+        asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
         schedule = unrolled._schedule(
-            data.n_samples, checked, continued, default_steps=3000, batches=batches, **asked
+            data.n_samples,
+            checked,
+            continued,
+            default_steps=3000,
+            eval_every=eval_every,
+            batches=batches,
+            **asked,
         )
         chosen = self._fitting(checked, data, schedule)
-        samples = Samples(data, corruption=noise, units=units)
+        samples = Samples(data, weight=weight, corruption=noise, units=units)
         measured = Samples(evaluated[0], units=units) if evaluated else None
         self._settle()
         self._unroll()
