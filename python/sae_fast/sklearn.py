@@ -157,6 +157,22 @@ class _StackedAutoencoderEstimator(BaseEstimator):  # type: ignore[misc]
             net.classes = names if type(names[0]) in (int, str) else [str(name) for name in names]
         return net
 
+    def _begin(
+        self, X: Any, classes: NDArray[Any] | None, *, continued: bool
+    ) -> tuple[StackedAutoencoder, Any]:
+        """Return the network to train, a new one unless it goes on, and X as it reads it."""
+        if continued and hasattr(self, "_network"):
+            net = self._network
+            self._check_same(net)
+        else:
+            net = self._build(X, classes, more_rows=continued)
+        return net, self._standardized(X)
+
+    def _fitted(self, X: Any) -> tuple[StackedAutoencoder, Any]:
+        """Return the network that has been trained, and X as it reads it."""
+        check_is_fitted(self)
+        return self._network, self._standardized(self._validated(X, reset=False))
+
     def _validated(self, X: Any, *args: Any, reset: bool) -> Any:
         """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
         for name, values in zip("Xy", (X, *args), strict=False):
@@ -333,15 +349,7 @@ class StackedAutoencoderTransformer(
             As :meth:`sae_fast.StackedAutoencoder.pretrain`; both scikit-learn's ValueErrors and
             DataError for X that does not fit.
         """
-        with self._settled():
-            X = self._validated(X, reset=True)
-            steps = self._steps(self.steps, X.shape[0], passes=20, at_least=1000)
-            steps = self._each_steps("steps", steps, 1)
-            self._check_rates("learning_rate")
-            net = self._build(X, None)
-            self.histories_ = self._pretrain(net, self._standardized(X), steps, self.learning_rate)
-            self._take(net)
-        return self
+        return self._learn(X, self.steps, passes=20, at_least=1000)
 
     def partial_fit(self, X: Any, y: Any = None) -> StackedAutoencoderTransformer:
         """Train each autoencoder for one pass over these rows, from where it is.
@@ -354,16 +362,17 @@ class StackedAutoencoderTransformer(
         X : array, frame or sparse matrix, shape (n_samples, n_features)
         y : ignored
         """
-        first = not hasattr(self, "_network")
+        return self._learn(X, None, passes=1, continued=True)
+
+    def _learn(
+        self, X: Any, steps: Any, *, continued: bool = False, **otherwise: int
+    ) -> StackedAutoencoderTransformer:
         with self._settled():
-            X = self._validated(X, reset=first)
+            X = self._validated(X, reset=not continued or not hasattr(self, "_network"))
+            each = self._each_steps("steps", self._steps(steps, X.shape[0], **otherwise), 1)
             self._check_rates("learning_rate")
-            net = self._build(X, None, more_rows=True) if first else self._network
-            self._check_same(net)
-            steps = self._each_steps("steps", self._steps(None, X.shape[0], passes=1), 1)
-            self.histories_ = self._pretrain(
-                net, self._standardized(X), steps, self.learning_rate, continued=True
-            )
+            net, X = self._begin(X, None, continued=continued)
+            self.histories_ = self._pretrain(net, X, each, self.learning_rate, continued=continued)
             self._take(net)
         return self
 
@@ -375,9 +384,8 @@ class StackedAutoencoderTransformer(
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Return the codes of X, shape (n_samples, units[-1])."""
-        check_is_fitted(self)
-        X = self._standardized(self._validated(X, reset=False))
-        return self._network.encode(X, scale=self.scale)
+        net, X = self._fitted(X)
+        return net.encode(X, scale=self.scale)
 
     def inverse_transform(self, X: Any) -> NDArray[Any]:
         """Return what codes X, shape (n_samples, units[-1]), stand for: (n_samples, n_features)."""
@@ -436,17 +444,6 @@ class StackedAutoencoderClassifier(
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
     loss : {"cross_entropy", "article"}, default "cross_entropy"
         The stable form, or the article's with a clipped logarithm.
-    init : {"data", "he", "normal"}, default "data"
-        As for :class:`sae_fast.StackedAutoencoder`; "normal" is the article's.
-    standardize : bool, default True
-        Bring each column to a size around 1 first: less its mean where most of its values are not
-        0 and X is not sparse, over its spread there, else over the size of its values beside 0.
-        What the estimator takes and gives, and `network_`, are in the columns' own units all the
-        same; callbacks see a network that knows standardized rows. Not done with `scale`.
-    scale : float, optional
-        For X of uint8: the value of one step, such as 1/255.
-    dtype : {"float32", "float64"}, default "float32"
-        Precision to compute in.
     unlabelled : int, None or "warn", default "warn"
         What marks rows of y without a label; None: nothing, so that -1 is a class like any other.
         "warn": -1, and a warning says how many rows were taken for rows without a label.
@@ -460,13 +457,8 @@ class StackedAutoencoderClassifier(
     eval_every : int, optional
         Steps between two evaluations. None: after each pass over the rows, and 20 times at most
         or, with early stopping, no more often than every 15 steps.
-    random_state : int, RandomState or None, default None
-    n_threads : int or None, default None
-        None: as many as the process may use. Results do not depend on it.
-    callbacks : list of Callback or callable, optional
-        See :mod:`sae_fast.callbacks`.
-    verbose : bool, default False
-        Show progress bars.
+    init, standardize, scale, dtype, random_state, n_threads, callbacks, verbose
+        As for :class:`StackedAutoencoderTransformer`.
 
     Attributes
     ----------
@@ -481,9 +473,8 @@ class StackedAutoencoderClassifier(
         were set aside.
     loss_curve_ : list of float
         Its loss per row at each evaluation.
-    n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features,)
-        Where X had names for its columns.
+    n_features_in_, feature_names_in_
+        As there.
 
     Examples
     --------
@@ -555,8 +546,8 @@ class StackedAutoencoderClassifier(
                 )
             classes = self._classes_of("y", y)
             X, y, sample_weight = self._weighted(X, y, sample_weight)
-            net, self.histories_ = self._build(X, classes), []
-            X = self._standardized(X)
+            net, X = self._begin(X, classes, continued=False)
+            self.histories_ = []
             if any(pretrain_steps):
                 rates = self.pretrain_learning_rate
                 self.histories_ = self._pretrain(net, X, pretrain_steps, rates)
@@ -587,23 +578,18 @@ class StackedAutoencoderClassifier(
         with self._settled():
             X, y = self._validated(X, y, reset=first)
             self._check_settings()
-            if classes is not None:
-                classes = self._classes_of("classes", np.asarray(classes))
-                if not first and not np.array_equal(classes, self.classes_):
-                    raise DataError(
-                        f"classes: expected {self.classes_.tolist()} as before, got "
-                        f"{classes.tolist()}"
-                    )
-            elif first:
+            known = None if first else self.classes_
+            classes = known if classes is None else self._classes_of("classes", np.asarray(classes))
+            if classes is None:
                 raise DataError("classes: expected all labels there will be, got none")
-            else:
-                classes = self.classes_
+            if known is not None and not np.array_equal(classes, known):
+                raise DataError(
+                    f"classes: expected {known.tolist()} as before, got {classes.tolist()}"
+                )
             X, y, sample_weight = self._weighted(X, y, sample_weight)
-            net = self._build(X, classes, more_rows=True) if first else self._network
-            self._check_same(net)
+            net, X = self._begin(X, classes, continued=True)
             if first:
                 self.histories_ = []
-            X = self._standardized(X)
             self.history_ = self._finetune(net, classes, X, y, sample_weight, continued=True)
             self.classes_ = classes
             self._take(net)
@@ -712,17 +698,15 @@ class StackedAutoencoderClassifier(
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, in the order of `classes_`."""
-        check_is_fitted(self)
-        X = self._standardized(self._validated(X, reset=False))
-        p = self._network.predict_proba(X, scale=self.scale).astype(np.float64)
+        net, X = self._fitted(X)
+        p = net.predict_proba(X, scale=self.scale).astype(np.float64)
         p /= p.sum(axis=1, keepdims=True)  # to the last bits of float64, as scikit-learn expects
         return p
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable label of each row."""
-        check_is_fitted(self)
-        X = self._standardized(self._validated(X, reset=False))
-        labels: NDArray[Any] = self.classes_[self._network.predict(X, scale=self.scale)]
+        net, X = self._fitted(X)
+        labels: NDArray[Any] = self.classes_[net.predict(X, scale=self.scale)]
         return labels
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

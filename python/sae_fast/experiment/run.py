@@ -395,35 +395,26 @@ class _Run(Generic[_S]):
         self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
+        data, settings = self.data, self.settings
+        sizes = {"n_train": len(data.x_train), "n_test": len(data.x_test)}
         with self._stages.results() if self._stages else contextlib.nullcontext():
-            return self._result(shown, codes, **found)
-
-    def _result(
-        self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
-    ) -> ExperimentResult:
-        data = self.data
-        result = ExperimentResult(
-            command=self.settings.command,
-            dataset={
-                "name": data.name,
-                "n_train": len(data.x_train),
-                "n_test": len(data.x_test),
-                "sha256": data.sha256,
-            },
-            config=self.settings.config(),
-            environment={name: fact for name, fact in info().items() if name != "executable"},
-            reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
-            resumed=self.settings.resume,
-            y_test=data.named(data.y_test),
-            codes={name: rows[:N_CODES] for name, rows in codes.items()},
-            **found,
-        )
-        if self.settings.output is not None:
-            try:
-                result.save(self.settings.output)
-            except OutputError as error:
-                error.result = result
-                raise
+            result = ExperimentResult(
+                command=settings.command,
+                dataset={"name": data.name, **sizes, "sha256": data.sha256},
+                config=settings.config(),
+                environment={name: fact for name, fact in info().items() if name != "executable"},
+                reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
+                resumed=settings.resume,
+                y_test=data.named(data.y_test),
+                codes={name: rows[:N_CODES] for name, rows in codes.items()},
+                **found,
+            )
+            if settings.output is not None:
+                try:
+                    result.save(settings.output)
+                except OutputError as error:
+                    error.result = result
+                    raise
         return result
 
 
