@@ -25,5 +25,5 @@ def test_the_same_bits_as_ever(isa):
 def test_every_training_has_a_hash_of_its_own():
     """Of a set: only AVX2 and AVX-512 are meant to agree."""
     for found in GOLDEN.values():
-        assert len(set(found.values())) == len(found) == 4
+        assert len(set(found.values())) == len(found) > 4
     assert GOLDEN["x86_64, avx2"] == GOLDEN["x86_64, avx512"] != GOLDEN["x86_64, baseline"]

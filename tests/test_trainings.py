@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sae_fast import (
     Autoencoder,
     CheckpointError,
     DataError,
+    DeadUnitWarning,
     History,
     RunCheckpoint,
     StackedAutoencoder,
@@ -200,6 +202,16 @@ class TestSchedules:
         for model in (ae, other):
             model.fit(X, steps=5, learning_rate=0.01, continued=True, **options)
         assert_identical(ae.parameters, other.parameters)
+
+    @pytest.mark.parametrize(
+        ("rate", "third"),
+        [(0.03, " (0.01)"), (Cosine(0.03), " (0.01)"), (lambda t: 0.03, "")],
+    )
+    def test_advice_about_dead_units(self, rate, third):
+        ae = autoencoder(init="he")
+        ae.parameters = {"b_enc": np.full(6, -100.0)}
+        with pytest.warns(DeadUnitWarning, match=re.escape(f"of the learning_rate{third}, or")):
+            ae.fit(X, steps=2, learning_rate=rate)
 
     def test_a_rate_of_zero_moves_nothing(self):
         for optimizer in (Adam(), AdamW(), SGD(0.9), RMSprop()):
