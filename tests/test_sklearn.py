@@ -18,17 +18,23 @@ import joblib  # noqa: E402
 import pandas as pd  # noqa: E402
 import scipy.sparse  # noqa: E402
 from sae_fast import DataError, ScaleWarning, StackedAutoencoder, UnlabelledWarning  # noqa: E402
+from sae_fast.corruptions import Masking  # noqa: E402
 from sae_fast.models.standard import Standard  # noqa: E402
+from sae_fast.optimizers import SGD  # noqa: E402
+from sae_fast.schedules import Step  # noqa: E402
 from sae_fast.sklearn import (  # noqa: E402
     StackedAutoencoderClassifier,
+    StackedAutoencoderOutlierDetector,
     StackedAutoencoderTransformer,
 )
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.metrics import balanced_accuracy_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import MinMaxScaler, StandardScaler  # noqa: E402
+from sklearn.utils.class_weight import compute_sample_weight  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 RATES = {"pretrain_learning_rate": 1e-3, "learning_rate": 1e-3}
@@ -58,6 +64,8 @@ def expected_failures(estimator):
         StackedAutoencoderTransformer(units=(8, 4), steps=(30, 20), dtype="float64"),
         StackedAutoencoderClassifier(),
         StackedAutoencoderClassifier(early_stopping=True, validation_fraction=0.2),
+        StackedAutoencoderOutlierDetector(),
+        StackedAutoencoderOutlierDetector((8, 4), steps=(30, 20), dtype="float64"),
     ],
     expected_failed_checks=expected_failures,
 )
@@ -373,6 +381,95 @@ class TestStandardize:
         np.testing.assert_allclose(out, whole.apply(digits[0], "float32"), rtol=1e-6, atol=1e-6)
 
 
+class TestOptions:
+    """What the models are asked for, by the same names."""
+
+    OPTIONS = {  # noqa: RUF012
+        "activation": "tanh",
+        "optimizer": SGD(0.9),
+        "corruption": Masking(0.3),
+        "weight_decay": 0.1,
+        "batch_size": 50,
+    }
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def by_hand(digits):
+        net = StackedAutoencoder([64, 20, 10], 10, seed=0, activation="tanh")
+        training = {**TestOptions.OPTIONS, "steps": 30}
+        del training["activation"]
+        net.pretrain(digits[0], learning_rate=[1e-3, Step(2e-3, every=10)], **training)
+        return net, training
+
+    def test_unsupervised(self, digits, by_hand):
+        x, _ = digits
+        net, training = by_hand
+        options = {
+            **{**self.OPTIONS, "steps": 30, "standardize": False, "random_state": 0},
+            "learning_rate": [1e-3, Step(2e-3, every=10)],
+        }
+        for kind in (StackedAutoencoderTransformer, StackedAutoencoderOutlierDetector):
+            estimator = kind((20, 10), **options).fit(x)
+            assert_identical(
+                estimator.network_.autoencoders[1].parameters, net.autoencoders[1].parameters
+            )
+            tuned = kind((20, 10), **options, tune_steps=40, tune_learning_rate=5e-4).fit(x)
+            copy = pickle.loads(pickle.dumps(net))
+            copy.finetune_autoencoder(x, learning_rate=5e-4, **{**training, "steps": 40})
+            np.testing.assert_array_equal(tuned.network_.reconstruct(x), copy.reconstruct(x))
+            assert tuned.history_.steps[-1] == 40
+
+    def test_supervised(self, digits, by_hand):
+        x, y = digits
+        net, training = by_hand
+        net = pickle.loads(pickle.dumps(net))
+        del training["corruption"]
+        net.finetune(x, y, learning_rate=Step(3e-4, every=9), loss="cross_entropy", **training)
+        classifier = StackedAutoencoderClassifier(
+            (20, 10),
+            **self.OPTIONS,
+            pretrain_steps=30,
+            steps=30,
+            pretrain_learning_rate=[1e-3, Step(2e-3, every=10)],
+            learning_rate=Step(3e-4, every=9),
+            standardize=False,
+            random_state=0,
+        ).fit(x, y)
+        assert_identical(classifier.network_.parameters, net.parameters)
+
+    def test_tuning_alone(self, digits):
+        x, _ = digits
+        whole = StackedAutoencoderTransformer((30, 8), steps=0, tune_steps=600, random_state=0)
+        error = whole.fit(x).score_samples(x).mean()
+        assert whole.histories_ == []
+        assert whole.history_.steps[-1] == 600
+        layers = StackedAutoencoderTransformer((30, 8), steps=300, random_state=0).fit(x)
+        assert error < layers.score_samples(x).mean()
+        errors = []
+        for _ in range(3):
+            whole.partial_fit(x)
+            assert whole.history_.steps == [18]
+            errors.append(whole.score_samples(x).mean())
+        assert error > errors[0] > errors[2]
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"activation": "rely"}, "activation: expected one of .*did you mean 'relu'"),
+            ({"optimizer": "adm"}, "optimizer: expected one of .*did you mean 'adam'"),
+            ({"corruption": 0.3}, "corruption: expected None or"),
+            ({"tune_steps": -1}, "tune_steps: expected an integer of at least 0"),
+            ({"tune_learning_rate": 0}, "tune_learning_rate: expected a positive number"),
+            ({"steps": 0}, "steps: expected an integer of at least 1"),
+            ({"units": (9, 9), "steps": (0, 3), "tune_steps": 9}, "steps: expected 0 for all"),
+        ],
+    )
+    def test_wrong_ones(self, digits, parameters, message):
+        for kind in (StackedAutoencoderTransformer, StackedAutoencoderOutlierDetector):
+            with pytest.raises(DataError, match=message):
+                kind(**parameters).fit(digits[0])
+
+
 class TestCurves:
     def test_they_are_there_by_default(self, digits):
         x, y = digits
@@ -459,6 +556,218 @@ class TestSampleWeight:
         x, y = digits
         with pytest.raises(DataError, match="expected some weight above zero, got none"):
             StackedAutoencoderClassifier().fit(x, y, sample_weight=np.zeros(len(y)))
+
+
+@pytest.fixture(scope="module")
+def rare(digits):
+    """Half of the digits, but four of each from 5 up alone, and the other half."""
+    x, x_test, y, y_test = train_test_split(
+        *digits, test_size=0.5, stratify=digits[1], random_state=0
+    )
+    nth = np.array([(y[:at] == label).sum() for at, label in enumerate(y)])
+    kept = (y < 5) | (nth < 4)
+    return x[kept], y[kept], x_test, y_test
+
+
+class TestClassWeight:
+    def test_rare_classes_are_found(self, rare):
+        """Balanced accuracy rises by 0.08 on average over five splits, at least by 0.07."""
+        x, y, x_test, y_test = rare
+        scores = [
+            balanced_accuracy_score(
+                y_test,
+                StackedAutoencoderClassifier(random_state=0, class_weight=weight)
+                .fit(x, y)
+                .predict(x_test),
+            )
+            for weight in (None, "balanced")
+        ]
+        assert scores[1] > scores[0] + 0.05
+
+    @pytest.mark.parametrize("labels", [range(10), list("abcdefghij"), np.arange(10) * 2.0])
+    def test_what_it_stands_for(self, rare, labels):
+        """Sample weights, as scikit-learn computes them; unlabelled rows have none."""
+        x, y = rare[0], np.array(labels)[rare[1]]
+        some = np.arange(len(y)) % 5 > 0
+        asked = np.where(some, y.astype(object), -1)
+        if isinstance(labels, range):
+            asked = asked.astype(int)
+        given = {y[0]: 3.0, y[-1]: 0.5}
+        for weight in ("balanced", given):
+            expected = np.ones(len(y))
+            expected[some] = compute_sample_weight(
+                {**dict.fromkeys(labels, 1.0), **weight} if weight is given else weight, y[some]
+            )
+            ours = StackedAutoencoderClassifier(**SHORT, unlabelled=-1, class_weight=weight)
+            theirs = StackedAutoencoderClassifier(**SHORT, unlabelled=-1)
+            ours.fit(x, asked)
+            theirs.fit(x, asked, sample_weight=expected)
+            assert_identical(ours.network_.parameters, theirs.network_.parameters)
+
+    def test_beside_sample_weights(self, rare):
+        """Classes count alike by the weights of their rows, and a class may weigh nothing."""
+        x, y = rare[:2]
+        own = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
+        total = np.bincount(y, own)
+        for weight, each in (
+            ("balanced", total.sum() / (10 * total)),
+            ({4: 0}, np.arange(10) != 4),
+        ):
+            ours = StackedAutoencoderClassifier(**SHORT, class_weight=weight)
+            theirs = StackedAutoencoderClassifier(**SHORT)
+            ours.fit(x, y, sample_weight=own)
+            theirs.fit(x, y, sample_weight=own * each[y])
+            if weight == "balanced":
+                assert_identical(ours.network_.parameters, theirs.network_.parameters)
+            else:
+                assert ours.classes_.tolist() == [*range(10)]
+                assert not (ours.predict(x) == 4).any()
+
+    def test_partial_fit(self, rare):
+        x, y = rare[:2]
+        heavy = StackedAutoencoderClassifier(random_state=0, class_weight={7: 30.0})
+        plain = StackedAutoencoderClassifier(random_state=0)
+        for classifier in (heavy, plain):
+            for _ in range(10):
+                classifier.partial_fit(x, y, classes=range(10))
+        assert (heavy.predict(x) == 7).sum() > (plain.predict(x) == 7).sum()
+        with pytest.raises(DataError, match="class_weight: expected None or a dict for partial_"):
+            StackedAutoencoderClassifier(class_weight="balanced").partial_fit(x, y, range(10))
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [
+            ("even", "class_weight: expected one of balanced, got 'even'"),
+            ([1, 2], r"class_weight: expected one of balanced, got \[1, 2\]"),
+            ({11: 1}, r"class_weight: expected labels of \[0, .*, 9\], got \[11\]"),
+            ({3: -1}, "class_weight: expected a number of at least 0, got -1"),
+            ({3: "x"}, "class_weight: expected a number, got 'x'"),
+            (dict.fromkeys(range(10), 0), "expected some weight above zero, got none"),
+        ],
+    )
+    def test_wrong_ones(self, digits, weight, message):
+        with pytest.raises(DataError, match=message):
+            StackedAutoencoderClassifier(class_weight=weight).fit(*digits)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Rows in three dimensions of ten, of any size, and 20 that are not."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(620, 3)) @ rng.normal(size=(3, 10))
+    x[:20] += 2 * rng.normal(size=(20, 10))
+    return x * 10.0 ** (np.arange(10) % 5 - 2) + np.arange(10)
+
+
+@pytest.fixture(scope="module")
+def detector(rows):
+    return StackedAutoencoderOutlierDetector(contamination=20 / 620, random_state=0).fit(rows)
+
+
+class TestOutlierDetector:
+    def test_it_finds_them(self, rows, detector):
+        labels = detector.predict(rows)
+        assert labels.dtype == int
+        assert (labels == -1).sum() == 20
+        assert (labels[:20] == -1).sum() >= 18
+        np.testing.assert_array_equal(clone(detector).fit_predict(rows), labels)
+
+    def test_a_class_held_out(self, digits):
+        """Means over the ten classes, beside two of scikit-learn's: docs/estimators.md."""
+        from sklearn.ensemble import IsolationForest
+        from sklearn.metrics import roc_auc_score
+
+        x, y = digits
+        found = {}
+        for name, detector in (
+            ("ours", StackedAutoencoderOutlierDetector(8, random_state=0)),
+            ("forest", IsolationForest(random_state=0)),
+        ):
+            areas = []
+            for digit in (0, 4, 6, 8):
+                normal = np.flatnonzero(y != digit)
+                test = np.concatenate([normal[::4], np.flatnonzero(y == digit)])
+                scores = clone(detector).fit(np.delete(x[normal], np.s_[::4], axis=0))
+                areas.append(roc_auc_score(y[test] != digit, scores.score_samples(x[test])))
+            found[name] = np.mean(areas)
+        assert found["ours"] > max(0.88, found["forest"] + 0.1)
+
+    def test_what_is_what(self, rows, detector):
+        scores = detector.score_samples(rows)
+        standard = detector._standard
+        back = detector._network.reconstruct(standard.apply(rows, "float32"))
+        errors = (standard.apply(rows, "float64") - back) ** 2
+        np.testing.assert_allclose(detector.feature_errors(rows), errors, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(scores, -errors.mean(axis=1), rtol=1e-3)
+        assert detector.offset_ == np.percentile(scores, 100 * 20 / 620)
+        assert detector.threshold_ == -detector.offset_
+        np.testing.assert_array_equal(detector.decision_function(rows), scores - detector.offset_)
+        np.testing.assert_array_equal(
+            detector.predict(rows) == -1, detector.decision_function(rows) < 0
+        )
+        own = detector.network_.feature_errors(rows)
+        np.testing.assert_allclose(own, errors * standard.unit**2, rtol=0.01, atol=1e-3)
+
+    @pytest.mark.parametrize("column", range(10))
+    def test_where_a_row_is_unlike_the_others(self, rows, detector, column):
+        odd = rows[20:21].copy()
+        odd[0, column] += 8 * rows[:, column].std()
+        assert detector.predict(odd) == -1
+        assert detector.feature_errors(odd).argmax() == column
+
+    def test_what_has_never_varied(self, rows):
+        x = np.hstack([rows, np.full((620, 1), 7.0)])
+        detector = StackedAutoencoderOutlierDetector(random_state=0).fit(x)
+        odd = x[20:21].copy()
+        assert detector.predict(odd) == 1
+        odd[0, 10] = 20
+        assert detector.predict(odd) == -1
+
+    def test_the_width_of_the_code(self, rows):
+        for n_features, units in ((10, 4), (4, 2), (1, 1)):
+            detector = StackedAutoencoderOutlierDetector(steps=1).fit(rows[:, :n_features])
+            assert detector.network_.sizes == (n_features, units)
+
+    def test_sparse_rows_and_pixels(self, digits):
+        x = digits[0]
+        detector = StackedAutoencoderOutlierDetector(random_state=0)
+        dense = clone(detector).fit(x)
+        sparse = clone(dense).set_params(standardize=False).fit(scipy.sparse.csr_array(x))
+        plain = clone(dense).set_params(standardize=False).fit(x)
+        pixels = (16 * x).astype(np.uint8)
+        scaled = clone(detector).set_params(scale=1 / 16).fit(pixels)
+        for other, values in ((sparse, scipy.sparse.csr_array(x)), (scaled, pixels)):
+            np.testing.assert_allclose(
+                other.feature_errors(values), plain.feature_errors(x), rtol=1e-2, atol=1e-5
+            )
+
+    def test_a_stream(self, rows):
+        detector = StackedAutoencoderOutlierDetector(random_state=0, contamination=0.05)
+        for _ in range(60):
+            detector.partial_fit(rows[20:])
+        assert (detector.predict(rows[20:]) == -1).sum() == 30
+        assert (detector.predict(rows[:20]) == -1).sum() >= 17
+
+    @pytest.mark.parametrize("value", [0, 0.6, -0.1, "auto", None, np.nan])
+    def test_contamination(self, rows, value):
+        detector = StackedAutoencoderOutlierDetector(steps=1).fit(rows)
+        before = vars(detector).copy()
+        detector.set_params(contamination=value)
+        for method in (detector.fit, detector.partial_fit):
+            with pytest.raises(DataError, match="contamination: expected"):
+                method(rows[:, :5])
+        assert vars(detector) == {**before, "contamination": value}
+
+    def test_onnx(self, rows, detector, tmp_path):
+        runtime = pytest.importorskip("onnxruntime")
+        session = runtime.InferenceSession(detector.export_onnx(tmp_path / "detector.onnx"))
+        x = rows.astype(np.float32)
+        (back,) = session.run(["reconstruction"], {"x": x})
+        found = ((x - back) ** 2 / detector._standard.unit**2).mean(axis=1)
+        np.testing.assert_allclose(-found, detector.score_samples(x), rtol=0.01, atol=1e-4)
+        skl2onnx = pytest.importorskip("skl2onnx")
+        with pytest.raises(DataError, match=r"expected a transformer.*got a detector"):
+            skl2onnx.to_onnx(detector, x[:1])
 
 
 class TestEarlyStopping:

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all estimators share: from their parameters and X to a network, its input and training."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..base.checks import check_int, check_sizes, check_unmasked, per_layer
+from ..core.inputs import from_frame, is_frame
+from ..errors import DataError
+from ..exchange import skl2onnx
+from ..models.stacked import StackedAutoencoder
+from ..models.standard import Standard
+from ..training.history import History
+from ..training.rates import check_rate
+
+POINTS = 20  # of a curve, at most, if nobody has said how many
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the four; the units of each layer are those that its parameter asks for."""
+
+    _part: str  # what it computes, as its network calls it
+    _unit_of_constants = 0.0  # columns that do not vary are left out
+    _network: StackedAutoencoder
+    _standard: Standard | None  # what is done to X before the network
+
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Hold the constructor's arguments as they are, unchecked, as scikit-learn wants it."""
+        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
+
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Leave the estimator as it was if what is done within fails."""
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def __sklearn_is_fitted__(self) -> bool:  # noqa: D105 (scikit-learn's own)
+        return hasattr(self, "_network")
+
+    def _take(self, net: StackedAutoencoder) -> None:
+        """Have a network that has been trained, and no copy of an older one."""
+        self._network = net
+        self.__dict__.pop("network_", None)
+
+    @functools.cached_property
+    def network_(self) -> StackedAutoencoder:
+        """The network, which takes rows as `fit` does: a copy, where these are standardized."""
+        check_is_fitted(self)
+        return self._standard.fold_into(self._network) if self._standard else self._network
+
+    @overload
+    def export_onnx(self, path: str | Path, part: str | None = None) -> Path: ...
+    @overload
+    def export_onnx(self, path: BinaryIO, part: str | None = None) -> BinaryIO: ...
+    def export_onnx(self, path: str | Path | BinaryIO, part: str | None = None) -> Path | BinaryIO:
+        """Write what the estimator computes to an ONNX file.
+
+        Parameters
+        ----------
+        path, part
+            As :meth:`sae_fast.StackedAutoencoder.export_onnx`, which says what can go wrong too. A
+            transformer's `part` is by default the encoder, what `transform` computes, and a
+            detector's the reconstruction.
+        """
+        return self.network_.export_onnx(path, self._part if part is None else part)
+
+    def onnx_shape_calculator(self) -> Callable[[Any], None]:
+        """Return what the package skl2onnx asks for when it converts a pipeline."""
+        classes: NDArray[Any] | None = getattr(self, "classes_", None)
+        width = self._network.n_hidden if classes is None else len(classes)
+        return functools.partial(skl2onnx.set_shapes, width=width, classes=classes)
+
+    def onnx_converter(self) -> Callable[[Any, Any, Any], None]:
+        """Return what the package skl2onnx asks for when it converts a pipeline."""
+        classes: NDArray[Any] | None = getattr(self, "classes_", None)
+        part = self.network_._part(self._part)
+        return functools.partial(skl2onnx.add_nodes, part=part, classes=classes)
+
+    def _standardized(self, X: Any) -> Any:
+        return X if self._standard is None else self._standard.apply(X, self.dtype)
+
+    def _units(self) -> tuple[int, ...]:
+        units = self.units
+        return check_sizes("units", units if np.ndim(units) else [units])
+
+    def _build(self, X: Any, of_constants: float, **top: Any) -> StackedAutoencoder:
+        """Return an untrained network; find out what is to be done to X before.
+
+        `of_constants` is the unit of columns that are constant in X; `top` says what is on top.
+        """
+        standardize = self.standardize
+        if not isinstance(standardize, (bool, np.bool_)):
+            raise DataError(f"standardize: expected True or False, got {standardize!r}")
+        self._standard = None
+        if standardize and self.scale is None:
+            self._standard = Standard.of(X, of_constants)
+        if isinstance(self.random_state, (int, np.integer)):
+            seed = check_int("random_state", self.random_state, 0)
+        else:
+            seed = check_random_state(self.random_state).randint(2**31 - 1)
+        return StackedAutoencoder(
+            [self.n_features_in_, *self._units()],
+            seed=seed,
+            init=self.init,
+            activation=self.activation,
+            dtype=self.dtype,
+            n_threads=self.n_threads,
+            **top,
+        )
+
+    def _begin(
+        self, X: Any, *, continued: bool = False, **top: Any
+    ) -> tuple[StackedAutoencoder, Any]:
+        """Return the network to train, a new one unless it goes on, and X as it reads it."""
+        if continued and hasattr(self, "_network"):
+            net = self._network
+            self._check_same(net)
+        else:
+            net = self._build(X, 1.0 if continued else self._unit_of_constants, **top)
+        return net, self._standardized(X)
+
+    def _fitted(self, X: Any) -> tuple[StackedAutoencoder, Any]:
+        """Return the network that has been trained, and X as it reads it."""
+        check_is_fitted(self)
+        return self._network, self._standardized(self._validated(X, reset=False))
+
+    def _validated(self, X: Any, *args: Any, **options: Any) -> Any:
+        """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
+        for name, values in zip("Xy", (X, *args), strict=False):
+            check_unmasked(name, values)  # which scikit-learn would take for data
+        dtype = [np.float32, np.float64] if self.scale is None else None
+        try:
+            found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, **options)
+        except (TypeError, ValueError):
+            if is_frame(X):
+                from_frame("X", X, self.dtype)  # which names a column that holds no numbers
+            raise
+        stored = (found[0] if args else found).dtype
+        if self.scale is not None and stored != np.uint8:
+            raise DataError(f"X: expected uint8 with scale={self.scale!r}, got {stored}")
+        return found
+
+    def _check_same(self, net: StackedAutoencoder) -> None:
+        """Check that the network is what the parameters still ask for."""
+        for name, asked, has in (
+            ("units", self._units(), net.sizes[1:]),
+            ("dtype", self.dtype, net.dtype),
+        ):
+            if asked != has:
+                raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
+
+    def _each_steps(self, name: str, value: Any, minimum: int) -> list[int]:
+        """Return numbers of steps for each layer, checked under the parameter's own name."""
+        each = per_layer(name, value, len(self._units()))
+        steps = [check_int(name, one, minimum) for one in each]
+        if any(steps) and not all(steps):
+            raise DataError(f"{name}: expected 0 for all layers or none, got {value!r}")
+        return steps
+
+    def _check_rates(self, name: str) -> None:
+        """Check a learning rate for all layers, or for each, under the parameter's own name."""
+        for rate in per_layer(name, getattr(self, name), len(self._units())):
+            if rate is not None:
+                check_rate(name, rate)
+
+    def _batch_size(self, n_samples: int) -> int:
+        return min(check_int("batch_size", self.batch_size, 1), n_samples)
+
+    def _steps(self, steps: Any, n_samples: int, *, passes: int, at_least: int = 1) -> Any:
+        """Return `steps`, or those of so many passes over the rows if it is None."""
+        if steps is not None:
+            return steps
+        return max(math.ceil(passes * n_samples / self._batch_size(n_samples)), at_least)
+
+    def _evaluations(self, steps: int, one_pass: int) -> int:
+        """Return the steps between two points of a curve: a pass, or a share of many."""
+        if self.eval_every is not None:
+            return check_int("eval_every", self.eval_every, 0)
+        return max(one_pass, -(-steps // POINTS))
+
+    def _options(self, X: Any, most_steps: int) -> dict[str, Any]:
+        """Return what every training on X takes, the longest of which is of so many steps."""
+        one_pass = self._steps(None, X.shape[0], passes=1)
+        return {
+            "batch_size": self._batch_size(X.shape[0]),
+            "weight_decay": self.weight_decay,
+            "eval_every": self._evaluations(most_steps, one_pass),
+            "scale": self.scale,
+            "optimizer": self.optimizer,
+            "callbacks": self.callbacks,
+            "progress": bool(self.verbose),
+        }
+
+    def _pretrain(
+        self, net: StackedAutoencoder, X: Any, steps: list[int], learning_rate: Any, **options: Any
+    ) -> list[History]:
+        """Pretrain the network; `steps` and `learning_rate` have been checked."""
+        if not any(steps):
+            return []
+        options = {**self._options(X, max(steps)), "corruption": self.corruption, **options}
+        return net.pretrain(X, steps=steps, learning_rate=learning_rate, **options)
+
+    def __sklearn_tags__(self) -> Any:  # noqa: D105
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

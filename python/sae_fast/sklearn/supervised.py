@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the estimators share that learn something on top of their hidden layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import check_is_fitted
+
+from ..base.checks import check_choice, check_float, check_int, check_sample_weight
+from ..errors import DataError
+from ..models.stacked import StackedAutoencoder
+from ..training.callbacks import EarlyStopping
+from ..training.history import History
+from ..training.rates import check_rate
+from .estimator import POINTS, Estimator
+
+_LEARNING_RATE = 3e-3  # of fine-tuning where the rows allow it: it is short
+_LEAST_STEPS = 300  # of fine-tuning, if nobody has said how many
+
+
+class Supervised(Estimator):
+    """From rows to what is known of some of them."""
+
+    _losses: tuple[str, ...]
+    history_: History
+
+    def _check_settings(self) -> None:
+        """Check what fine-tuning needs before anything is trained."""
+        check_choice("loss", self.loss, self._losses)
+        self._check_rates("pretrain_learning_rate")
+        if self.learning_rate is not None:
+            check_rate("learning_rate", self.learning_rate)
+        check_float("weight_decay", self.weight_decay, positive=False)
+        check_int("batch_size", self.batch_size, 1)
+        check_int("patience", self.patience, 1)
+        if self.steps is not None:
+            check_int("steps", self.steps, 1)
+        if self.eval_every is not None:
+            check_int("eval_every", self.eval_every, 1 if self.early_stopping else 0)
+        if check_float("validation_fraction", self.validation_fraction, positive=True) >= 1:
+            raise DataError(
+                f"validation_fraction: expected less than 1, got {self.validation_fraction!r}"
+            )
+
+    def _weighted(self, X: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return the rows that have a weight, all of them if there are no weights."""
+        weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
+        if weight is None:
+            return X, y, None
+        if not weight.any():
+            raise DataError("sample_weight: expected some weight above zero, got none")
+        return rows_of(weight > 0, X, y, weight)
+
+    def _pretrained(self, X: Any, **top: Any) -> tuple[StackedAutoencoder, Any]:
+        """Return a network, pretrained unless no steps are to be taken, and X as it reads it."""
+        steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
+        steps = self._each_steps("pretrain_steps", steps, 0)
+        net, X = self._begin(X, **top)
+        self.histories_ = self._pretrain(net, X, steps, self.pretrain_learning_rate)
+        return net, X
+
+    def _tune(
+        self,
+        net: StackedAutoencoder,
+        X: Any,
+        y: NDArray[Any],
+        sample_weight: NDArray[Any] | None,
+        *,
+        classes: bool = False,
+        continued: bool = False,
+    ) -> History:
+        """Fine-tune on rows, whose y is classes or targets, as the network takes it.
+
+        If `continued`, for one pass whatever the settings.
+        """
+        callbacks, eval_set = list(self.callbacks or []), None
+        if self.early_stopping and not continued:
+            try:
+                kept, aside = train_test_split(
+                    np.arange(len(y)),
+                    test_size=self.validation_fraction,
+                    stratify=y if classes else None,
+                    random_state=net.seed % 2**32,
+                )
+            except ValueError as error:
+                each = " of each class" if classes else ""
+                raise DataError(
+                    f"validation_fraction: expected enough labelled rows to set "
+                    f"{self.validation_fraction!r}{each} aside, got {len(y)}: {error}"
+                ) from error
+            eval_set = (X[aside], y[aside])
+            X, y, sample_weight = rows_of(kept, X, y, sample_weight)
+            callbacks.append(EarlyStopping(patience=self.patience))
+        n_samples = X.shape[0]
+        steps = one_pass = self._steps(None, n_samples, passes=1)
+        if not continued:
+            steps = self._steps(self.steps, n_samples, passes=20, at_least=_LEAST_STEPS)
+        options = self._options(X, steps) | {"callbacks": callbacks}
+        if eval_set is None:
+            eval_set = (X, y)
+        elif self.eval_every is None:  # often enough to stop in time, not after a few steps
+            options["eval_every"] = max(one_pass, _LEAST_STEPS // POINTS)
+        net._most_rate = _LEARNING_RATE
+        return net.finetune(
+            X,
+            y,
+            sample_weight=sample_weight,
+            steps=steps,
+            learning_rate=self.learning_rate,
+            eval_set=eval_set,
+            loss=self.loss,
+            continued=continued,
+            **options,
+        )
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Loss per row at each evaluation of fine-tuning."""
+        check_is_fitted(self)
+        return self.history_.mean_loss
+
+
+def rows_of(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
+    """Return some of the rows, and what belongs to them."""
+    return X[which], y[which], None if weight is None else weight[which]

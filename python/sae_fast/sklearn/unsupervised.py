@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the estimators share that pretraining alone trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from ..base.checks import check_int
+from .estimator import Estimator
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Unsupervised(Estimator):
+    """From rows to codes and back."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train one autoencoder per layer, and then, if `tune_steps` says so, all as one.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : ignored
+
+        Raises
+        ------
+        DataError, DivergenceError
+            As :meth:`sae_fast.StackedAutoencoder.pretrain`; both scikit-learn's ValueErrors and
+            DataError for X that does not fit.
+        """
+        return self._learn(X, self.steps, passes=20, at_least=1000)
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Train each autoencoder, or all as one, for one pass over these rows, from where it is.
+
+        The first rows say how columns are standardized; those that are constant there are centred
+        alone.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : ignored
+        """
+        return self._learn(X, None, passes=1, continued=True)
+
+    def _learn(self, X: Any, steps: Any, *, continued: bool = False, **otherwise: int) -> Self:
+        with self._settled():
+            X = self._validated(X, reset=not continued or not hasattr(self, "_network"))
+            steps = self._steps(steps, X.shape[0], **otherwise)
+            tune_steps = check_int("tune_steps", self.tune_steps, 0)
+            each = self._each_steps("steps", steps, 0 if tune_steps else 1)
+            if continued and tune_steps:
+                each, tune_steps = [0], steps
+            self._check_rates("learning_rate")
+            self._check_rates("tune_learning_rate")
+            net, X = self._begin(X, continued=continued)
+            self.histories_ = self._pretrain(net, X, each, self.learning_rate, continued=continued)
+            if tune_steps:
+                self.history_ = net.finetune_autoencoder(
+                    X,
+                    steps=tune_steps,
+                    learning_rate=self.tune_learning_rate,
+                    corruption=self.corruption,
+                    continued=continued,
+                    **self._options(X, tune_steps),
+                )
+            self._take(net)
+        return self
+
+    @property
+    def loss_curve_(self) -> list[list[float]]:
+        """For each layer, the loss per row at each evaluation."""
+        check_is_fitted(self)
+        return [history.mean_loss for history in self.histories_]
