@@ -337,13 +337,14 @@ def train_on_arguments(method: str, kind: int, data: bytes) -> dict[str, Any]:
     options: dict[str, Any] = {"batches": rng.integers(0, N_SAMPLES, (4, 3)), "eval_every": 2}
     if x.dtype == np.uint8:
         options["scale"] = 1 / 255
-    arrays.append(options["batches"])
+    options["sample_weight"] = np.ones(N_SAMPLES, np.float32)
+    arrays += [options["batches"], options["sample_weight"]]
     labels = []
     if method == "finetune":
         labels = [rng.integers(0, N_CLASSES, N_SAMPLES)]
         x_test, y_test = x.copy(), labels[0].copy()
-        options |= {"sample_weight": np.ones(N_SAMPLES, np.float32), "eval_set": (x_test, y_test)}
-        arrays += [*labels, options["sample_weight"], y_test]
+        options["eval_set"] = x_test, y_test
+        arrays += [*labels, y_test]
     if method == "fit":
         model: Any = Autoencoder(N_FEATURES, 2, n_threads=1)
     else:

@@ -8,6 +8,7 @@ import pytest
 from helpers import assert_close, draw_batches, draw_x
 from sae_fast import Autoencoder, schedules
 from sae_fast.optimizers import SGD, Adam, AdamW, RMSprop
+from sae_fast.training.optimizers import RULES
 
 torch = pytest.importorskip("torch")
 
@@ -68,6 +69,15 @@ SCHEDULES = {
         lambda optimizer: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 / (1 + t)),
     ),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Let PyTorch's threads not wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def case():
@@ -132,3 +142,9 @@ def test_sample_weight():
     expected = by_torch(ae, x, batches, "AdamW", {}, 1e-2, weight=weight)
     ae.fit(x, batches=batches, optimizer="adamw", learning_rate=1e-2, sample_weight=weight)
     assert_close(ae.parameters, expected, 1e-9)
+
+
+def test_every_optimizer_and_schedule_has_its_counterpart():
+    assert {type(ours) for ours, *_ in OPTIMIZERS.values()} == set(RULES.values())
+    made = {type(make(1e-3)).__name__ for make, _ in SCHEDULES.values()}
+    assert made >= set(schedules.__all__) - {"Constant"}  # which every test without one has
