@@ -32,12 +32,38 @@ def sigmoid(z: Array) -> Array:
     return np.exp(np.minimum(z, 0.0)) / (1.0 + np.exp(-np.abs(z)))
 
 
+def leaky_relu(z: Array) -> Array:
+    return np.where(z > 0.0, z, 0.01 * z)
+
+
+def elu(z: Array) -> Array:
+    return np.where(z > 0.0, z, np.expm1(np.minimum(z, 0.0)))
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
+
+
+def selu(z: Array) -> Array:
+    return SELU_SCALE * np.where(z > 0.0, z, SELU_ALPHA * elu(z))
+
+
+def softplus(z: Array) -> Array:
+    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
+
+
 #: What units make of their pre-activations z, and its derivative with respect to z.
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "linear": (lambda z: z, np.ones_like),
     "relu": (relu, lambda z: (z > 0.0).astype(np.float64)),
+    "leaky_relu": (leaky_relu, lambda z: np.where(z > 0.0, 1.0, 0.01)),
+    "elu": (elu, lambda z: np.exp(np.minimum(z, 0.0))),
+    "selu": (
+        selu,
+        lambda z: SELU_SCALE * np.where(z > 0.0, 1.0, SELU_ALPHA * np.exp(np.minimum(z, 0.0))),
+    ),
     "sigmoid": (sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
     "tanh": (np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
+    "softplus": (softplus, sigmoid),
 }
 
 
@@ -121,16 +147,18 @@ def unrolled_gradients(
     return float(np.sum(error**2) + weight_decay / 2 * squares), gradients
 
 
-# Network: ReLU hidden layers, softmax on top.
+# Network: hidden layers with an activation each, ReLU by default; softmax on top.
 
 
-def forward(parameters: Mapping[str, ArrayLike], x: ArrayLike) -> tuple[list[Array], Array]:
+def forward(
+    parameters: Mapping[str, ArrayLike], x: ArrayLike, hidden: Sequence[str] | None = None
+) -> tuple[list[Array], Array]:
     """Activations ``[x, a_1, ..., a_{L-1}]`` and the logits of layer L."""
     p = as_float64(parameters)
     n_layers = len(p) // 2
     activations = [np.asarray(x, np.float64)]
-    for k in range(1, n_layers):
-        activations.append(relu(activations[-1] @ p[f"W{k}"] + p[f"b{k}"]))
+    for k, name in enumerate(hidden or ["relu"] * (n_layers - 1), start=1):
+        activations.append(ACTIVATIONS[name][0](activations[-1] @ p[f"W{k}"] + p[f"b{k}"]))
     return activations, activations[-1] @ p[f"W{n_layers}"] + p[f"b{n_layers}"]
 
 
@@ -169,16 +197,20 @@ def network_gradients(
     x: ArrayLike,
     y: NDArray[np.integer],
     loss: str = "article",
+    hidden: Sequence[str] | None = None,
 ) -> LossAndGradients:
     """Loss on ``(x, y)`` and its gradient with respect to every parameter."""
     p = as_float64(parameters)
-    activations, logits = forward(p, x)
+    activations, logits = forward(p, x, hidden)
+    derivatives = [ACTIVATIONS[name][1] for name in hidden or ["relu"] * (len(activations) - 1)]
     value, delta = classification_loss(logits, np.asarray(y), loss)
     gradients: Parameters = {}
     for k in range(len(activations), 0, -1):
         gradients[f"W{k}"] = activations[k - 1].T @ delta
         gradients[f"b{k}"] = delta.sum(axis=0)
-        delta = (delta @ p[f"W{k}"].T) * (activations[k - 1] > 0.0)
+        if k > 1:
+            z = activations[k - 2] @ p[f"W{k - 1}"] + p[f"b{k - 1}"]
+            delta = (delta @ p[f"W{k}"].T) * derivatives[k - 2](z)
     return value, gradients
 
 

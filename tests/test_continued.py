@@ -244,9 +244,26 @@ class TestActivation:
             ("activation", lambda **o: Autoencoder(4, 3, **o)),
             ("output", lambda **o: Autoencoder(4, 3, **o)),
             ("activation", lambda **o: StackedAutoencoder([4, 3], **o)),
+            ("output", lambda **o: StackedAutoencoder([4, 3], **o)),
+            ("activation", lambda activation: StackedAutoencoder([4, 3], activation=[activation])),
+            ("output", lambda output: StackedAutoencoder([4, 3, 2], output=("relu", output))),
         ):
             with pytest.raises(DataError, match=f"^{name}: expected one of {known}, got "):
                 build(**{name: value})
+
+    @pytest.mark.parametrize("name", ["activation", "output"])
+    def test_one_for_each_layer(self, name):
+        for value in (["relu"], ["relu"] * 3, []):
+            with pytest.raises(
+                DataError, match=f"{name}: expected one value, or one for each of 2"
+            ):
+                StackedAutoencoder([4, 3, 2], **{name: value})
+        net = StackedAutoencoder([4, 3, 2], 2, **{name: ["relu", "selu"]})
+        assert getattr(net, name) == ("relu", "selu")
+        assert [getattr(ae, name) for ae in net.autoencoders] == ["relu", "selu"]
+        assert getattr(StackedAutoencoder([4, 3, 2], **{name: "selu"}), name) == "selu"
+        with pytest.raises(AttributeError, match=f"{name}: read-only"):
+            setattr(net, name, "relu")
 
     def test_it_is_what_is_computed(self, data):
         """As the formula says; and a pretraining has it in each layer."""
@@ -263,6 +280,20 @@ class TestActivation:
         ae = Autoencoder(12, 4, output="relu")
         assert (ae.reconstruct(x) >= 0).all()
         ae.fit(x, steps=5, batch_size=20)
+
+    def test_a_deep_autoencoder_with_a_linear_code(self, data):
+        x, _ = data
+        names = ["sigmoid", "sigmoid", "linear"]
+        net = StackedAutoencoder([12, 9, 6, 3], activation=names, output="sigmoid")
+        first, second, code = net.pretrain(x, steps=200, batch_size=20, learning_rate=0.01)
+        for history in (first, second, code):
+            assert history.loss[-1] < history.loss[0]
+        assert (net.encode(x) < 0).any()
+        back = net.reconstruct(x)
+        assert back.min() > 0
+        assert back.max() < 1
+        assert "sigmoid and linear" in repr(net)
+        assert [row.split()[4] for row in net.summary().split("\n")[4:7]] == names
 
 
 class TestWithoutClasses:

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+import reference as ref
 import sae_fast
 import scipy.sparse
 from helpers import assert_identical
@@ -23,6 +24,7 @@ from sae_fast import (
     ScaleWarning,
     StackedAutoencoder,
     UntrainedWarning,
+    activations,
 )
 from sae_fast.core.inputs import as_input, sample_blocks
 from sae_fast.training.sizes import Sizes
@@ -123,6 +125,47 @@ class TestStart:
         assert max(net.count_dead_units(x)) == 0
         assert abs((net.encode(x) > 0).mean() - 0.5) < 0.1
 
+    @pytest.mark.parametrize("activation", activations.NAMES)
+    def test_pre_activations_are_centred(self, activation):
+        x = WIDE[:, :50] + np.float32(3)
+        net = StackedAutoencoder([50, 40, 30], activation=activation, n_threads=1)
+        net.pretrain(x, steps=1, learning_rate=1e-9)
+        read = x
+        for layer in (1, 2):
+            w, b = net.parameters[f"W{layer}"], net.parameters[f"b{layer}"]
+            z = (read @ w + b).astype(np.float64)
+            assert np.abs(z.mean(axis=0)).max() < 1e-4
+            read = ref.ACTIVATIONS[activation][0](z).astype(np.float32)
+
+    def test_a_sigmoid_output_starts_from_the_mean(self):
+        ae = Autoencoder(50, 40, output="sigmoid", n_threads=1)
+        x = WIDE[:, :50].copy()
+        x[:, 3], x[:, 4] = 0, 1
+        ae.fit(x, steps=1, learning_rate=1e-9)
+        bias = ae.parameters["b_dec"].astype(np.float64)
+        np.testing.assert_allclose(ref.sigmoid(bias), x.mean(axis=0), atol=2e-3)
+
+    @pytest.mark.parametrize("activation", activations.NAMES)
+    @pytest.mark.parametrize("init", ["normal", "he", "glorot", "lecun", "data"])
+    def test_the_spread_of_weights(self, init, activation):
+        n_in, n_out = 400, 100
+        variances = {
+            "normal": 1e-4,
+            "he": 2 / n_in,
+            "glorot": 2 / (n_in + n_out),
+            "lecun": 1 / n_in,
+        }
+        fits = {"selu": "lecun", "sigmoid": "glorot", "tanh": "glorot"}.get(activation, "he")
+        stddev = np.sqrt(variances[fits if init == "data" else init])
+        options = {"init": init, "activation": activation, "dtype": "float64"}
+        ae = Autoencoder(n_in, n_out, **options)
+        net = StackedAutoencoder([n_in, n_out, n_in], 3, **options)
+        for w in (ae.parameters["W_enc"], net.parameters["W1"]):
+            assert w.std() == pytest.approx(stddev, rel=0.02)
+        assert_identical({"w": ae.parameters["W_enc"]}, {"w": net.parameters["W1"]})
+        for w in (ae.parameters["W_dec"], net.parameters["W3"]):
+            assert w.std() == pytest.approx(0.01, rel=0.1)
+
     def test_only_weights_that_were_drawn(self):
         kinds = [Autoencoder(20, 4, init=init, n_threads=1) for init in ("data", "he", "normal")]
         kinds[0].parameters = {"b_dec": np.zeros(20)}  # now they are somebody's
@@ -179,7 +222,7 @@ class TestStart:
 class TestDeadUnits:
     def test_a_warning_says_so(self):
         ae = Autoencoder(3000, 30, n_threads=1)
-        with pytest.warns(DeadUnitWarning, match=r"autoencoder 1 .* has left \d+ of 30 units at"):
+        with pytest.warns(DeadUnitWarning, match=r"autoencoder 1 .* has left \d+ of 30 units dead"):
             ae.fit(WIDE, steps=50, learning_rate=3e-2, eval_every=0)
         net = StackedAutoencoder([20, 6, 5], 2, n_threads=1)
         net.parameters = {"b2": np.full(5, -100.0)}
@@ -193,6 +236,31 @@ class TestDeadUnits:
             net.pretrain(PLAIN, steps=50)
             net.finetune(PLAIN, np.arange(200) % 2, steps=50)
             net.predict(PLAIN)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("activation", activations.NAMES)
+    def test_what_has_no_derivative_is_dead(self, activation, dtype):
+        """Of units far below, around and far above zero on all samples."""
+        ae = Autoencoder(20, 3, activation=activation, dtype=dtype, n_threads=1)
+        ae.parameters = {"W_enc": np.eye(20)[:, :3], "b_enc": np.array([-50.0, 0, 50])}
+        slope = ref.ACTIVATIONS[activation][1](PLAIN[:, :3] + ae.parameters["b_enc"])
+        dead = (slope < np.finfo(dtype).eps).all(axis=0)
+        assert ae.count_dead_units(PLAIN) == dead.sum()
+        kinds = {"linear": 0, "leaky_relu": 0, "sigmoid": 2, "tanh": 2}
+        assert dead.sum() == kinds.get(activation, 1)
+
+    @pytest.mark.parametrize("activation", activations.NAMES)
+    def test_an_ordinary_training_does_not_warn(self, activation):
+        with no_warning():
+            net = StackedAutoencoder([20, 16, 12], 2, activation=activation, n_threads=1)
+            net.pretrain(PLAIN, steps=50)
+            net.finetune(PLAIN, np.arange(200) % 2, steps=50)
+
+    def test_a_warning_of_saturated_units(self):
+        ae = Autoencoder(20, 4, activation="sigmoid", n_threads=1)
+        ae.parameters = {"b_enc": np.array([-60.0, 60, 0, 0])}
+        with pytest.warns(DeadUnitWarning, match="2 of 4 units dead: the same on every sample"):
+            ae.fit(PLAIN, steps=5)
 
     def test_some_rows_are_not_all(self):
         """Rows that are looked at first are zero; the others are not."""

@@ -641,7 +641,9 @@ def test_one_class():
 def test_init(value):
     with pytest.raises(DataError) as caught:
         StackedAutoencoder([4, 3], 2, init=value)
-    assert_mentions(caught.value, "init: expected one of normal, he", repr(value))
+    assert_mentions(
+        caught.value, "init: expected one of normal, he, glorot, lecun, data", repr(value)
+    )
 
 
 @pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "much", None])

@@ -31,8 +31,8 @@ SQUARED, CROSS_ENTROPY, ARTICLE = (
 class Problem:
     """A network with parameters, one batch of samples, and a loss.
 
-    Biases keep the pre-activations away from the ReLU's kink by `margin` at least, some units on
-    and some off, so that a difference never crosses it.
+    Biases keep the pre-activations of hidden units away from a kink at zero, as the ReLU's, some
+    units on and some off, so that a difference never crosses it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Problem:
                 b = rng.normal(size=n_out)
             self.network.set_parameters(layer, w, b)
             a = ref.ACTIVATIONS[functions[layer].name][0](z + b)
-            if layer < self.n_layers - 1 and hidden == _core.Activation.relu:
+            if layer < self.n_layers - 1:
                 assert np.abs(z + b).min() > 100 * H
                 assert (a > 0).any()
 

@@ -172,6 +172,32 @@ def test_an_activation_of_small_and_large_numbers(case, f):
 
 
 @pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_an_activation_to_the_last_bits(case, f):
+    isa, kernels, dtype = case
+    most = -np.log(np.finfo(dtype).tiny)
+    z = np.concatenate([np.linspace(-most, most, 50_001), np.linspace(-4, 4, 50_001)])
+    z = z.astype(dtype)[None]
+    a = kernels.activate(isa, z, np.zeros(z.size, dtype), f)
+    expected = ref.ACTIVATIONS[f.name][0](z.astype(np.longdouble))
+    limits = {"rtol": 2 * np.finfo(dtype).eps, "atol": np.finfo(dtype).tiny}
+    np.testing.assert_allclose(a.astype(np.longdouble), expected, **limits)
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
+def test_a_derivative_over_the_whole_range(case, f):
+    """From the output, so that it is as good as 1 minus what is nearly 1; never negative."""
+    isa, kernels, dtype = case
+    size = np.concatenate([np.logspace(-30, 30, 4001), np.linspace(0.01, 100, 4001)]).astype(dtype)
+    for z in (size[None], -size[None]):
+        a = kernels.activate(isa, z, np.zeros(size.size, dtype), f)
+        got = kernels.derive(isa, f, a, np.ones_like(a))
+        assert (got >= 0).all()
+        np.testing.assert_allclose(
+            got, ref.ACTIVATIONS[f.name][1](*exact(z)), atol=4 * np.finfo(dtype).eps
+        )
+
+
+@pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
 def test_an_activation_shows_what_is_not_a_number(case, f):
     """NaN must come through, or divergence would look like a dead unit."""
     isa, kernels, dtype = case

@@ -48,8 +48,8 @@ def trained_autoencoder(dtype="float32"):
     return ae
 
 
-def trained_stack(dtype="float32", *, pretrained=True):
-    net = StackedAutoencoder([N_FEATURES, 6, 4], 3, seed=2**70, init="he", dtype=dtype)
+def trained_stack(dtype="float32", *, pretrained=True, **functions):
+    net = StackedAutoencoder([N_FEATURES, 6, 4], 3, seed=2**70, init="he", dtype=dtype, **functions)
     if pretrained:
         net.pretrain(X, steps=10, batch_size=20, weight_decay=0.01)
     net.finetune(X, Y, steps=20, batch_size=20)
@@ -59,6 +59,9 @@ def trained_stack(dtype="float32", *, pretrained=True):
 MODELS = {
     "autoencoder": trained_autoencoder,
     "stack": trained_stack,
+    "stack, each layer its own": lambda dtype="float32": trained_stack(
+        dtype, activation=["sigmoid", "linear"], output=("sigmoid", "tanh")
+    ),
     "stack, not pretrained": lambda dtype="float32": trained_stack(dtype, pretrained=False),
 }
 
@@ -77,7 +80,7 @@ def outputs(model):
 def settings(model):
     names = ("n_features", "n_hidden", "weight_decay", "activation", "output", "seed", "layer")
     if isinstance(model, StackedAutoencoder):
-        names = ("sizes", "n_classes", "seed", "init", "activation", "pretrained", "n_layers")
+        names = ("sizes", "n_classes", "seed", "init", "activation", "output", "pretrained")
     return {name: getattr(model, name) for name in (*names, "dtype")}
 
 

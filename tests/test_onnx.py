@@ -17,6 +17,7 @@ from sae_fast.exchange import onnx as exchange
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
+ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
 
 N_FEATURES = 100
 X, Y = draw_x(1000, N_FEATURES, zeros=0.6), draw_y(1000, 5)
@@ -74,6 +75,26 @@ def test_activations(activation, output, tmp_path):
     session = onnxruntime.InferenceSession(ae.export_onnx(tmp_path / "ae.onnx"))
     (found,) = session.run(None, {"x": X})
     assert np.abs(found - ae.reconstruct(X)).max() < 1e-5
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_in_float64(activation, tmp_path):
+    """Some of them ONNX Runtime has in float32 alone, and their numbers are float32 in ONNX."""
+    ae = Autoencoder(N_FEATURES, 5, activation=activation, output=activation, dtype="float64")
+    session = ReferenceEvaluator(str(ae.export_onnx(tmp_path / "ae.onnx")))
+    (found,) = session.run(None, {"x": X.astype(np.float64)})
+    assert found.dtype == np.float64
+    assert np.abs(found - ae.reconstruct(X)).max() < 1e-7
+
+
+def test_an_activation_for_each_layer(tmp_path):
+    functions = {"activation": ["sigmoid", "elu", "linear"], "output": ["sigmoid", "selu", "elu"]}
+    net = StackedAutoencoder([N_FEATURES, 9, 7, 5], 3, **functions)
+    net.pretrain(X, steps=20, batch_size=50)
+    for part, method in (("classifier", "predict_proba"), ("reconstruction", "reconstruct")):
+        session = onnxruntime.InferenceSession(net.export_onnx(tmp_path / "net.onnx", part))
+        (found,) = session.run(None, {"x": X})
+        assert np.abs(found - getattr(net, method)(X)).max() < 1e-5
 
 
 def test_the_whole_is_the_default(tmp_path):

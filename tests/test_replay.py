@@ -107,6 +107,42 @@ def test_every_activation(activation, output):
     assert_close(ae.parameters, expected, 1e-9)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_activation_for_each_layer(loss):
+    x, batches, _ = small_case()
+    y = draw_y(50, 4)
+    for shift in (0, 4):
+        names = activations.NAMES[shift:] + activations.NAMES[:shift]
+        net = StackedAutoencoder([30, *range(12, 4, -1)], 4, activation=names, dtype="float64")
+        rng = np.random.default_rng(shift)
+        initial = {k: rng.normal(0, 0.4, v.shape) for k, v in net.parameters.items()}
+        net.parameters = initial
+        net.finetune(x, y, batches=batches, loss=loss)
+
+        def gradients_of(p, batch, names=names):
+            return ref.network_gradients(p, x[batch], y[batch], loss, names)
+
+        expected, _ = ref.run(ref.optimizer_steps(initial, gradients_of, batches))
+        assert_close(net.parameters, expected, 1e-9)
+
+
+@pytest.mark.parametrize("output", ["linear", "sigmoid"])
+@pytest.mark.parametrize("activation", activations.NAMES)
+def test_every_activation_as_pytorch_has_it(activation, output):
+    torch = pytest.importorskip("torch")
+    x, batches, initial = small_case()
+    ae = Autoencoder(30, 8, dtype="float64", activation=activation, output=output)
+    ae.parameters = initial
+    module = ae.to_torch()
+    ae.fit(x, batches=batches, adam="torch")
+    optimizer = torch.optim.Adam(module.parameters())
+    for batch in torch.from_numpy(x[batches]):
+        optimizer.zero_grad()
+        ((module(batch) - batch) ** 2).sum().backward()
+        optimizer.step()
+    assert_close(ae.parameters, Autoencoder.from_torch(module).parameters, 1e-9)
+
+
 @pytest.mark.parametrize(
     ("rule", "options"),
     [(rule, options) for rule, (_, _, variants) in ref.RULES.items() for options in variants],
@@ -213,6 +249,26 @@ def test_pretraining_is_one_autoencoder_after_another(one_for_all, dtype):
     for ae in reversed(net.autoencoders):
         reconstruction = ae.decode(reconstruction)
     assert_identical({"x": net.reconstruct(x)}, {"x": reconstruction})
+
+
+def test_pretraining_takes_each_layers_activations():
+    x, batches = draw_x(60, 20, zeros=0.5), draw_batches(30, 20, 60)
+    names, outputs = ["sigmoid", "selu", "linear"], ["sigmoid", "softplus", "elu"]
+    net = StackedAutoencoder([20, 12, 8, 4], activation=names, output=outputs)
+    initial = net.parameters
+    net.pretrain(x, batches=batches)
+    codes = x
+    for k, (n_in, n_out) in enumerate(itertools.pairwise(net.sizes), start=1):
+        functions = {"activation": names[k - 1], "output": outputs[k - 1]}
+        ae = Autoencoder(n_in, n_out, layer=k, **functions)
+        assert_identical({"W": ae.parameters["W_enc"]}, {"W": initial[f"W{k}"]})
+        ae.fit(codes, batches=batches)
+        codes = ae.encode(codes)
+        assert_identical(net.autoencoders[k - 1].parameters, ae.parameters)
+    assert_identical({"codes": net.encode(x)}, {"codes": codes})
+    for ae in reversed(net.autoencoders):
+        codes = ae.decode(codes)
+    assert_identical({"x": net.reconstruct(x)}, {"x": codes})
 
 
 def test_a_second_training_starts_with_fresh_moments():

@@ -77,7 +77,7 @@ class SaeFastWarning(UserWarning):
 
 
 class DeadUnitWarning(SaeFastWarning):
-    """A training left half of a layer's units, or more, zero on every sample."""
+    """A training left half of a layer's units, or more, dead: the same on every sample."""
 
 
 class ScaleWarning(SaeFastWarning):

@@ -27,6 +27,45 @@ struct Relu {
     }
 };
 
+// PyTorch's slope.
+struct LeakyRelu {
+    static constexpr bool fused = true;
+    static constexpr double slope = 0.01;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        return z < V{} ? z * constant<V>(slope) : z;
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        return a > V{} ? constant<V>(1) : constant<V>(slope);
+    }
+};
+
+// scale z above 0, else scale alpha (e^z - 1).
+template <class F>
+struct ExponentialLinear {
+    static constexpr bool fused = false;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        using T = std::decay_t<decltype(z[0])>;
+        return z > V{} ? constant<V>(F::scale) * z
+                       : constant<V>(F::scale * F::alpha) * exponential_minus_1<T>(z);
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        return a > V{} ? constant<V>(F::scale) : a + constant<V>(F::scale * F::alpha);
+    }
+};
+
+struct Elu : ExponentialLinear<Elu> {
+    static constexpr double scale = 1, alpha = 1;
+};
+
+// The paper's numbers, by which means of 0 and variances of 1 stay so from layer to layer.
+struct Selu : ExponentialLinear<Selu> {
+    static constexpr double scale = 1.0507009873554805, alpha = 1.6732632423543772;
+};
+
 // Below the smallest normal number zero.
 struct Sigmoid {
     static constexpr bool fused = false;
@@ -54,6 +93,22 @@ struct Tanh {
     template <class V>
     static SAE_INLINE V derivative(V a) {
         return constant<V>(1) - a * a;
+    }
+};
+
+// log(1 + e^z); below the smallest normal number zero.
+struct Softplus {
+    static constexpr bool fused = false;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        using T = std::decay_t<decltype(z[0])>;
+        const V t = exponential<T>(z < V{} ? z : -z);  // exp(-|z|)
+        return (z > V{} ? z : V{}) + logarithm_of_1_plus<T>(t);
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        using T = std::decay_t<decltype(a[0])>;
+        return -exponential_minus_1<T>(-a);
     }
 };
 

@@ -8,11 +8,15 @@
 
 namespace sae {
 
-#define SAE_ACTIVATIONS(X) \
-    X(linear, Linear)      \
-    X(relu, Relu)          \
-    X(sigmoid, Sigmoid)    \
-    X(tanh, Tanh)
+#define SAE_ACTIVATIONS(X)   \
+    X(linear, Linear)        \
+    X(relu, Relu)            \
+    X(leaky_relu, LeakyRelu) \
+    X(elu, Elu)              \
+    X(selu, Selu)            \
+    X(sigmoid, Sigmoid)      \
+    X(tanh, Tanh)            \
+    X(softplus, Softplus)
 SAE_ENUM(Activation, SAE_ACTIVATIONS)
 
 #define SAE_RULES(X) \

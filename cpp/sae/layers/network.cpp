@@ -185,12 +185,18 @@ List<Index> Network<T>::count_dead_units(const Input<T>& input, int n_threads) c
     Index n_units = 0;
     for (const Dense<T>& one : layers_) n_units += one.n_out;
     List<std::atomic<bool>> alive(static_cast<std::size_t>(n_units));  // on a sample or more
+    const Kernels<T>& k = kernels<T>(active_isa());
     for_each_chunk(Source<T>(input), {}, 0, n_layers(), n_threads, [&](const Chunk<T>& chunk) {
         std::atomic<bool>* unit = alive.data();
-        for (const View<T>& a : chunk.a.all()) {
-            for (Index j = 0; j < a.cols; ++j, ++unit) {
-                for (Index i = 0; i < chunk.rows && !*unit; ++i) {
-                    if (a(i, j) != T(0)) *unit = true;
+        for (Index l = 0; l < n_layers(); unit += layer(l).n_out, ++l) {
+            const Index n = layer(l).n_out;
+            if (std::all_of(unit, unit + n, [](const auto& one) { return one.load(); })) continue;
+            Matrix<T> slope(chunk.rows, n);
+            for (Index i = 0; i < chunk.rows; ++i) std::fill_n(slope.row(i), n, T(1));
+            k.derive(layer(l).activation, chunk.a[l].part({0, chunk.rows}), slope);
+            for (Index j = 0; j < n; ++j) {
+                for (Index i = 0; i < chunk.rows && !unit[j]; ++i) {
+                    if (!(slope(i, j) < std::numeric_limits<T>::epsilon())) unit[j] = true;
                 }
             }
         }

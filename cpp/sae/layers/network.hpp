@@ -82,7 +82,8 @@ class Network {
                  int n_threads, T* out) const;
     // Class with the largest output for each sample, the first of equals.
     void classify(const Input<T>& input, int n_threads, std::int64_t* classes) const;
-    // For each layer, how many of its units are zero on every sample.
+    // For each layer, how many of its units have a derivative of zero, to the last digit of 1, on
+    // every sample.
     List<Index> count_dead_units(const Input<T>& input, int n_threads) const;
 
     // Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2^48 numbers.

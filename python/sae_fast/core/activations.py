@@ -6,6 +6,7 @@ Options, model files, ONNX and PyTorch go by this table; what it computes stands
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -15,6 +16,9 @@ class Activation(NamedTuple):
     name: str
     onnx: str | None  # operator
     torch: str | None  # class in torch.nn
+    init: str = "he"  # the initialization that fits it
+    onnx_attributes: Mapping[str, float] = {}
+    torch_options: Mapping[str, float] = {}
 
 
 ACTIVATIONS = {
@@ -22,7 +26,19 @@ ACTIVATIONS = {
     for row in (
         Activation("linear", None, None),
         Activation("relu", "Relu", "ReLU"),
-        Activation("sigmoid", "Sigmoid", "Sigmoid"),
-        Activation("tanh", "Tanh", "Tanh"),
+        Activation(
+            "leaky_relu", "LeakyRelu", "LeakyReLU", "he", {"alpha": 0.01}, {"negative_slope": 0.01}
+        ),
+        Activation("elu", "Elu", "ELU", "he", {"alpha": 1.0}, {"alpha": 1.0}),
+        Activation(
+            "selu",
+            "Selu",
+            "SELU",
+            "lecun",
+            {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805},
+        ),
+        Activation("sigmoid", "Sigmoid", "Sigmoid", "glorot"),
+        Activation("tanh", "Tanh", "Tanh", "glorot"),
+        Activation("softplus", "Softplus", "Softplus", torch_options={"beta": 1.0}),
     )
 }

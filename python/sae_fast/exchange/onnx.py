@@ -37,9 +37,10 @@ def to_onnx(source: Part, metadata: Mapping[str, str]) -> bytes:
         values += [numpy_helper.from_array(w, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
         nodes.append(helper.make_node("Gemm", [last, f"W{i}", f"b{i}"], [f"z{i}"], f"dense{i}"))
         last = f"z{i}"
-        operator = ACTIVATIONS[activation].onnx
-        if operator is not None:
-            nodes.append(helper.make_node(operator, [last], [f"a{i}"], f"{activation}{i}"))
+        row = ACTIVATIONS[activation]
+        if row.onnx is not None:
+            named = {"name": f"{activation}{i}", **row.onnx_attributes}
+            nodes.append(helper.make_node(row.onnx, [last], [f"a{i}"], **named))
             last = f"a{i}"
     if source.softmax:
         nodes.append(helper.make_node("Softmax", [last], ["p"], "softmax", axis=1))

@@ -38,9 +38,9 @@ def to_torch(source: Part) -> torch.nn.Sequential:
             linear.weight.copy_(torch.from_numpy(w.T))
             linear.bias.copy_(torch.from_numpy(b))
         modules.append(linear)
-        name = ACTIVATIONS[activation].torch
-        if name is not None:
-            modules.append(getattr(nn, name)())
+        row = ACTIVATIONS[activation]
+        if row.torch is not None:
+            modules.append(getattr(nn, row.torch)(**row.torch_options))
     if source.softmax:
         modules.append(nn.Softmax(dim=1))
     return nn.Sequential(*modules)
@@ -65,7 +65,7 @@ def from_torch(module: Any) -> Part:
     nn = torch.nn
     if not isinstance(module, nn.Sequential):
         raise DataError(f"module: expected a torch.nn.Sequential, got {type(module).__name__}")
-    kinds = {getattr(nn, row.torch): name for name, row in ACTIVATIONS.items() if row.torch}
+    kinds = {getattr(nn, row.torch): row for row in ACTIVATIONS.values() if row.torch}
     found = list(_flat("module", module, nn))
     layers: list[Layer] = []
     dtype, softmax = None, False
@@ -87,8 +87,11 @@ def from_torch(module: Any) -> Part:
             b = np.zeros(w.shape[1]) if child.bias is None else child.bias.detach().cpu().numpy()
             layers.append(Layer(w, b))
         elif isinstance(child, tuple(kinds)) and after_linear:
-            activation = next(name for kind, name in kinds.items() if isinstance(child, kind))
-            layers[-1] = layers[-1]._replace(activation=activation)
+            row = next(row for kind, row in kinds.items() if isinstance(child, kind))
+            for option, value in row.torch_options.items():
+                if getattr(child, option) != value:
+                    raise DataError(f"{name}: expected {option}={value}, got {child}")
+            layers[-1] = layers[-1]._replace(activation=row.name)
         elif (
             isinstance(child, (nn.Softmax, nn.LogSoftmax))
             and child.dim in (1, -1)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +35,22 @@ from .model import Model, ReadOnly, in_turn, trains
 if TYPE_CHECKING:
     import torch
 
-#: Initial weights: from N(0, 2/n_in), or from the article's N(0, 0.01²), "normal".
-INITS = ("normal", "he", "data")
-STDDEV = 0.01
+STDDEV = 0.01  # of the article's initial weights
+_VARIANCES: dict[str, Callable[[int, int], float]] = {
+    "normal": lambda *_: STDDEV**2,
+    "he": lambda n_in, _: 2 / n_in,
+    "glorot": lambda n_in, n_out: 2 / (n_in + n_out),
+    "lecun": lambda n_in, _: 1 / n_in,
+}
+#: What `init` may be; "data" goes by the activation.
+INITS = (*_VARIANCES, "data")
 
 
-def initial_stddev(init: str, n_in: int) -> float:
+def initial_stddev(init: str, activation: str, n_in: int, n_out: int) -> float:
     """Return the standard deviation of the initial weights of a hidden layer."""
-    return STDDEV if init == "normal" else math.sqrt(2 / n_in)
+    if init == "data":
+        init = ACTIVATIONS[activation].init
+    return math.sqrt(_VARIANCES[init](n_in, n_out))
 
 
 def draw_weights(
@@ -71,12 +79,14 @@ class Autoencoder(Model):
         L2 penalty, part of the loss that the optimizer differentiates.
     activation, output : str, default "relu" and "linear"
         Of the hidden layer, and of the decoder; one of :data:`sae_fast.activations.NAMES`.
-    init : {"data", "he", "normal"}, default "data"
-        Initial ``W_enc``: "he" from N(0, 2/n_features) [2]_, "normal" from N(0, 0.01²) as ``W_dec``
-        (the article's). "data" is "he", and the first training starts from biases with which each
-        unit is on for about half of the samples, and the decoder gives their mean. Samples that are
-        all tiny, huge or far from zero it measures in units of their own from then on; results,
-        parameters and losses stay in those of the samples.
+    init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
+        Initial ``W_enc``: "he" from N(0, 2/n_features) [2]_, "glorot" from N(0, 2/(n_features +
+        n_hidden)) [3]_, "lecun" from N(0, 1/n_features) [4]_, "normal" from N(0, 0.01²), as
+        ``W_dec`` always (the article's). "data" is "lecun" for selu, "glorot" for sigmoid and tanh,
+        else "he", and the first training starts from biases with which the sums of each unit have
+        the mean 0, and a linear or sigmoid decoder gives the mean of the samples. Samples that are
+        all tiny, huge or far from zero it measures in units of their own from then on, if `output`
+        is linear; results, parameters and losses stay in those of the samples.
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"
@@ -113,6 +123,9 @@ class Autoencoder(Model):
     .. [1] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
        networks", Science 313, 2006.
     .. [2] He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015.
+    .. [3] Glorot and Bengio, "Understanding the difficulty of training deep feedforward
+       neural networks", AISTATS 2010.
+    .. [4] LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998.
     """
 
     _NAME = "Autoencoder"
@@ -150,7 +163,7 @@ class Autoencoder(Model):
         self.layer = check_int("layer", layer, 1)
         self._stream = Purpose.PRETRAIN_ORDER, self.layer
         self._widths = (self.n_features, self.n_hidden, self.n_features)
-        self._activations = (self.activation, self.output)
+        self._activations, self._decoder = (self.activation, self.output), self.output
         self._network = new_network(dtype, self._widths, self._activations)
         if self._draws:
             self._draw()
@@ -158,7 +171,7 @@ class Autoencoder(Model):
     def _draw(self) -> None:
         """Draw the initial parameters of this layer and seed."""
         shape = (self.n_features, self.n_hidden)
-        stddev = initial_stddev(self.init, self.n_features)
+        stddev = initial_stddev(self.init, self.activation, *shape)
         for name, purpose, (n_in, n_out), spread in (
             ("W_enc", Purpose.WEIGHTS, shape, stddev),
             ("W_dec", Purpose.DECODER, shape[::-1], STDDEV),
@@ -264,8 +277,7 @@ class Autoencoder(Model):
         decay = self.weight_decay if weight_decay is None else weight_decay
         objective = Objective("squared_error", (L2(decay),))
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        fit = batches is None and self.output == "linear"
-        units, (data, *evaluated) = self._inputs(scale, fit, **sets)
+        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
         measured = Samples(evaluated[0], units=units) if evaluated else None
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
@@ -291,7 +303,12 @@ class Autoencoder(Model):
         return f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
-        """Return how many hidden units are zero on every sample of `x`."""
+        """Return how many hidden units are dead on `x`: the same on every sample.
+
+        Counted are units whose activation has a derivative of zero, or less than the last digit of
+        1 in `dtype`, on all samples: a relu that is never on, a saturated sigmoid. No gradient
+        moves them any more. A linear or leaky_relu unit is never dead.
+        """
         data = self._samples(x, scale)
         return self._network.count_dead_units(data, n_threads=self.n_threads)[0]
 

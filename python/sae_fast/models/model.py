@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
+_LEAST_SHARE = 1e-3  # of 1, what a sigmoid decoder starts from
+
 _M = TypeVar("_M", bound="Model")
 _B = TypeVar("_B", bound=BinaryIO)
 _P = ParamSpec("_P")
@@ -176,6 +178,7 @@ class Model(Described):
     _scale: float | None = None
     _units = PLAIN  # of the samples that its network reads
     _restoring: int | None = None  # the layer that gives samples back, if one does
+    _decoder = "linear"  # activation of the layer that gives samples back, here or in a part
     _asked_threads: int | None = None
     _n_threads: int
     _network: Network
@@ -371,7 +374,7 @@ class Model(Described):
 
         units = self._units
         inputs = read(units)
-        if fit and self.init == "data" and self._untouched:
+        if fit and self.init == "data" and self._untouched and self._decoder == "linear":
             units = Sizes.of(inputs[0]).units(sparse=inputs[0].sparse)
             inputs = read(units) if units else inputs
         return units, inputs
@@ -473,13 +476,17 @@ class Model(Described):
             # without BLAS, whose bits depend on its threads
             moved: Any = (mean[:, None] * w).sum(axis=0)
             self._network.set_parameters(layer, w, (-moved).astype(self.dtype))
-        if self._restoring is not None and self._activations[self._restoring] == "linear":
+        decoder = None if self._restoring is None else self._activations[self._restoring]
+        if self._restoring is not None and decoder in ("linear", "sigmoid"):
             w = self._network.get_parameters(self._restoring)[0]
-            mean = column_means(sample_blocks(data))
-            self._network.set_parameters(self._restoring, w, mean.astype(self.dtype))
+            bias = column_means(sample_blocks(data))
+            if decoder == "sigmoid":
+                share = bias.clip(_LEAST_SHARE, 1 - _LEAST_SHARE)
+                bias = np.log(share / (1 - share))
+            self._network.set_parameters(self._restoring, w, bias.astype(self.dtype))
 
     def _warn_of_dead_units(self, training: Training) -> None:
-        """Warn if half of a hidden layer is zero on all samples; most trainings show on a few."""
+        """Warn if half of a hidden layer is dead on all samples; most trainings show on a few."""
         if not self._warns:
             return
         few = self._input("x", next(sample_blocks(training.samples.x)), self.n_features)
@@ -497,8 +504,8 @@ class Model(Described):
         rate = training.optimizer.learning_rate
         third = f" ({rate.peak / 3:.1g})" if rate and rate.peak else ""
         warn(
-            f"{training.title} has left {said} at zero on every sample. Try features around 1 that "
-            f"are not constant, a third of the learning_rate{third}, or wider layers",
+            f"{training.title} has left {said} dead: the same on every sample. Try features around "
+            f"1 that are not constant, a third of the learning_rate{third}, or wider layers",
             DeadUnitWarning,
         )
 
@@ -717,7 +724,8 @@ class Model(Described):
 
         Its input ``x`` (n_samples, n_features) is of the model's `dtype`: uint8 data times `scale`.
         Its output is ``code``, ``reconstruction`` or ``probabilities``. The metadata say ``part``
-        and ``version`` and, as JSON, ``scale`` and ``classes`` where the model has them.
+        and ``version`` and, as JSON, ``scale`` and ``classes`` where the model has them. Of the
+        activations ONNX Runtime has leaky_relu, elu, selu and softplus in float32 alone.
 
         Parameters
         ----------

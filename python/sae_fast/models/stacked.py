@@ -53,6 +53,12 @@ if TYPE_CHECKING:
     import torch
 
 
+def _each(name: str, value: Any, depth: int) -> tuple[str | tuple[str, ...], list[str]]:
+    """Return activations as they were asked for, and one for each hidden layer."""
+    names = [check_choice(name, one, list(ACTIVATIONS)) for one in per_layer(name, value, depth)]
+    return value if isinstance(value, str) else tuple(names), names
+
+
 class _Follow(Callback):
     """Keeps a network up with what is trained apart from it, for who predicts meanwhile."""
 
@@ -77,13 +83,14 @@ class StackedAutoencoder(Model):
     seed : int, default 0
         For initial weights and the order of the samples. The draws for a layer do not depend on
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
-    init : {"data", "he", "normal"}, default "data"
-        Hidden weights: "he" from N(0, 2/n_in) [2]_, "normal" from N(0, 0.01²) (the article's);
-        biases 0. "data" is "he", and the first training starts from what it sees, as that of
-        :class:`Autoencoder` does. The softmax layer starts from N(0, 0.01²) with biases from
-        N(0, 1).
-    activation : str, default "relu"
-        Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
+    init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
+        Hidden weights, as in :class:`Autoencoder`; biases 0, but for "data", whose first training
+        starts from what it sees, as there. The softmax layer starts from N(0, 0.01²) with biases
+        from N(0, 1).
+    activation, output : str or sequence of str, default "relu" and "linear"
+        Of the hidden layers, and of their decoders; a name of :data:`sae_fast.activations.NAMES`
+        for all, or one for each. ``["sigmoid"] * 3 + ["linear"]`` and "sigmoid" make the deep
+        autoencoder of [2]_.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
     n_threads : int or None
@@ -121,7 +128,8 @@ class StackedAutoencoder(Model):
     ----------
     .. [1] Bengio, Lamblin, Popovici and Larochelle, "Greedy layer-wise training of
        deep networks", NIPS 2006.
-    .. [2] He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015.
+    .. [2] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
+       networks", Science 313, 2006.
     """
 
     _NAME = "StackedAutoencoder"
@@ -131,7 +139,8 @@ class StackedAutoencoder(Model):
     sizes = ReadOnly[tuple[int, ...]]()
     n_classes = ReadOnly["int | None"]()
     init = ReadOnly[str]()
-    activation = ReadOnly[str]()
+    activation = ReadOnly["str | tuple[str, ...]"]()
+    output = ReadOnly["str | tuple[str, ...]"]()
     pretrained = ReadOnly[bool]()
     autoencoders = ReadOnly[tuple[Autoencoder, ...]]()
 
@@ -142,7 +151,8 @@ class StackedAutoencoder(Model):
         *,
         seed: int = 0,
         init: str = "data",
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
+        output: str | Sequence[str] = "linear",
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
@@ -153,7 +163,8 @@ class StackedAutoencoder(Model):
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
         self.seed = check_int("seed", seed, 0)
         self.init = check_choice("init", init, INITS)
-        self.activation = check_choice("activation", activation, list(ACTIVATIONS))
+        self.activation, activations = _each("activation", activation, self._depth)
+        self.output, outputs = _each("output", output, self._depth)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
         self._classes: list[int] | list[str] | None = None
@@ -161,7 +172,8 @@ class StackedAutoencoder(Model):
             Autoencoder._blank(
                 n_features=n_in,
                 n_hidden=n_out,
-                activation=activation,
+                activation=activations[layer - 1],
+                output=outputs[layer - 1],
                 init=init,
                 seed=seed,
                 dtype=dtype,
@@ -171,11 +183,11 @@ class StackedAutoencoder(Model):
         )
         for autoencoder in self.autoencoders:
             autoencoder._turns = self._turns
-        decoders = [autoencoder.output for autoencoder in reversed(self.autoencoders)]
-        self._unrolled = Unrolled(self, self.sizes, [*[activation] * self._depth, *decoders])
+        self._decoder = outputs[0]
+        self._unrolled = Unrolled(self, self.sizes, [*activations, *reversed(outputs)])
         self.n_threads = n_threads
         self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
-        self._activations = [*[activation] * self._depth, "linear"][: len(self._widths) - 1]
+        self._activations = [*activations, "linear"][: len(self._widths) - 1]
         self._network = new_network(dtype, self._widths, self._activations)
         if self._draws:
             self._draw()
@@ -183,7 +195,8 @@ class StackedAutoencoder(Model):
     def _draw(self) -> None:
         for layer, (n_in, n_out) in enumerate(itertools.pairwise(self._widths), start=1):
             top = layer == len(self.sizes)
-            stddev = STDDEV if top else initial_stddev(self.init, n_in)
+            activation = self._activations[layer - 1]
+            stddev = STDDEV if top else initial_stddev(self.init, activation, n_in, n_out)
             drawn = {
                 f"W{layer}": draw_weights(self.seed, Purpose.WEIGHTS, layer, n_in, n_out, stddev)
             }
@@ -713,7 +726,10 @@ class StackedAutoencoder(Model):
         return evaluate(self._network, data, labels, self.n_threads, loss=loss)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
-        """Return, for each hidden layer, how many units are zero on every sample of `x`."""
+        """Return, for each hidden layer, how many units are dead on `x`.
+
+        What counts as dead says :meth:`Autoencoder.count_dead_units`.
+        """
         data = self._samples(x, scale)
         return self._network.count_dead_units(data, n_threads=self.n_threads)[: self._depth]
 
@@ -726,7 +742,7 @@ class StackedAutoencoder(Model):
         Parameters
         ----------
         module : torch.nn.Sequential
-            ``Linear``, each with the same activation, float32 or float64, nested or not. A
+            ``Linear``, each with an activation or none, float32 or float64, nested or not. A
             ``Linear`` without one at the end, with or without ``Softmax`` or ``LogSoftmax``, is the
             softmax layer; where there is none, the network has no classes.
         seed, n_threads
@@ -749,24 +765,17 @@ class StackedAutoencoder(Model):
         ((8, 5), 3)
         """
         layers = from_torch(module).layers
-        activations = [layer.activation for layer in layers[:-1]] or [layers[-1].activation]
-        has_classes = layers[-1].activation == "linear"
-        if not has_classes:
-            activations.append(layers[-1].activation)
-        for number, activation in enumerate(activations, start=1):
-            if activation != activations[0]:
-                raise DataError(
-                    f"module: expected the same activation after each Linear but the last, got "
-                    f"{activations[0]} after number 1, {activation} after number {number} of "
-                    f"{len(layers)}"
-                )
+        activations = [layer.activation for layer in layers]
         sizes = [len(layers[0].w), *(len(layer.b) for layer in layers)]
-        n_classes = sizes.pop() if has_classes else None
+        n_classes = None
+        if activations[-1] == "linear":
+            activations.pop()
+            n_classes = sizes.pop()
         net = cls(
             sizes,
             n_classes,
             seed=seed,
-            activation=activations[0],
+            activation=activations[0] if len(set(activations)) == 1 else activations,
             dtype=layers[0].w.dtype.name,
             n_threads=n_threads,
         )

@@ -170,7 +170,7 @@ def plot_dead_units(
     hidden: Sequence[int],
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw what share of each hidden layer's units is dead: zero on every sample.
+    """Draw what share of each hidden layer's units is dead: the same on every sample.
 
     Parameters
     ----------

@@ -412,11 +412,10 @@ def _is_whole(path: Path) -> bool:
 def _translate(kept: dict[str, Any]) -> None:
     """Bring what release 0.1.0 kept of a training into the form of this one."""
     identity = kept["identity"]
-    own: dict[str, Any] = {"output": "linear"} if identity["class"] == "Autoencoder" else {}
     rate = identity["learning_rate"]
     identity.pop("init", None)
     optimizer = Optimizer(Adam(identity.pop("adam")), Constant(rate)).describe()
-    own |= {"activation": "relu", "corruption": None}
+    own = {"activation": "relu", "output": "linear", "corruption": None}
     kept["identity"] = {**identity, **own, **optimizer}
     kept["committed"] = kept["step"]
 
