@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from helpers import TIME_LIMIT
-from sae_fast import Autoencoder, StackedAutoencoder, _core
+from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
 from sae_fast.optimizers import SGD, AdamW, RMSprop
 from sae_fast.schedules import Step
 
@@ -60,18 +60,25 @@ def hashes() -> dict[str, str]:
                 digest.update(np.ascontiguousarray(value).tobytes())
             digest.update(repr((history.loss, history.accuracy)).encode())
             found[f"{dtype}, {layout}"] = digest.hexdigest()
-        for optimizer in (AdamW(0.5), SGD(0.9, nesterov=True), RMSprop()):
-            ae = Autoencoder(61, 33, dtype=dtype)
+        rate = Step(1e-3, every=9, factor=0.5, warmup=4)
+        how = {"learning_rate": rate, "sample_weight": mixed(len(x))}
+        trainings: dict[str, tuple[dict, dict]] = {
+            optimizer.name: ({}, {"optimizer": optimizer, **how})
+            for optimizer in (AdamW(0.5), SGD(0.9, nesterov=True), RMSprop())
+        }
+        trainings |= {
+            name: ({"activation": name, "output": name}, {}) for name in activations.NAMES
+        }
+        for name, (functions, how) in trainings.items():
+            ae = Autoencoder(61, 33, dtype=dtype, **functions)
             ae.parameters = {
-                name: (mixed(*value.shape) - 0.5) / 3 for name, value in ae.parameters.items()
+                key: (mixed(*value.shape) - 0.5) / 3 for key, value in ae.parameters.items()
             }
-            rate = Step(1e-3, every=9, factor=0.5, warmup=4)
-            how = {"optimizer": optimizer, "learning_rate": rate, "sample_weight": mixed(len(x))}
             history = ae.fit(x, batches=batches, eval_every=10, **how)
             digest = hashlib.sha256(repr(history.loss).encode())
             for value in ae.parameters.values():
                 digest.update(np.ascontiguousarray(value).tobytes())
-            found[f"{dtype}, {optimizer.name}"] = digest.hexdigest()
+            found[f"{dtype}, {name}"] = digest.hexdigest()
     return found
 
 

@@ -29,7 +29,7 @@ from helpers import (
     run_python,
     take_steps,
 )
-from sae_fast import Autoencoder, StackedAutoencoder, _core
+from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
 from sae_fast.base.streams import Purpose, SampleOrder, generator
 from sae_fast.training import loop as training
 from scipy import sparse
@@ -83,6 +83,22 @@ def test_threads(kind, dtype):
     expected = train(kind, dtype, 1)
     for n_threads in THREADS[1:]:
         assert_identical(train(kind, dtype, n_threads), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_with_every_activation(dtype):
+    x, y = draw_x(N_SAMPLES, 200, zeros=0.0), draw_y(N_SAMPLES, 4)
+    names, parameters = activations.NAMES, []
+    for n_threads in (1, 2, 3):
+        functions = {"activation": names, "output": names[::-1]}
+        options = {"dtype": dtype, "n_threads": n_threads, **functions}
+        net = StackedAutoencoder([200, *[70] * len(names)], 4, **options)
+        net.pretrain(x, steps=5)
+        net.finetune(x, y, steps=5)
+        decoders = {f"{ae.layer}": ae.parameters["W_dec"] for ae in net.autoencoders}
+        parameters.append({**net.parameters, **decoders})
+    for other in parameters[1:]:
+        assert_identical(other, parameters[0])
 
 
 @pytest.mark.parametrize("kind", TRAININGS)
