@@ -340,17 +340,21 @@ def train_on_arguments(method: str, kind: int, data: bytes) -> dict[str, Any]:
     options["sample_weight"] = np.ones(N_SAMPLES, np.float32)
     arrays += [options["batches"], options["sample_weight"]]
     labels = []
-    if method == "finetune":
+    tops = {"n_targets": N_CLASSES} if method == "targets" else {"n_classes": N_CLASSES}
+    if method in ("finetune", "targets"):
         labels = [rng.integers(0, N_CLASSES, N_SAMPLES)]
+        if method == "targets":
+            labels = [rng.random((N_SAMPLES, N_CLASSES), np.float32)]
         x_test, y_test = x.copy(), labels[0].copy()
         options["eval_set"] = x_test, y_test
         arrays += [*labels, y_test]
     if method == "fit":
         model: Any = Autoencoder(N_FEATURES, 2, n_threads=1)
     else:
-        model = StackedAutoencoder([N_FEATURES, 3, 2], N_CLASSES, init="he", n_threads=1)
+        model = StackedAutoencoder([N_FEATURES, 3, 2], **tops, init="he", n_threads=1)
     writes = Writes(arrays, data)
-    histories = getattr(model, method)(x, *labels, callbacks=[writes], **options)
+    train = model.finetune if method == "targets" else getattr(model, method)
+    histories = train(x, *labels, callbacks=[writes], **options)
     return {**model.parameters, "losses": [h.loss for h in np.ravel(histories)]}
 
 
@@ -361,7 +365,7 @@ def try_arguments(data: bytes) -> None:
     """Train while a callback writes to every array; what was copied must have had no influence."""
     if len(data) < 2:
         return
-    method = ("finetune", "fit", "pretrain")[data[0] % 3]
+    method = ("finetune", "fit", "pretrain", "targets")[data[0] % 4]
     kind = data[1] % len(MATRICES)
     key = method, kind
     if key not in ALONE:
@@ -382,7 +386,7 @@ def try_arguments(data: bytes) -> None:
 
 def argument_seeds() -> Iterator[bytes]:
     """Yield writes to each array, for each method and kind of samples."""
-    for method, kind, number in itertools.product(range(3), range(len(MATRICES)), range(7)):
+    for method, kind, number in itertools.product(range(4), range(len(MATRICES)), range(7)):
         yield bytes([method, kind]) + bytes([number, 0, 8]) + b"\x7f" * 8
         yield bytes([method, kind]) + bytes([number + 128, 8, 8]) + b"\xff" * 8
 

@@ -22,6 +22,7 @@ from helpers import TIME_LIMIT
 from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
 from sae_fast.optimizers import SGD, AdamW, RMSprop
 from sae_fast.schedules import Step
+from sae_fast.training.objective import LOSSES
 
 FILE = Path(__file__).parent / "data" / "golden.json"
 
@@ -68,6 +69,12 @@ def hashes() -> dict[str, str]:
         }
         trainings |= {
             name: ({"activation": name, "output": name}, {}) for name in activations.NAMES
+        }
+        trainings |= {
+            f"{loss}, {output}": ({"output": output}, {"loss": loss})
+            for loss, row in LOSSES.items()
+            for output in ("sigmoid", "softplus")
+            if output in row.outputs
         }
         for name, (functions, how) in trainings.items():
             ae = Autoencoder(61, 33, dtype=dtype, **functions)

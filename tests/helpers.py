@@ -171,6 +171,7 @@ def core_trainer(
     weight_decay: float = 0.0,
     optimizer: Any = None,
     corruption: Any = None,
+    targets: Any = None,
 ) -> Any:
     """Give the core's trainer of a network with a fresh state."""
     optimizer = optimizer or core_optimizer()
@@ -181,6 +182,7 @@ def core_trainer(
         data,
         labels,
         None,
+        targets=targets,
         corruption=corruption,
         loss=loss,
         weight_decay=weight_decay,

@@ -67,6 +67,23 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
 }
 
 
+#: The losses of an output a and its target t, element by element, and their derivative with respect
+#: to a.
+VALUE_LOSSES: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]] = {
+    "squared_error": (lambda a, t: (a - t) ** 2, lambda a, t: 2.0 * (a - t)),
+    "binary_cross_entropy": (
+        lambda a, t: -(t * np.log(a) + (1.0 - t) * np.log(1.0 - a)),
+        lambda a, t: (a - t) / (a * (1.0 - a)),
+    ),
+    "huber": (
+        lambda a, t: np.where(np.abs(a - t) <= 1.0, 0.5 * (a - t) ** 2, np.abs(a - t) - 0.5),
+        lambda a, t: np.clip(a - t, -1.0, 1.0),
+    ),
+    "absolute_error": (lambda a, t: np.abs(a - t), lambda a, t: np.sign(a - t)),
+    "poisson": (lambda a, t: a - t * np.log(a), lambda a, t: 1.0 - t / a),
+}
+
+
 # Autoencoder: code = relu(x W_enc + b_enc), reconstruction = code W_dec + b_dec.
 
 
@@ -98,6 +115,7 @@ def autoencoder_gradients(
     target: ArrayLike | None = None,
     activation: str = "relu",
     output: str = "linear",
+    loss: str = "squared_error",
 ) -> LossAndGradients:
     """Loss on `x` and its gradient with respect to every parameter; `target`: the clean x."""
     p = as_float64(parameters)
@@ -107,8 +125,8 @@ def autoencoder_gradients(
     z = x @ p["W_enc"] + p["b_enc"]
     code = f(z)
     z_out = code @ p["W_dec"] + p["b_dec"]
-    error = g(z_out) - target
-    delta_out = 2.0 * error * dg(z_out)
+    of_values, derivative = VALUE_LOSSES[loss]
+    delta_out = derivative(g(z_out), target) * dg(z_out)
     delta = (delta_out @ p["W_dec"].T) * df(z)
     gradients = {
         "W_enc": x.T @ delta + weight_decay * p["W_enc"],
@@ -117,7 +135,7 @@ def autoencoder_gradients(
         "b_dec": delta_out.sum(axis=0),
     }
     decay = 0.5 * np.sum(p["W_enc"] ** 2) + 0.5 * np.sum(p["W_dec"] ** 2)
-    return float(np.sum(error**2) + weight_decay * decay), gradients
+    return float(np.sum(of_values(g(z_out), target)) + weight_decay * decay), gradients
 
 
 # Deep autoencoder: layers W1, b1, ..., each with its activation, the last restoring x.
@@ -192,18 +210,29 @@ def classification_loss(
     return float(-np.sum(np.log(np.clip(p_right, CLIP, 1.0)))), delta
 
 
+def target_loss(logits: Array, y: ArrayLike, loss: str, head: str) -> tuple[float, Array]:
+    """Loss of targets (n_samples, n_targets) and its gradient with respect to the logits."""
+    (g, dg), (of_values, derivative) = ACTIVATIONS[head], VALUE_LOSSES[loss]
+    t = np.asarray(y, np.float64).reshape(logits.shape)
+    return float(np.sum(of_values(g(logits), t))), derivative(g(logits), t) * dg(logits)
+
+
 def network_gradients(
     parameters: Mapping[str, ArrayLike],
     x: ArrayLike,
-    y: NDArray[np.integer],
+    y: ArrayLike,
     loss: str = "article",
     hidden: Sequence[str] | None = None,
+    head: str = "softmax",
 ) -> LossAndGradients:
     """Loss on ``(x, y)`` and its gradient with respect to every parameter."""
     p = as_float64(parameters)
     activations, logits = forward(p, x, hidden)
     derivatives = [ACTIVATIONS[name][1] for name in hidden or ["relu"] * (len(activations) - 1)]
-    value, delta = classification_loss(logits, np.asarray(y), loss)
+    if head == "softmax":
+        value, delta = classification_loss(logits, np.asarray(y), loss)
+    else:
+        value, delta = target_loss(logits, y, loss, head)
     gradients: Parameters = {}
     for k in range(len(activations), 0, -1):
         gradients[f"W{k}"] = activations[k - 1].T @ delta

@@ -516,7 +516,7 @@ def test_adam(method, value):
     assert_refused(method, "adam: expected one of tf1, torch", repr(value), adam=value)
 
 
-@pytest.mark.parametrize("value", ["mse", "squared_error", None])
+@pytest.mark.parametrize("value", ["mse", "squared_error", 1])
 def test_loss(value):
     expected = "loss: expected one of article, cross_entropy"
     assert_refused(Finetune(), expected, repr(value), loss=value)

@@ -35,6 +35,7 @@ SHAPES = [
 ]
 ACTIVATIONS = list(_core.Activation)
 RULES = list(_core.Rule)
+VALUE_LOSSES = [_core.Loss[name] for name in ref.VALUE_LOSSES]
 STEP, RATE, DECAY = 40, 0.01, 0.1
 FORMS = {"tf1": 0.0, "torch": 1.0}  # of Adam: whether epsilon is added to the corrected root
 
@@ -305,14 +306,82 @@ def test_transpose(case):
         np.testing.assert_array_equal(kernels.transpose(isa, w), w.T)
 
 
-def test_squared_error(case):
+def draw_outputs(loss, dtype, n):
+    """Outputs of a layer, targets that go with the loss, some of them 0, and what it is of them."""
+    z, t = draw(dtype, (n,), (n,), seed=2)
+    z *= dtype.type(4)
+    if loss == _core.Loss.binary_cross_entropy:  # of z
+        t = np.clip(np.abs(t) - dtype.type(0.3), 0, 1)
+        (big, small), (zs, ts) = exact(np.maximum(z, 0), -np.abs(z)), exact(z, t)
+        return z, t, big - zs * ts + np.log1p(np.exp(small)), 1 / (1 + np.exp(-zs)) - ts
+    if loss == _core.Loss.poisson:
+        z, t = np.exp(z), np.clip(t, 0, None) * 3
+    of_values, derivative = ref.VALUE_LOSSES[loss.name]
+    return z, t, of_values(*exact(z, t)), derivative(*exact(z, t))
+
+
+@pytest.mark.parametrize("loss", VALUE_LOSSES, ids=lambda loss: loss.name)
+def test_losses(case, loss):
     isa, kernels, dtype = case
     for n in COLUMNS + WIDE_COLUMNS:
-        a, x = draw(dtype, (n,), (n,))
-        expected = np.sum((a.astype(np.float64) - x) ** 2)
-        assert kernels.squared_error(isa, a, x) == pytest.approx(expected, rel=1e-13)
-        delta = kernels.squared_error_delta(isa, a, x)
-        np.testing.assert_array_equal(delta.ravel(), 2 * (a - x))
+        a, t, values, expected = draw_outputs(loss, dtype, n)
+        in_t = loss.name in ("binary_cross_entropy", "poisson")  # the others in float64
+        terms = np.sum(np.abs(values)) + in_t * np.sum(a * (loss == _core.Loss.poisson))
+        eps = np.finfo(dtype if in_t else np.float64).eps
+        assert abs(kernels.loss_value(isa, loss, a, t) - np.sum(values)) <= 8 * eps * terms
+        delta = kernels.loss_delta(isa, loss, a, t).ravel()
+        assert not delta[n:].any()
+        scale = 1 + np.abs(expected) + np.abs(a) + np.abs(t)
+        assert_near(delta[:n], expected, scale, dtype, 2)
+        np.testing.assert_array_equal(
+            kernels.loss_delta(isa, loss, a, None), kernels.loss_delta(isa, loss, a, 0 * a)
+        )
+
+
+@pytest.mark.parametrize("loss", VALUE_LOSSES, ids=lambda loss: loss.name)
+def test_losses_keep_what_is_not_a_number(case, loss):
+    isa, kernels, dtype = case
+    a, t, _, _ = draw_outputs(loss, dtype, 19)
+    for at, value in ((3, np.nan), (17, np.nan), (3, np.inf), (17, np.inf)):
+        bad = a.copy()
+        bad[at] = value
+        assert not np.isfinite(kernels.loss_value(isa, loss, bad, t + dtype.type(0.01)))
+        delta = kernels.loss_delta(isa, loss, bad, t).ravel()
+        assert np.isnan(delta[at]) == np.isnan(value)
+        assert np.isfinite(np.delete(delta, at)).all()
+
+
+def test_cross_entropy_where_a_sigmoid_has_no_digits(case):
+    isa, kernels, dtype = case
+    loss = _core.Loss.binary_cross_entropy
+    for z, t, expected in ((90, 1, 0), (90, 0, 90), (-90, 0, 0), (-90, 1, 90), (1e4, 0.25, 7500)):
+        z, t = np.array([z], dtype), np.array([t], dtype)
+        assert kernels.loss_value(isa, loss, z, t) == pytest.approx(expected, abs=1e-30)
+
+
+def test_poisson_of_a_mean_that_has_come_down_to_zero(case):
+    isa, kernels, dtype = case
+    a, t = np.zeros(2, dtype), np.array([0, 3], dtype)
+    assert kernels.loss_value(isa, _core.Loss.poisson, a, t) == pytest.approx(90 * np.log(10))
+    np.testing.assert_allclose(
+        kernels.loss_delta(isa, _core.Loss.poisson, a, t).ravel()[:2], [1, -3e30], rtol=1e-6
+    )
+
+
+def test_logarithms(case):
+    """Poisson's, of means that are few beside the counts, so that the logarithm says it all."""
+    isa, kernels, dtype = case
+    rng, eps = np.random.default_rng(0), np.finfo(dtype).eps
+    spread = np.exp(rng.uniform(np.log(1.1e-30), np.log(1e28), 3000))
+    near_one = 1 + rng.uniform(-0.4, 0.6, 3000) * 10 ** rng.uniform(-5, 0, 3000)
+    edges = [1, 2, 0.5, np.sqrt(0.5), np.sqrt(2), np.nextafter(np.sqrt(2), 1), 1e-30, 1e28]
+    for a in np.concatenate([spread, near_one, edges]).astype(dtype)[:, None]:
+        t = a * dtype.type(2**24)
+        mean, count = np.longdouble(a[0]), np.longdouble(t[0])
+        term = count * np.log(mean)
+        got = kernels.loss_value(isa, _core.Loss.poisson, a, t)
+        # of the logarithm and of the product and difference with it
+        assert abs(got - (mean - term)) <= eps * (2 * abs(term) + mean), mean
 
 
 def test_dot(case):
@@ -327,7 +396,8 @@ def test_dot(case):
 def test_sums_in_float64_are_the_same_on_every_instruction_set(case):
     isa, kernels, dtype = case
     a, x = draw(dtype, (209,), (209,))
-    assert kernels.squared_error(isa, a, x) == kernels.squared_error("baseline", a, x)
+    for loss in (_core.Loss.squared_error, _core.Loss.huber, _core.Loss.absolute_error):
+        assert kernels.loss_value(isa, loss, a, x) == kernels.loss_value("baseline", loss, a, x)
     if dtype == np.float32:  # whose products are exact in float64
         assert kernels.dot(isa, a, x) == kernels.dot("baseline", a, x)
 
@@ -456,4 +526,4 @@ def test_gemm(transpose_a, transpose_b, dtype):
 def test_unknown_instruction_set():
     a = np.ones(3, np.float32)
     with pytest.raises(ValueError, match=r"'mmx' is unknown.*baseline"):
-        core("kernels", "float32").squared_error("mmx", a, a)
+        core("kernels", "float32").dot("mmx", a, a)

@@ -16,6 +16,7 @@ import pytest
 import reference as ref
 from helpers import assert_close, assert_identical, draw_batches, draw_x, draw_y
 from sae_fast import Autoencoder, DataError, StackedAutoencoder, activations, datasets
+from sae_fast.training.objective import HEADS, LOSSES, SOFTMAX, losses_of
 from sae_fast.training.optimizers import RULES
 
 N_STEPS = 60
@@ -38,7 +39,7 @@ NETWORKS = {
     "wide": (80, (300, 270, 257), 10, 33),
 }
 DECAYS = (0.0, 0.1)
-LOSSES = ("article", "cross_entropy")
+LABEL_LOSSES = ("article", "cross_entropy")
 
 
 def cases(shapes, options):
@@ -107,7 +108,7 @@ def test_every_activation(activation, output):
     assert_close(ae.parameters, expected, 1e-9)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", LABEL_LOSSES)
 def test_an_activation_for_each_layer(loss):
     x, batches, _ = small_case()
     y = draw_y(50, 4)
@@ -143,6 +144,68 @@ def test_every_activation_as_pytorch_has_it(activation, output):
     assert_close(ae.parameters, Autoencoder.from_torch(module).parameters, 1e-9)
 
 
+@pytest.mark.parametrize("layout", SHARE_OF_ZEROS)
+@pytest.mark.parametrize(
+    ("loss", "output"),
+    [(row.name, output) for row in LOSSES.values() for output in row.outputs if output != SOFTMAX],
+)
+def test_every_loss(loss, output, layout):
+    x, batches, initial = small_case()
+    x = draw_x(50, 30, zeros=SHARE_OF_ZEROS[layout]).astype(np.float64)
+    ae = Autoencoder(30, 8, dtype="float64", weight_decay=0.1, output=output)
+    ae.parameters = initial
+    history = ae.fit(x, batches=batches, eval_every=20, loss=loss, eval_set=x)
+
+    def gradients_of(p, batch):
+        return ref.autoencoder_gradients(p, x[batch], 0.1, output=output, loss=loss)
+
+    steps = list(ref.optimizer_steps(initial, gradients_of, batches))
+    assert_close(ae.parameters, steps[-1][1], 1e-9)
+    of_all = [
+        ref.autoencoder_gradients(p, x, output=output, loss=loss)[0] for _, p in steps[19::20]
+    ]
+    np.testing.assert_allclose(history.loss, of_all, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_targets", [1, 5])
+@pytest.mark.parametrize(
+    ("head", "loss"), [(head, loss) for head in HEADS for loss in losses_of(head, head=True)]
+)
+def test_every_head(head, loss, n_targets):
+    x, batches, _ = small_case()
+    y = draw_x(50, n_targets, zeros=0.4, seed=2).astype(np.float64)
+    weight = np.random.default_rng(0).random(50)
+    net = StackedAutoencoder([30, 8, 6], n_targets=n_targets, head=head, dtype="float64", init="he")
+    initial = net.parameters
+    given = {"loss": loss, "eval_set": (x, y), "sample_weight": weight}
+    history = net.finetune(x, y, batches=batches, eval_every=20, **given)
+
+    def gradients_of(p, batch):
+        sums = None
+        for i in batch:  # each by itself, since the oracle knows no weights
+            _, gradients = ref.network_gradients(p, x[i : i + 1], y[i : i + 1], loss, head=head)
+            one = {name: weight[i] * g for name, g in gradients.items()}
+            sums = one if sums is None else {name: sums[name] + g for name, g in one.items()}
+        return 0.0, sums
+
+    steps = list(ref.optimizer_steps(initial, gradients_of, batches))
+    assert_close(net.parameters, steps[-1][1], 1e-9)
+    of_all = [ref.network_gradients(p, x, y, loss, head=head)[0] for _, p in steps[19::20]]
+    np.testing.assert_allclose(history.loss, of_all, rtol=1e-9)
+    value, share = net.evaluate(x, y, loss=loss)
+    assert value == history.loss[-1]
+    _, logits = ref.forward(net.parameters, x)
+    outputs = ref.ACTIVATIONS[head][0](logits)
+    if head == "sigmoid":
+        np.testing.assert_allclose(net.predict_proba(x), outputs, rtol=1e-9)
+        np.testing.assert_array_equal(net.predict(x), outputs > 0.5)
+        assert share == history.accuracy[-1] == np.mean((outputs > 0.5) == (y > 0.5))
+    else:
+        np.testing.assert_allclose(net.predict(x), outputs, rtol=1e-9, atol=1e-12)
+        assert np.isnan(share)
+        assert history.accuracy == []
+
+
 @pytest.mark.parametrize(
     ("rule", "options"),
     [(rule, options) for rule, (_, _, variants) in ref.RULES.items() for options in variants],
@@ -160,9 +223,11 @@ def test_every_optimizer(rule, options):
     assert_close(ae.parameters, ref.run(steps)[0], 1e-9)
 
 
-def test_every_activation_and_optimizer_has_its_oracle():
+def test_every_activation_loss_and_optimizer_has_its_oracle():
     assert list(activations.NAMES) == list(ref.ACTIVATIONS)
     assert list(RULES) == list(ref.RULES)
+    of_values = [row.name for row in LOSSES.values() if SOFTMAX not in row.outputs]
+    assert of_values == list(ref.VALUE_LOSSES)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -183,7 +248,7 @@ def test_autoencoder(shape, layout, weight_decay, adam, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("shape", "layout", "loss", "adam"), cases(NETWORKS, LOSSES))
+@pytest.mark.parametrize(("shape", "layout", "loss", "adam"), cases(NETWORKS, LABEL_LOSSES))
 def test_network(shape, layout, loss, adam, dtype):
     x, y, batches, initial, expected, curve = network_case(shape, layout, loss, adam)
     _, sizes, n_classes, _ = NETWORKS[shape]

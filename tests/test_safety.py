@@ -202,7 +202,7 @@ class TestCore:
     def test_outputs_of_another_width_than_the_samples(self):
         loss = _core.Loss.squared_error
         for call in (self.trainer, self.evaluate):
-            with pytest.raises(ValueError, match="expected 3 features, got 12"):
+            with pytest.raises(ValueError, match="expected 3 values, got 12"):
                 call(None, loss=loss)
 
     @pytest.mark.parametrize("layers", [(-1, 2), (0, 3), (1, 1), (2, 1)])

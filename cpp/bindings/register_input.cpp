@@ -69,6 +69,17 @@ void register_input(py::module_& m) {
         .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })
         .def_property_readonly("sparse", [](const Bound& x) { return x.input.sparse(); })
         .def(
+            "find_outside",
+            [](const Bound& x, double low, double high, int n_threads) -> py::object {
+                const auto place = without_gil([&] {
+                    return x.input.find_outside(static_cast<T>(low), static_cast<T>(high),
+                                                n_threads);
+                });
+                if (!place) return py::none();
+                return py::make_tuple(place->sample, place->feature, place->value);
+            },
+            py::arg("low"), py::arg("high"), py::kw_only(), py::arg("n_threads"))
+        .def(
             "rows",
             [](const Bound& x, Index first, Index last) {
                 if (first < 0 || first > last || last > x.input.n_samples()) {

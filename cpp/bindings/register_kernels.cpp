@@ -5,6 +5,7 @@
 #include "sae/base/blas.hpp"
 #include "sae/base/buffer.hpp"
 #include "sae/kernels/kernels.hpp"
+#include "sae/losses/loss.hpp"
 #include "sae/optimizers/optimizer.hpp"
 
 namespace sae::bindings {
@@ -63,6 +64,14 @@ std::vector<To> closed(const Array<From>& array, To last) {
     for (Index t = 0; t < array.size(); ++t) copy.push_back(static_cast<To>(array.data()[t]));
     copy.push_back(last);
     return copy;
+}
+
+// The losses of values come first among all.
+ValueLoss value_loss(LossName loss) {
+    if (static_cast<std::size_t>(loss) >= names_of(ValueLoss{}).size()) {
+        throw py::value_error("expected a loss of values");
+    }
+    return static_cast<ValueLoss>(loss);
 }
 
 template <class T>
@@ -154,18 +163,19 @@ void register_kernels_of(py::module_& m) {
         table(isa).transpose(view(w), out);
         return out.array();
     });
-    m.def("squared_error_delta", [=](Name isa, A a, A x) {
-        const Padded<T> pa(a), px(x), out(1, a.size());
-        table(isa).squared_error_delta(a.size(), pa.data, px.data, out.data);
+    m.def("loss_delta", [=](Name isa, LossName loss, A a, const std::optional<Array<T>>& t) {
+        const Padded<T> pa(a), pt(t.value_or(a)), out(1, pa.ld);  // the padding too
+        table(isa).loss_delta(value_loss(loss), a.size(), pa.data, t ? pt.data : nullptr, out.data);
         return out.array();
+    });
+    m.def("loss_value", [=](Name isa, LossName loss, A a, A t) {
+        return table(isa).loss_value(value_loss(loss), a.size(), Padded<T>(a).data,
+                                     Padded<T>(t).data);
     });
     m.def("exp_shifted", [=](Name isa, A z, T largest) {
         const Padded<T> pz(z), out(1, pz.ld);  // the padding too, which stays zero
         table(isa).exp_shifted(z.size(), pz.data, largest, out.data);
         return out.array();
-    });
-    m.def("squared_error", [=](Name isa, A a, A x) {
-        return table(isa).squared_error(a.size(), a.data(), x.data());
     });
     m.def("dot", [=](Name isa, A a, A x) { return table(isa).dot(a.size(), a.data(), x.data()); });
     m.def(

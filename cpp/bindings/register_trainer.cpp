@@ -9,12 +9,13 @@ namespace sae::bindings {
 
 namespace {
 
-// A set with labels and weights, those that there are.
+// A set with labels, targets and weights, those that there are.
 template <class T>
 Source<T> source_of(const BoundInput<T>& x, const std::optional<Indices>& labels,
-                    const std::optional<Array<T>>& weights = {}) {
+                    const BoundInput<T>* targets, const std::optional<Array<T>>& weights = {}) {
     const Index n = x.input.n_samples();
-    return Source<T>(x.input, per_sample(labels, n), per_sample(weights, n));
+    return Source<T>(x.input, per_sample(labels, n), targets ? &targets->input : nullptr,
+                     per_sample(weights, n));
 }
 
 // A Trainer with its source; what both refer to, arrays aside, is kept alive by Python.
@@ -22,9 +23,9 @@ template <class T>
 struct BoundTrainer {
     BoundTrainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
                  const BoundInput<T>& input, const std::optional<Indices>& labels,
-                 const std::optional<Array<T>>& weights, const Corruption<T>* corruption,
-                 LossName loss, double weight_decay, Index size)
-        : source(source_of(input, labels, weights)),
+                 const std::optional<Array<T>>& weights, const BoundInput<T>* targets,
+                 const Corruption<T>* corruption, LossName loss, double weight_decay, Index size)
+        : source(source_of(input, labels, targets, weights)),
           trainer(network, optimizer, state, source, corruption, {loss, weight_decay}, size),
           batch_size(size) {}
 
@@ -81,12 +82,13 @@ void register_trainer(py::module_& m) {
     class_of<T, Bound>(m, "Trainer")
         .def(py::init<Network<T>&, const Optimizer&, OptimizerState<T>&, const BoundInput<T>&,
                       const std::optional<Indices>&, const std::optional<Array<T>>&,
-                      const Corruption<T>*, LossName, double, Index>(),
+                      const BoundInput<T>*, const Corruption<T>*, LossName, double, Index>(),
              py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>(),
-             py::keep_alive<1, 5>(), py::keep_alive<1, 8>(), py::arg("network"),
-             py::arg("optimizer"), py::arg("state"), py::arg("input"),
+             py::keep_alive<1, 5>(), py::keep_alive<1, 8>(), py::keep_alive<1, 9>(),
+             py::arg("network"), py::arg("optimizer"), py::arg("state"), py::arg("input"),
              py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
-             py::arg("corruption"), py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
+             py::arg("targets") = py::none(), py::arg("corruption"), py::arg("loss"),
+             py::arg("weight_decay"), py::arg("batch_size"))
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,
@@ -113,29 +115,29 @@ void register_trainer(py::module_& m) {
     m.def(
         "evaluate",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
-           const std::optional<Array<T>>& weights, LossName loss, double weight_decay,
-           int n_threads) {
-            const Source<T> source = source_of(x, labels, weights);
+           const std::optional<Array<T>>& weights, const BoundInput<T>* targets, LossName loss,
+           double weight_decay, int n_threads) {
+            const Source<T> source = source_of(x, labels, targets, weights);
             const Evaluation result = without_gil(
                 [&] { return evaluate(network, source, loss, weight_decay, n_threads); });
-            return py::make_tuple(result.loss, result.n_correct);
+            return py::make_tuple(result.loss, result.n_right);
         },
         py::arg("network"), py::arg("x"), py::arg("labels").noconvert(),
-        py::arg("weights").noconvert() = py::none(), py::kw_only(), py::arg("loss"),
-        py::arg("weight_decay"), py::arg("n_threads"));
+        py::arg("weights").noconvert() = py::none(), py::kw_only(), py::arg("targets") = py::none(),
+        py::arg("loss"), py::arg("weight_decay"), py::arg("n_threads"));
 
     m.def(
         "sample_losses",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
-           LossName loss, int n_threads) {
-            const Source<T> source = source_of(x, labels);
+           const BoundInput<T>* targets, LossName loss, int n_threads) {
+            const Source<T> source = source_of(x, labels, targets);
             Array<double> out(x.input.n_samples());
             double* losses = out.mutable_data();
             without_gil([&] { sample_losses(network, source, loss, n_threads, losses); });
             return out;
         },
         py::arg("network"), py::arg("x"), py::arg("labels").noconvert(), py::kw_only(),
-        py::arg("loss"), py::arg("n_threads"));
+        py::arg("targets") = py::none(), py::arg("loss"), py::arg("n_threads"));
 }
 
 template void register_trainer<float>(py::module_&);

@@ -75,6 +75,10 @@ T any_scale(Data& data) {
     return sizeof(S) == 1 ? data.PickValueInArray(scales) : T(1);
 }
 
+Layout any_layout(Data& data) {
+    return data.PickValueInArray({Layout::automatic, Layout::dense, Layout::sparse});
+}
+
 // Checks that rows of an input from numbers of type S, in any order, are those of a matrix; what is
 // denormal in S or in T may have been flushed.
 template <class S, class T>
@@ -95,6 +99,10 @@ void check_rows(const Input<T>& input, const List<T>& expected) {
             }
         }
     }
+    const auto outside = [](T value) { return std::abs(value) > 1; };
+    const auto place = input.find_outside(-1, 1, 2);
+    const Index first = std::find_if(expected.begin(), expected.end(), outside) - expected.begin();
+    require(first == (place ? place->sample * m + place->feature : n * m));
 }
 
 template <class Enum>
@@ -124,7 +132,8 @@ void compute(Data& data, const Input<T>& input, bool large) {
         activations.push_back(any_of<Activation>(data));
     }
     const bool labelled = find_loss<T>(loss).target() == Target::label;
-    sizes.push_back(labelled ? pick(data, 2, 12) : input.n_features());
+    const bool targeted = !labelled && data.ConsumeBool();  // by others than the samples
+    sizes.push_back(labelled || targeted ? pick(data, 2, 12) : input.n_features());
     activations.push_back(any_of<Activation>(data));
 
     Network<T> network(sizes, activations);
@@ -156,6 +165,9 @@ void compute(Data& data, const Input<T>& input, bool large) {
             any_labels ? data.ConsumeIntegral<std::int64_t>() : pick(data, 0, sizes.back() - 1);
         right = right && labels[i] >= 0 && labels[i] < sizes.back();
     }
+    const auto values = finite_array<T>(data, n * sizes.back());
+    const DenseSource values_source{values.get(), kStorage<T>, n, sizes.back(), sizes.back(), 1};
+    const Input<T> targets(values_source, T(1), any_layout(data), 2);
     const auto weights = finite_array<T>(data, n);
     for (Index i = 0; i < n; ++i) weights[i] = std::abs(weights[i]);
 
@@ -163,7 +175,8 @@ void compute(Data& data, const Input<T>& input, bool large) {
     const double weight_decay = data.ConsumeBool() ? 0.0 : any_positive();
     const int n_threads = static_cast<int>(pick(data, 1, 4));
     const std::int64_t* given_labels = labelled ? labels.get() : nullptr;
-    const Source<T> source(input, given_labels, data.ConsumeBool() ? weights.get() : nullptr);
+    const Source<T> source(input, given_labels, targeted ? &targets : nullptr,
+                           data.ConsumeBool() ? weights.get() : nullptr);
     std::unique_ptr<Corruption<T>> corruption;
     if (data.ConsumeBool()) {
         const PhiloxKey key{data.ConsumeIntegral<std::uint64_t>(), 0};
@@ -238,7 +251,7 @@ void try_dense(Data& data, Shape shape, bool large) {
     const Index low = std::min<Index>(last_row, 0) + std::min<Index>(last_column, 0);
     const Index high = std::max<Index>(last_row, 0) + std::max<Index>(last_column, 0);
     const T scale = any_scale<T, S>(data);
-    const auto layout = data.PickValueInArray({Layout::automatic, Layout::dense, Layout::sparse});
+    const Layout layout = any_layout(data);
     const auto memory = any_array<S>(data, high - low + 1);
     const S* first = memory.get() - low;
 

@@ -38,6 +38,10 @@ class CorruptionName(enum.Enum):
 
 class Loss(enum.Enum):
     squared_error = ...
+    binary_cross_entropy = ...
+    huber = ...
+    absolute_error = ...
+    poisson = ...
     cross_entropy = ...
     clipped_cross_entropy = ...
 
@@ -68,6 +72,9 @@ class _Input(Generic[_T]):
     def n_nonzero(self) -> int: ...
     @property
     def sparse(self) -> bool: ...
+    def find_outside(
+        self, low: float, high: float, *, n_threads: int
+    ) -> tuple[int, int, float] | None: ...
     def rows(self, first: int, last: int) -> NDArray[_T]: ...
 
 class _Network(Generic[_T]):
@@ -115,6 +122,7 @@ class _Trainer(Generic[_T]):
         labels: NDArray[np.int64] | None,
         weights: NDArray[_T] | None,
         *,
+        targets: _Input[_T] | None = ...,
         corruption: _Corruption[_T] | None,
         loss: Loss,
         weight_decay: float,
@@ -148,6 +156,7 @@ def evaluate(
     labels: NDArray[np.int64] | None,
     weights: NDArray[_T] | None = ...,
     *,
+    targets: _Input[_T] | None = ...,
     loss: Loss,
     weight_decay: float,
     n_threads: int,
@@ -157,6 +166,7 @@ def sample_losses(
     x: _Input[_T],
     labels: NDArray[np.int64] | None,
     *,
+    targets: _Input[_T] | None = ...,
     loss: Loss,
     n_threads: int,
 ) -> NDArray[np.float64]: ...

@@ -2,12 +2,19 @@
 #include "sae/data/batch.hpp"
 
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 namespace sae {
 
 template <class T>
-Source<T>::Source(const Input<T>& input, const std::int64_t* labels, const T* weights)
-    : input_(input) {
+Source<T>::Source(const Input<T>& input, const std::int64_t* labels, const Input<T>* targets,
+                  const T* weights)
+    : input_(input), target_(targets ? *targets : input) {
+    if (target_.n_samples() != n_samples()) {
+        throw std::invalid_argument("expected targets for " + std::to_string(n_samples()) +
+                                    " samples, got " + std::to_string(target_.n_samples()));
+    }
     if (labels) labels_.assign(labels, labels + n_samples());
     if (weights) weights_.assign(weights, weights + n_samples());
 }
@@ -22,17 +29,20 @@ bool Source<T>::has_labels(Index n_classes) const {
 template <class T>
 Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
     Batch<T> batch;
-    const auto make_rows = [&](bool dense, Matrix<T>& memory) -> Rows<T> {
-        if (input_.sparse() && !dense) {
-            if (batch.start_memory.size() < n) batch.start_memory = Buffer<Index>(n);
-            return {input_.packed(), batch.start_memory.data(), input_.density()};
+    const auto make_rows = [&](const Input<T>& from, bool dense, Matrix<T>& memory,
+                               Buffer<Index>& start_memory) -> Rows<T> {
+        if (from.sparse() && !dense) {
+            start_memory = Buffer<Index>(n);
+            return {from.packed(), start_memory.data(), from.density()};
         }
-        memory = Matrix<T>(n, input_.n_features());
+        memory = Matrix<T>(n, from.n_features());
         return View<T>(memory);
     };
-    batch.x = make_rows(form.dense_x, batch.x_memory);
-    batch.apart = form.apart || (batch.x.sparse() && form.dense_target);
-    batch.target = batch.apart ? make_rows(form.dense_target, batch.target_memory) : batch.x;
+    batch.x = make_rows(input_, form.dense_x, batch.x_memory, batch.x_start_memory);
+    batch.apart = form.apart || has_targets() || (batch.x.sparse() && form.dense_target);
+    batch.target = batch.apart ? make_rows(target_, form.dense_target, batch.target_memory,
+                                           batch.target_start_memory)
+                               : batch.x;
     if (!labels_.empty()) {
         batch.labels_memory = Buffer<std::int64_t>(n);
         batch.labels = batch.labels_memory.data();
@@ -47,18 +57,18 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
 template <class T>
 void Source<T>::read(const std::int64_t* index, Index first, Range rows, Batch<T>& batch) const {
     const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
-    const auto read_rows = [&](const Rows<T>& to) {
+    const auto read_rows = [&](const Input<T>& from, const Rows<T>& to) {
         if (to.sparse()) {
             for (Index i = rows.begin; i < rows.end; ++i) {
-                to.start[i] = input_.row_start(sample(i));
+                to.start[i] = from.row_start(sample(i));
             }
         } else {
-            input_.gather(index ? index + rows.begin : nullptr, first + rows.begin,
-                          to.part(rows).dense);
+            from.gather(index ? index + rows.begin : nullptr, first + rows.begin,
+                        to.part(rows).dense);
         }
     };
-    read_rows(batch.x);
-    if (batch.apart) read_rows(batch.target);
+    read_rows(input_, batch.x);
+    if (batch.apart) read_rows(target_, batch.target);
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (batch.labels) batch.labels[i] = labels_[sample(i)];
         if (batch.weights) batch.weights[i] = weights_[sample(i)];
@@ -71,6 +81,7 @@ void Source<T>::prefetch(const std::int64_t* index, Range rows) const {
         if (!labels_.empty()) __builtin_prefetch(&labels_[index[i]]);
         if (!weights_.empty()) __builtin_prefetch(&weights_[index[i]]);
         if (input_.sparse()) input_.prefetch(static_cast<Index>(index[i]));
+        if (has_targets() && target_.sparse()) target_.prefetch(static_cast<Index>(index[i]));
     }
 }
 

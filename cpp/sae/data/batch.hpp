@@ -41,7 +41,7 @@ struct Rows {
 template <class T>
 struct Batch {
     Rows<T> x;                       // what the first layer reads
-    Rows<T> target;                  // the samples as they are, which an autoencoder restores
+    Rows<T> target;                  // values to compare with: the samples as they are, or others
     std::int64_t* labels = nullptr;  // (n), or null
     T* weights = nullptr;            // (n): factors of the losses; null for ones
     bool apart = false;              // whether target is something else than x
@@ -49,7 +49,7 @@ struct Batch {
     // The memory of all that does not stay where the source has it.
     Matrix<T> x_memory, target_memory;
     Buffer<T> weights_memory;
-    Buffer<Index> start_memory;
+    Buffer<Index> x_start_memory, target_start_memory;
     Buffer<std::int64_t> labels_memory;
 };
 
@@ -59,17 +59,22 @@ struct BatchForm {
     bool dense_x = false, dense_target = false, apart = false;
 };
 
-// A data set in memory with what belongs to each sample. Keeps a reference to the input, and copies
-// of the rest: what is checked of them stays so, whoever writes to the caller's memory.
+// A data set in memory with what belongs to each sample. Keeps references to inputs, and copies of
+// the rest: what is checked of them stays so, whoever writes to the caller's memory.
 template <class T>
 class Source {
    public:
-    // labels: (n_samples) classes, or null; weights: (n_samples), or null
+    // labels: (n_samples) classes, or null; targets: values for as many samples, or null for the
+    // input itself, which an autoencoder restores; weights: (n_samples), or null.
+    // std::invalid_argument if the targets are of another number of samples.
     explicit Source(const Input<T>& input, const std::int64_t* labels = nullptr,
-                    const T* weights = nullptr);
+                    const Input<T>* targets = nullptr, const T* weights = nullptr);
 
     Index n_samples() const { return input_.n_samples(); }
     const Input<T>& input() const { return input_; }
+    const Input<T>& target() const { return target_; }
+    bool has_targets() const { return &target_ != &input_; }
+    bool has_labels() const { return !labels_.empty(); }
     // Whether each sample has a label, from 0 to below n_classes.
     bool has_labels(Index n_classes) const;
     bool has_weights() const { return !weights_.empty(); }
@@ -84,6 +89,7 @@ class Source {
 
    private:
     const Input<T>& input_;
+    const Input<T>& target_;
     List<std::int64_t> labels_;  // (n_samples), or empty
     List<T> weights_;            // (n_samples), or empty
 };

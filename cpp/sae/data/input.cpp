@@ -310,6 +310,19 @@ auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
     return all;
 }
 
+// Calls f(column, value) for all of a sample's values, or for its non-zeros.
+template <class T>
+template <class F>
+void Input<T>::for_each_value(Index sample, const F& f) const {
+    if (sparse()) return for_each_nonzero(packed(), row_start(sample), f);
+    with_type(source_.storage, source_.data, [&](const auto* data) {
+        const auto* row = data + sample * source_.row_stride;
+        for (Index j = 0; j < n_features_; ++j) {
+            f(j, value(row[j * source_.column_stride]));
+        }
+    });
+}
+
 template <class T>
 void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const {
     const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
@@ -334,6 +347,26 @@ void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const
             }
         }
     });
+}
+
+template <class T>
+auto Input<T>::find_outside(T low, T high, int n_threads) const -> std::optional<Place> {
+    const auto outside = [&](T number) { return number < low || number > high; };
+    const double work = sparse() ? static_cast<double>(n_nonzero_)
+                                 : static_cast<double>(n_samples_ * n_features_) / 8;
+    Place place{};
+    place.sample = find_first(n_samples_, useful_threads(n_threads, work), [&](Index i) {
+        bool found = false;
+        for_each_value(i, [&](Index, T number) { found |= outside(number); });
+        return found;
+    });
+    if (place.sample == n_samples_) return std::nullopt;
+    for_each_value(place.sample, [&](Index j, T number) {
+        if (outside(place.value) || !outside(number)) return;
+        place.feature = j;
+        place.value = number;
+    });
+    return place;
 }
 
 template <class T>

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "sae/base/buffer.hpp"
 #include "sae/kernels/kernels.hpp"
@@ -59,6 +60,13 @@ class Input {
     // Samples index[0 … rows), or first … first + rows if index is null, as out (rows, n_features).
     void gather(const std::int64_t* index, Index first, View<T> out) const;
 
+    // The place of the first value below `low` or above `high`, which have zero between them.
+    struct Place {
+        Index sample, feature;
+        T value;
+    };
+    std::optional<Place> find_outside(T low, T high, int n_threads) const;
+
     // The rest: sparse only.
 
     PackedRows<T> packed() const;
@@ -83,6 +91,8 @@ class Input {
     void start_sparse(const List<Index>& counts, bool bytes);
     template <class F>
     void with_storage(Index sample, const F& f);
+    template <class F>
+    void for_each_value(Index sample, const F& f) const;
     ColumnSums sum_columns(int n_threads) const;
 
     // What a number of the source stands for.

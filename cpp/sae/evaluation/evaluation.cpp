@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/evaluation/evaluation.hpp"
 
-#include "sae/layers/softmax.hpp"
-
 namespace sae {
 
 namespace {
@@ -31,16 +29,17 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName
     loss.check(source, network.layers().back().n_out);
     Sums sum;
     std::optional<double> expanded;
-    if (loss.expands() && !source.has_weights())
+    if (loss.expands() && !source.has_targets() && !source.has_weights())
         expanded = expanded_squared_error(network, source, n_threads);
     if (expanded) {
         sum.loss = *expanded;
     } else {
+        const bool counts = source.has_labels() || source.has_targets();
         const auto chunk_sums = [&](const Chunk<T>& chunk) {
             const View<T> a = chunk.a.back();
             Sums own;  // the other: how many are right
             for (Index i = 0; i < chunk.rows; ++i) {
-                if (chunk.batch.labels) own.other += largest<T>(a, i) == chunk.batch.labels[i];
+                if (counts) own.other += static_cast<double>(loss.n_right(a, chunk.batch, i));
                 const double value = loss.value(a.cols, a.row(i), chunk.batch, i);
                 const T* weights = chunk.batch.weights;
                 own.loss += weights ? static_cast<double>(weights[i]) * value : value;
@@ -48,7 +47,8 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName
             return own;
         };
         sum = sum_chunks(network, source, {false, loss.target() == Target::values},
-                         network.n_layers(), n_threads, chunk_sums);
+                         network.n_layers(), n_threads, chunk_sums,
+                         loss.applied(network.layers().back().activation));
     }
     return {sum.loss + l2_penalty(network, weight_decay), static_cast<Index>(sum.other)};
 }
@@ -57,15 +57,17 @@ template <class T>
 void sample_losses(const Network<T>& network, const Source<T>& source, LossName name, int n_threads,
                    double* losses) {
     const Loss<T>& loss = find_loss<T>(name);
-    loss.check(source, network.layers().back().n_out);
-    network.for_each_chunk(source, {false, loss.target() == Target::values}, 0, network.n_layers(),
-                           n_threads, [&](const Chunk<T>& chunk) {
-                               const View<T> a = chunk.a.back();
-                               for (Index i = 0; i < chunk.rows; ++i) {
-                                   losses[chunk.first + i] =
-                                       loss.value(a.cols, a.row(i), chunk.batch, i);
-                               }
-                           });
+    const Dense<T>& last = network.layers().back();
+    loss.check(source, last.n_out);
+    network.for_each_chunk(
+        source, {false, loss.target() == Target::values}, 0, network.n_layers(), n_threads,
+        [&](const Chunk<T>& chunk) {
+            const View<T> a = chunk.a.back();
+            for (Index i = 0; i < chunk.rows; ++i) {
+                losses[chunk.first + i] = loss.value(a.cols, a.row(i), chunk.batch, i);
+            }
+        },
+        loss.applied(last.activation));
 }
 
 #define SAE_INSTANTIATE(T)                                                                    \

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The loss over a whole set or of each sample, and how many are classified right. Sums are in
+// The loss over a whole set or of each sample, and how many labels are right. Sums are in
 // float64, over chunks of samples in their order, so that they are the same for every number of
 // threads.
 #pragma once
@@ -11,10 +11,11 @@
 
 namespace sae {
 
-// Loss summed over a set, and how many samples are classified right (0 without labels).
+// Loss summed over a set, and how much is right: of its samples, or of their labels where each has
+// several (0 where there is nothing of the kind).
 struct Evaluation {
     double loss;
-    Index n_correct;
+    Index n_right;
 };
 
 // weight_decay: L2 penalty on the weights, part of the loss; a source's weights are factors of its
@@ -34,14 +35,15 @@ struct Sums {
 };
 
 // The sums of f(chunk) over the chunks in their order, each chunk run through the first n_layers
-// layers.
+// layers, as for_each_chunk has it.
 template <class T, class F>
 Sums sum_chunks(const Network<T>& network, const Source<T>& source, BatchForm form, Index n_layers,
-                int n_threads, const F& f) {
+                int n_threads, const F& f, std::optional<Activation> top = {}) {
     constexpr Index size = Network<T>::kChunk;
     List<Sums> sums(static_cast<std::size_t>((source.n_samples() + size - 1) / size));
-    network.for_each_chunk(source, form, 0, n_layers, n_threads,
-                           [&](const Chunk<T>& chunk) { sums[chunk.first / size] = f(chunk); });
+    network.for_each_chunk(
+        source, form, 0, n_layers, n_threads,
+        [&](const Chunk<T>& chunk) { sums[chunk.first / size] = f(chunk); }, top);
     Sums total;
     for (const Sums& part : sums) {
         total.loss += part.loss;

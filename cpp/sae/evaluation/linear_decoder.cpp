@@ -91,7 +91,8 @@ class LinearDecoder {
             transposed_->reserve(s.workspace, chunk.batch.x, Network<T>::kChunk, false);
         }
         const View<T> h = chunk.a[network_.n_layers() - 2].part({0, chunk.rows});
-        transposed_->forward(chunk.batch.x, s.wx.part({0, h.rows}), {0, n}, s.workspace);
+        transposed_->forward(chunk.batch.x, Activation::linear, s.wx.part({0, h.rows}), {0, n},
+                             s.workspace);
         k_.gram(h, s.hth);
         const double squares = k_.dot(n * gram_.ld, s.hth.data, gram_.data);
         double cross = 0;

@@ -24,6 +24,7 @@ namespace {
 #include "sae/kernels/panels.inl"
 #include "sae/kernels/products.inl"
 #include "sae/kernels/sums.inl"
+#include "sae/kernels/losses.inl"
 // clang-format on
 
 // The second pass of an activation that is not fused; what pads the rows stays zero.
@@ -150,20 +151,13 @@ void update(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>&
 }
 
 template <class T>
-inline constexpr Kernels<T> kTable = {dense_forward<T>,
-                                      dense_backward<T>,
-                                      dense_update<T>,
-                                      sparse_forward<T>,
-                                      sparse_update<T>,
-                                      activate<T>,
-                                      derive<T>,
-                                      update<T>,
-                                      gram<T>,
-                                      transpose<T>,
-                                      squared_error_delta<T>,
-                                      exp_shifted<T>,
-                                      squared_error<T>,
-                                      dot<T>,
+inline constexpr Kernels<T> kTable = {dense_forward<T>, dense_backward<T>,
+                                      dense_update<T>,  sparse_forward<T>,
+                                      sparse_update<T>, activate<T>,
+                                      derive<T>,        update<T>,
+                                      gram<T>,          transpose<T>,
+                                      loss_delta<T>,    loss_value<T>,
+                                      exp_shifted<T>,   dot<T>,
                                       multiply_adds<T>};
 
 }  // namespace

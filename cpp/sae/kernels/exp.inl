@@ -71,6 +71,18 @@ SAE_INLINE Vector<T> logarithm_of_1_plus(Vector<T> t) {
     return t - s * (t - square * rest);
 }
 
+// log(x) of a normal x above 0: x = 2^k m with m from sqrt(1/2) to sqrt(2).
+template <class T>
+SAE_INLINE Vector<T> logarithm(Vector<T> x) {
+    using E = Exponential<T>;
+    const Bits<T> root = Bits<T>(constant<Vector<T>>(0.70710678118654752));
+    const Bits<T> moved = Bits<T>(x) + (Bits<T>(constant<Vector<T>>(1)) - root);
+    const Bits<T> shifted = Bits<T>(constant<Vector<T>>(E::rounder)) + (moved >> E::mantissa);
+    const Vector<T> k = Vector<T>(shifted) - (E::rounder + T(E::bias));
+    const Vector<T> m = Vector<T>((moved & (((Bits<T>{} + 1) << E::mantissa) - 1)) + root);
+    return k * E::ln2_high + (logarithm_of_1_plus<T>(m - 1) + k * E::ln2_low);
+}
+
 template <class T>
 void exp_shifted(Index n, const T* z, T largest, T* p) {
     for (Index c = 0; c < n; c += kLanes<T>) {

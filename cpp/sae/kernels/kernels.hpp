@@ -142,12 +142,13 @@ struct Kernels {
     void (*gram)(View<const T> h, View<T> out);
     // out (n, m) = in (m, n)^T
     void (*transpose)(View<const T> in, View<T> out);
-    // delta (n) = 2 (a (n) - x (n)); x null: 2 a
-    void (*squared_error_delta)(Index n, const T* a, const T* x, T* delta);
+    // delta (n): the derivative of a loss with respect to a (n); t (n) null: targets of zero
+    void (*loss_delta)(ValueLoss loss, Index n, const T* a, const T* t, T* delta);
+    // The sum over a (n), which is lost, of a loss
+    double (*loss_value)(ValueLoss loss, Index n, T* a, const T* t);
     // p (n) = exp(z (n) - largest), zero from where T has no normal number on; p may be z
     void (*exp_shifted)(Index n, const T* z, T largest, T* p);
-    // sums over n elements in float64: of (a - x)^2, of a x
-    double (*squared_error)(Index n, const T* a, const T* x);
+    // the sum over n elements of a x, in float64
     double (*dot)(Index n, const T* a, const T* x);
     // `rounds` times a = a s + x on twelve independent vectors, whose sum it leaves in out (one
     // vector): what a benchmark takes for the processor's peak. Returns the operations done.

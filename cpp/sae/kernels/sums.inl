@@ -19,15 +19,6 @@ void transpose(View<const T> from, View<T> to) {
     }
 }
 
-template <class T>
-void squared_error_delta(Index n, const T* a, const T* x, T* delta) {
-    for (Index c = 0; c < n; c += kLanes<T>) {
-        Vector<T> difference = load<Vector<T>>(a + c);
-        if (x) difference -= load<Vector<T>>(x + c);
-        store(delta + c, T(2) * difference);
-    }
-}
-
 // The sum over n elements of f(a, x) in float64, in the same eight sums on every instruction set.
 template <class T, class F>
 SAE_INLINE double sum_float64(Index n, const T* a, const T* x, const F& f) {
@@ -50,12 +41,14 @@ SAE_INLINE double sum_float64(Index n, const T* a, const T* x, const F& f) {
     return total;
 }
 
-template <class T>
-double squared_error(Index n, const T* a, const T* x) {
-    return sum_float64(n, a, x, [](auto p, auto q) SAE_INLINE_LAMBDA {
-        const auto d = p - q;
-        return d * d;
-    });
+// The sum over n elements of f(a, x), which is computed in T and left in a.
+template <class T, class F>
+SAE_INLINE double sum_terms(Index n, T* a, const T* x, const F& f) {
+    for (Index c = 0; c < n; c += kLanes<T>) {
+        const Vector<T> term = f(load<Vector<T>>(a + c), load<Vector<T>>(x + c));
+        store(a + c, first_lanes<T>(term, n - c));
+    }
+    return sum_float64(n, a, x, [](auto p, auto) SAE_INLINE_LAMBDA { return p; });
 }
 
 template <class T>

@@ -33,10 +33,11 @@ class Blas : public Strategy<T> {
         if (train && workspace.dw.size() < size) workspace.dw = Buffer<T>(size);
     }
 
-    void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const override {
+    void forward(const Rows<T>& x, Activation f, View<T> a, Range columns,
+                 Workspace<T>&) const override {
         for_each_tile(columns, [&](Range tile) {
             gemm<T>(Transpose::no, Transpose::no, x.dense, layer.w.columns(tile), a.columns(tile));
-            k.activate(layer.b + tile.begin, layer.activation, a.columns(tile));
+            k.activate(layer.b + tile.begin, f, a.columns(tile));
         });
     }
 

@@ -21,8 +21,8 @@ class Narrow : public Strategy<T> {
     Cut cut() const override { return Cut::rows; }
     Index task_rows() const override { return kFewestColumns; }
 
-    void forward(const Rows<T>& x, View<T> a, Range, Workspace<T>&) const override {
-        k.dense_forward(x.dense, layer.w, layer.b, layer.activation, a);
+    void forward(const Rows<T>& x, Activation f, View<T> a, Range, Workspace<T>&) const override {
+        k.dense_forward(x.dense, layer.w, layer.b, f, a);
     }
 
     void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,

@@ -101,7 +101,8 @@ void Network<T>::refresh() {
 
 template <class T>
 void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index first_layer,
-                                Index last_layer, int n_threads, const ChunkFunction& f) const {
+                                Index last_layer, int n_threads, const ChunkFunction& f,
+                                std::optional<Activation> top) const {
     check(source.input(), first_layer, last_layer);
     const Index n = source.n_samples();
     const Index n_chunks = (n + kChunk - 1) / kChunk;
@@ -139,7 +140,10 @@ void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index f
             Rows<T> x = mine.batch.x.part(rows);
             for (Index l = first_layer; l < last_layer; ++l) {
                 const View<T> a = mine.a[l].part(rows);
-                strategy(l, x.sparse()).forward(x, a, {0, a.cols}, mine.workspace);
+                const Activation f_own = layer(l).activation;
+                strategy(l, x.sparse())
+                    .forward(x, l + 1 < last_layer ? f_own : top.value_or(f_own), a, {0, a.cols},
+                             mine.workspace);
                 x = a;
             }
             f({member.rank, first, rows.end, mine.batch, mine.a});

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "sae/base/buffer.hpp"
 #include "sae/data/batch.hpp"
@@ -71,10 +72,12 @@ class Network {
     void check(const Input<T>& input, Index first_layer, Index last_layer) const;
 
     // f for consecutive chunks of a set, in any order and on up to n_threads threads, each chunk
-    // run through the layers [first_layer, last_layer).
+    // run through the layers [first_layer, last_layer); top: what the last of them applies in the
+    // place of its activation.
     using ChunkFunction = std::function<void(const Chunk<T>&)>;
     void for_each_chunk(const Source<T>& source, BatchForm form, Index first_layer,
-                        Index last_layer, int n_threads, const ChunkFunction& f) const;
+                        Index last_layer, int n_threads, const ChunkFunction& f,
+                        std::optional<Activation> top = {}) const;
 
     // out (n_samples, n_out of the last layer), contiguous; softmax over each row if asked for.
     // std::domain_error names the first row whose logits have overflowed, here and in classify().

@@ -30,7 +30,8 @@ class Sparse : public Strategy<T> {
         if (train) workspace.columns = {n, layer.n_in, x.density};
     }
 
-    void forward(const Rows<T>& x, View<T> a, Range, Workspace<T>& workspace) const override {
+    void forward(const Rows<T>& x, Activation f, View<T> a, Range,
+                 Workspace<T>& workspace) const override {
         const Index n_in = layer.n_in;
         const Index row_bytes = layer.w.ld * static_cast<Index>(sizeof(T));
         const Index fit = std::max<Index>(kBlockBytes / row_bytes, 1);
@@ -41,7 +42,7 @@ class Sparse : public Strategy<T> {
         for (Index block = 0; block < n_blocks; ++block) {
             const auto limit = static_cast<std::uint32_t>(n_in * (block + 1) / n_blocks);
             const T* b = block + 1 == n_blocks ? layer.b : nullptr;
-            k.sparse_forward({x.packed, next, limit}, layer.w, block > 0, b, layer.activation, a);
+            k.sparse_forward({x.packed, next, limit}, layer.w, block > 0, b, f, a);
         }
     }
 

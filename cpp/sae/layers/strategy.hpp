@@ -68,8 +68,10 @@ class Strategy {
     // Room for batches like x of n rows: for forward(), and for update() where it is to train.
     virtual void reserve(Workspace<T>&, const Rows<T>&, Index, bool /* train */) const {}
 
-    // a (n, n_out) = f(x w + b), the columns `columns` alone if that is the cut.
-    virtual void forward(const Rows<T>& x, View<T> a, Range columns, Workspace<T>&) const = 0;
+    // a (n, n_out) = f(x w + b), the columns `columns` alone if that is the cut; f: of the layer,
+    // or another.
+    virtual void forward(const Rows<T>& x, Activation f, View<T> a, Range columns,
+                         Workspace<T>&) const = 0;
     // delta_in (n, n_in) = (delta (n, n_out) w^T) * g'(z_in), a_in being g(z_in), of the layer
     // below.
     virtual void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,

@@ -12,25 +12,63 @@ namespace sae {
 
 namespace {
 
-// The sum of (x - a)^2; of a sparse x, delta is 2 a, and -2 x at its non-zeros.
-template <class T>
-class SquaredError : public Loss<T> {
+// A sum of losses of values, one by one (kernels/losses.inl). Where delta is linear in the target,
+// a sparse one needs its non-zeros alone: Own::part(a, t) is what they take from the delta of zero.
+template <class Own, class T, ValueLoss name>
+class OfValues : public Loss<T> {
    public:
     Target target() const override { return Target::values; }
-    bool reads_sparse() const override { return true; }
-    bool expands() const override { return true; }
 
     double value(Index n, T* a, const Batch<T>& batch, Index row) const override {
-        return this->k().squared_error(n, a, batch.target.dense.row(row));
+        return this->k().loss_value(name, n, a, batch.target.dense.row(row));
     }
 
     void delta(Index n, const T* a, const Batch<T>& batch, Index row, T* delta) const override {
         const bool sparse = batch.target.sparse();
-        this->k().squared_error_delta(n, a, sparse ? nullptr : batch.target.dense.row(row), delta);
+        this->k().loss_delta(name, n, a, sparse ? nullptr : batch.target.dense.row(row), delta);
         if (!sparse) return;
         for_each_nonzero(batch.target.packed, batch.target.start[row],
-                         [&](Index j, T x) { delta[j] -= 2 * x; });
+                         [&](Index j, T t) { delta[j] -= Own::part(a[j], t); });
     }
+
+    static T part(T, T t) { return t; }
+};
+
+template <class T>
+class SquaredError : public OfValues<SquaredError<T>, T, ValueLoss::squared_error> {
+   public:
+    bool reads_sparse() const override { return true; }
+    bool expands() const override { return true; }
+    static T part(T, T t) { return 2 * t; }
+};
+
+template <class T>
+class BinaryCrossEntropy
+    : public OfValues<BinaryCrossEntropy<T>, T, ValueLoss::binary_cross_entropy> {
+   public:
+    Activation applied(Activation output) const override {
+        return output == Activation::sigmoid ? Activation::linear : output;
+    }
+    bool reads_sparse() const override { return true; }
+    Index n_right(View<const T> z, const Batch<T>& batch, Index row) const override {
+        const T* t = batch.target.dense.row(row);
+        Index right = 0;
+        for (Index j = 0; j < z.cols; ++j) right += (z(row, j) > 0) == (t[j] > T(0.5));
+        return right;
+    }
+};
+
+template <class T>
+class Huber : public OfValues<Huber<T>, T, ValueLoss::huber> {};
+
+template <class T>
+class AbsoluteError : public OfValues<AbsoluteError<T>, T, ValueLoss::absolute_error> {};
+
+template <class T>
+class Poisson : public OfValues<Poisson<T>, T, ValueLoss::poisson> {
+   public:
+    bool reads_sparse() const override { return true; }
+    static T part(T a, T t) { return t / std::max(a, static_cast<T>(kSmallestMean)); }
 };
 
 // -log softmax(z)[label], by log-sum-exp: finite for any finite z. The clipped form is the
@@ -49,6 +87,10 @@ class CrossEntropyOf : public Loss<T> {
         const double log_p =
             static_cast<double>(right) - static_cast<double>(largest) - std::log(sum);
         return clipped ? -std::max(log_p, std::log(kClip)) : -log_p;
+    }
+
+    Index n_right(View<const T> z, const Batch<T>& batch, Index row) const override {
+        return largest<T>(z, row) == batch.labels[row];
     }
 
     // softmax(z) - onehot(label)
@@ -78,9 +120,9 @@ void Loss<T>::check(const Source<T>& source, Index n) const {
         throw std::invalid_argument("expected a label below " + std::to_string(n) +
                                     " for each sample");
     }
-    if (target() == Target::values && source.input().n_features() != n) {
-        throw std::invalid_argument("expected " + std::to_string(n) + " features, got " +
-                                    std::to_string(source.input().n_features()));
+    if (target() == Target::values && source.target().n_features() != n) {
+        throw std::invalid_argument("expected " + std::to_string(n) + " values, got " +
+                                    std::to_string(source.target().n_features()));
     }
 }
 

@@ -31,6 +31,7 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       source_(source),
       corruption_(corruption),
       loss_(find_loss<T>(objective.loss)),
+      top_(loss_.applied(network.layers().back().activation)),
       objective_(objective),
       batch_size_(batch_size > 0
                       ? batch_size
@@ -169,9 +170,10 @@ void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
         if (columns || (l > 0 && by_columns(l - 1))) member.barrier();
         const Range mine = columns ? all : rows;
         const Rows<T> x = l == 0 ? batch_.x : Rows<T>(a_[l - 1]);
-        const Index n_out = network_.layer(l).n_out;
-        strategy(l).forward(x.part(mine), a_[l].part(mine), columns_of_member(member, l, n_out),
-                            scratch.workspace);
+        const Dense<T>& layer = network_.layer(l);
+        const Activation f = l + 1 < network_.n_layers() ? layer.activation : top_;
+        strategy(l).forward(x.part(mine), f, a_[l].part(mine),
+                            columns_of_member(member, l, layer.n_out), scratch.workspace);
     }
 }
 
@@ -179,13 +181,12 @@ void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
 template <class T>
 void Trainer<T>::loss_delta(Range rows) {
     const Kernels<T>& k = kernels<T>(active_isa());
-    const Activation f = network_.layers().back().activation;
     const View<T> a = a_.back(), deltas = deltas_.back();
     for (Index i = rows.begin; i < rows.end; ++i) {
         T* delta = deltas.row(i);
         loss_.delta(a.cols, a.row(i), batch_, i, delta);
         const Range row{i, i + 1};
-        if (f != Activation::linear) k.derive(f, a.part(row), deltas.part(row));
+        if (top_ != Activation::linear) k.derive(top_, a.part(row), deltas.part(row));
         if (batch_.weights) {
             const T weight = batch_.weights[i];
             std::for_each_n(delta, deltas.cols, [&](T& d) { d *= weight; });

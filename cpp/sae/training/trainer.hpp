@@ -73,6 +73,7 @@ class Trainer {
     const Source<T>& source_;
     const Corruption<T>* corruption_;
     const Loss<T>& loss_;
+    const Activation top_;  // what the last layer applies, the rest being part of the loss
     Objective objective_;
     Index batch_size_;
     Batch<T> batch_;

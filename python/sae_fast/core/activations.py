@@ -6,6 +6,7 @@ Options, model files, ONNX and PyTorch go by this table; what it computes stands
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -19,13 +20,15 @@ class Activation(NamedTuple):
     init: str = "he"  # the initialization that fits it
     onnx_attributes: Mapping[str, float] = {}
     torch_options: Mapping[str, float] = {}
+    low: float = -math.inf  # what it gives is not below
+    high: float = math.inf  # nor above
 
 
 ACTIVATIONS = {
     row.name: row
     for row in (
         Activation("linear", None, None),
-        Activation("relu", "Relu", "ReLU"),
+        Activation("relu", "Relu", "ReLU", low=0),
         Activation(
             "leaky_relu", "LeakyRelu", "LeakyReLU", "he", {"alpha": 0.01}, {"negative_slope": 0.01}
         ),
@@ -37,8 +40,8 @@ ACTIVATIONS = {
             "lecun",
             {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805},
         ),
-        Activation("sigmoid", "Sigmoid", "Sigmoid", "glorot"),
+        Activation("sigmoid", "Sigmoid", "Sigmoid", "glorot", low=0, high=1),
         Activation("tanh", "Tanh", "Tanh", "glorot"),
-        Activation("softplus", "Softplus", "Softplus", torch_options={"beta": 1.0}),
+        Activation("softplus", "Softplus", "Softplus", torch_options={"beta": 1.0}, low=0),
     )
 }

@@ -92,6 +92,27 @@ def as_input(
         raise DataError(f"{name}: {_with_names(str(error), columns)}") from error
 
 
+def as_targets(
+    name: str, y: Any, n_samples: int, n_targets: int, dtype: str, n_threads: int
+) -> Any:
+    """Return the core's input for targets (n_samples, n_targets), 1-D of one each: a copy."""
+    if not is_frame(y) and not hasattr(y, "tocsr"):
+        y = check_array(name, y)
+    shape = (*y.shape, 1) if n_targets == 1 and len(y.shape) == 1 else y.shape
+    if shape != (n_samples, n_targets):
+        raise DataError(
+            f"{name}: expected shape (n_samples, n_targets), ({n_samples:,}, {n_targets:,}), got "
+            f"{tuple(y.shape)}"
+        )
+    if is_frame(y):
+        y = from_frame(name, y, dtype)
+    if y.dtype == np.uint8:
+        y = y.astype(dtype)  # numbers as they are: there is no scale
+    elif isinstance(y, np.ndarray):
+        y = np.array(y, order="C")
+    return as_input(name, y.reshape(shape), n_targets, dtype, n_threads)
+
+
 def _with_names(message: str, columns: Any) -> str:
     """Give the number of a column, in what the core says, its name where a frame has one."""
     found = re.search(r"column ([\d,]+)$", message)

@@ -120,24 +120,47 @@ def feature_errors(network: Network, x: Any, n_layers: int, n_threads: int) -> N
     return errors
 
 
+def _compared(y: Any) -> tuple[NDArray[np.int64] | None, Any]:
+    """Return labels and targets as the core takes them, those that there are."""
+    return (y, None) if y is None or isinstance(y, np.ndarray) else (None, y)
+
+
 def evaluate(
     network: Network,
     x: Any,
-    y: NDArray[np.int64] | None,
+    y: Any,
     n_threads: int,
     *,
     loss: str,
     weight: Any = None,
     weight_decay: float = 0.0,
 ) -> tuple[float, float]:
-    """Return the loss summed over an input, and the share of right classes (NaN without y).
+    """Return the loss summed over an input, and the share of labels that are right.
 
-    `weight` (n_samples,) are factors of the samples' losses; None: all count once.
+    y: classes (n_samples,), an input of targets, or None for `x` itself. NaN where there are no
+    labels. `weight` (n_samples,) are factors of the samples' losses; None: all count once.
     """
-    value, n_correct = _core.evaluate(
-        network, x, y, weight, loss=_loss(loss), weight_decay=weight_decay, n_threads=n_threads
+    labels, targets = _compared(y)
+    value, n_right = _core.evaluate(
+        network,
+        x,
+        labels,
+        weight,
+        targets=targets,
+        loss=_loss(loss),
+        weight_decay=weight_decay,
+        n_threads=n_threads,
     )
-    return value, math.nan if y is None else n_correct / len(y)
+    n_labels = count_labels(y, loss)
+    return value, n_right / n_labels if n_labels else math.nan
+
+
+def count_labels(y: Any, loss: str) -> int:
+    """Return how many labels a loss judges: one per sample, several, or none."""
+    if isinstance(y, np.ndarray):
+        return len(y)
+    labels = y is not None and loss == "binary_cross_entropy"
+    return y.n_samples * y.n_features if labels else 0
 
 
 # Training
@@ -164,11 +187,23 @@ def new_corruption(
     return core_class("Corruption", _dtype(network))(_core.CorruptionName[name], options, key)
 
 
-def new_trainer(network: Network, *arguments: Any, loss: str, **options: Any) -> Any:
+def new_trainer(
+    network: Network,
+    optimizer: _core.Optimizer,
+    state: Any,
+    x: Any,
+    y: Any,
+    weights: NDArray[Any] | None,
+    *,
+    loss: str,
+    **options: Any,
+) -> Any:
     """Return a trainer, which works on the network and the optimizer's state; see `_core.pyi`.
 
     Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many;
     `save_state` and `restore_state` keep and bring back parameters and state.
     """
     trainer = core_class("Trainer", _dtype(network))
-    return trainer(network, *arguments, loss=_loss(loss), **options)
+    labels, targets = _compared(y)
+    options |= {"targets": targets, "loss": _loss(loss)}
+    return trainer(network, optimizer, state, x, labels, weights, **options)

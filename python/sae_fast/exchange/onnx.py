@@ -11,7 +11,12 @@ from ..core.layers import Part
 from ..errors import DataError
 
 #: What the output of each part is called.
-_OUTPUTS = {"encoder": "code", "reconstruction": "reconstruction", "classifier": "probabilities"}
+_OUTPUTS = {
+    "encoder": "code",
+    "reconstruction": "reconstruction",
+    "classifier": "probabilities",
+    "predictor": "targets",
+}
 _OPSET = 13  # the oldest whose Softmax is one over an axis: what most runtimes can read
 _MOST_BYTES = 2**31 - 2**20  # of parameters; a protobuf message ends at 2 GiB
 

@@ -27,7 +27,7 @@ from ..exchange.torch import from_torch
 from ..training.callbacks import CallbackOption, Training, as_callbacks
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
-from ..training.objective import L2, Objective, Samples
+from ..training.objective import L2, Objective, Samples, check_loss
 from ..training.optimizers import Optimizer, Rule
 from ..training.rates import RateOption
 from .model import Model, ReadOnly, in_turn, trains
@@ -206,6 +206,7 @@ class Autoencoder(Model):
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
+        loss: str = "squared_error",
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         corruption: Corruption | None = None,
@@ -253,6 +254,19 @@ class Autoencoder(Model):
             See :mod:`sae_fast.callbacks`; functions are called after each evaluation.
         progress : bool
             Show a progress bar on stderr.
+        loss : str, default "squared_error"
+            What is summed over the samples of a batch and their features; t is a feature, a what
+            the decoder makes of it:
+
+            - "squared_error": ``(a - t)²``
+            - "binary_cross_entropy": ``-t log a - (1 - t) log(1 - a)`` for t from 0 to 1 and
+              ``output="sigmoid"``, computed from the decoder's sums, so that no a is too near 0 or
+              1 [1]_
+            - "huber": ``(a - t)²/2`` up to a distance of 1, ``|a - t| - 1/2`` from there on [2]_
+            - "absolute_error": ``|a - t|``
+            - "poisson": ``a - t log a`` for counts or rates t of at least 0 and ``output=``
+              "softplus" or "sigmoid"; the likelihood of a Poisson distribution but for what t alone
+              decides
         optimizer : str or object of :mod:`sae_fast.optimizers`
         adam : {"tf1", "torch"}
             The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
@@ -272,12 +286,19 @@ class Autoencoder(Model):
         DivergenceError
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
+
+        References
+        ----------
+        .. [1] Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising
+           autoencoders", JMLR 11, 2010.
+        .. [2] Huber, "Robust estimation of a location parameter", Annals of Mathematical
+           Statistics 35, 1964.
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
         decay = self.weight_decay if weight_decay is None else weight_decay
-        objective = Objective("squared_error", (L2(decay),))
+        objective = Objective(check_loss(loss, self.output), (L2(decay),))
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
+        units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
         measured = Samples(evaluated[0], units=units) if evaluated else None
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}

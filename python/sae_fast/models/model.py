@@ -61,6 +61,7 @@ from ..exchange.torch import to_torch
 from ..training.callbacks import Training
 from ..training.history import History
 from ..training.loop import train
+from ..training.objective import LOSSES, check_targets
 from ..training.optimizers import RULES, Optimizer
 from ..training.schedule import Schedule
 from ..training.sizes import LEARNING_RATE, Sizes
@@ -377,6 +378,20 @@ class Model(Described):
         if fit and self.init == "data" and self._untouched and self._decoder == "linear":
             units = Sizes.of(inputs[0]).units(sparse=inputs[0].sparse)
             inputs = read(units) if units else inputs
+        return units, inputs
+
+    def _to_restore(
+        self, loss: str, scale: float | None, fit: bool, **named: Any
+    ) -> tuple[Units, list[Any]]:
+        """Return what `_inputs` does, of samples that are to be restored by a loss."""
+        if self._units and LOSSES[loss].degree is None:
+            raise DataError(
+                "loss: expected squared_error or absolute_error for a model that measures samples "
+                f"in units of its own, got {loss!r}; assigning its parameters ends those"
+            )
+        units, inputs = self._inputs(scale, fit and LOSSES[loss].degree is not None, **named)
+        for name, target in zip(named, inputs, strict=True):
+            check_targets(name, target, loss, self.n_threads)
         return units, inputs
 
     def _samples(self, x: Any, scale: float | None, units: Units | None = None) -> Any:
@@ -723,17 +738,19 @@ class Model(Described):
         """Write a part of the model to an ONNX file, for any number of samples.
 
         Its input ``x`` (n_samples, n_features) is of the model's `dtype`: uint8 data times `scale`.
-        Its output is ``code``, ``reconstruction`` or ``probabilities``. The metadata say ``part``
-        and ``version`` and, as JSON, ``scale`` and ``classes`` where the model has them. Of the
-        activations ONNX Runtime has leaky_relu, elu, selu and softplus in float32 alone.
+        Its output is ``code``, ``reconstruction``, ``probabilities`` or ``targets``. The metadata
+        say ``part`` and ``version`` and, as JSON, ``scale`` and ``classes`` where the model has
+        them. Of the activations ONNX Runtime has leaky_relu, elu, selu and softplus in float32
+        alone.
 
         Parameters
         ----------
         path : path-like or binary file
             As for :meth:`save`.
-        part : {"encoder", "reconstruction", "classifier"}, optional
-            What :meth:`encode`, :meth:`reconstruct` or ``predict_proba`` compute. Default: the
-            classifier of a network that has classes, else the reconstruction.
+        part : {"encoder", "reconstruction", "classifier", "predictor"}, optional
+            What :meth:`encode`, :meth:`reconstruct` or ``predict_proba`` compute, or the targets of
+            a network that has them. Default: the classifier or the predictor of a network that has
+            one, else the reconstruction.
 
         Returns
         -------
@@ -775,7 +792,7 @@ class Model(Described):
 
         Parameters
         ----------
-        part : {"encoder", "reconstruction", "classifier"}, optional
+        part : {"encoder", "reconstruction", "classifier", "predictor"}, optional
             As in :meth:`export_onnx`.
 
         Returns
@@ -844,8 +861,8 @@ class Model(Described):
 
     def _functions(self) -> list[str]:
         """Return what each layer of the network does to its sums."""
-        classifies = getattr(self, "n_classes", None) is not None
-        return [*self._activations[:-1], "softmax" if classifies else self._activations[-1]]
+        functions, head = [*self._activations], getattr(self, "head", None)
+        return functions if head is None else [*functions[:-1], head]
 
     def _line(self) -> str:
         widths, functions = "-".join(map(str, self._widths)), dict.fromkeys(self._functions())

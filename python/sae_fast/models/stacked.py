@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A stack of autoencoders under a softmax layer: pretrained one by one, fine-tuned as a whole."""
+"""A stack of autoencoders under a layer of classes or targets, and its two trainings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from ..base.checks import (
     per_layer,
 )
 from ..base.streams import Purpose, generator
+from ..base.text import shown
 from ..core.activations import ACTIVATIONS
+from ..core.inputs import as_targets
 from ..core.layers import Layer, Part
 from ..core.networks import (
     Network,
@@ -42,7 +44,17 @@ from ..exchange.torch import from_torch
 from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
-from ..training.objective import L2, LABEL_LOSSES, Objective, Samples
+from ..training.objective import (
+    HEADS,
+    L2,
+    SOFTMAX,
+    Objective,
+    Samples,
+    check_codes,
+    check_loss,
+    check_targets,
+    losses_of,
+)
 from ..training.optimizers import Optimizer, Rule
 from ..training.rates import RateOption
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
@@ -70,22 +82,43 @@ class _Follow(Callback):
         self._copy()
 
 
+def _check_head(n_classes: Any, n_targets: Any, head: Any) -> str | None:
+    """Return what the layer on top applies, None if there is none, or raise DataError."""
+    if n_classes is not None and n_targets is not None:
+        raise DataError(
+            f"n_targets: expected None beside n_classes={n_classes}, got {shown(n_targets)}"
+        )
+    if n_classes is None and n_targets is None:
+        if head is not None:
+            raise DataError(f"head: expected None without classes or targets, got {shown(head)}")
+        return None
+    heads = (SOFTMAX,) if n_targets is None else HEADS
+    return check_choice("head", heads[0] if head is None else head, heads)
+
+
 @register
 class StackedAutoencoder(Model):
-    """A network of layers with a softmax on top, whose layers can be pretrained one by one.
+    """A network for classes or targets, whose hidden layers can be pretrained one by one.
 
     Parameters
     ----------
     sizes : sequence of int
         Features, then units of each hidden layer: ``[784, 100, 50, 25, 12, 5, 5]``.
     n_classes : int or None
-        Classes of the softmax layer; None: a network without one, which can only be pretrained.
+        Classes of the softmax layer on top. With neither classes nor targets a network can only be
+        pretrained.
+    n_targets : int or None
+        Numbers that the layer on top gives for each sample, in the place of classes.
+    head : str, optional
+        What the layer on top applies: for classes "softmax"; for targets "linear" (the default) or
+        "softplus" (above 0) in a regression, "sigmoid" where each target is a label of its own, 0
+        or 1, several of which may be 1.
     seed : int, default 0
         For initial weights and the order of the samples. The draws for a layer do not depend on
         `init` nor on pretraining, so that networks of one seed can be compared in pairs.
     init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
         Hidden weights, as in :class:`Autoencoder`; biases 0, but for "data", whose first training
-        starts from what it sees, as there. The softmax layer starts from N(0, 0.01²) with biases
+        starts from what it sees, as there. The layer on top starts from N(0, 0.01²) with biases
         from N(0, 1).
     activation, output : str or sequence of str, default "relu" and "linear"
         Of the hidden layers, and of their decoders; a name of :data:`sae_fast.activations.NAMES`
@@ -101,7 +134,7 @@ class StackedAutoencoder(Model):
     autoencoders : tuple of Autoencoder
         One per hidden layer; after `pretrain` each holds its decoder.
     parameters : dict of ndarray
-        Copies of ``W1`` (n_features, n_hidden), ``b1``, ``W2``, ... up to the softmax layer's;
+        Copies of ``W1`` (n_features, n_hidden), ``b1``, ``W2``, ... up to the top layer's;
         assignable, as `classes`, `scale` and `n_threads` are. What the constructor takes is there
         too, and read-only.
     pretrained : bool
@@ -138,6 +171,8 @@ class StackedAutoencoder(Model):
 
     sizes = ReadOnly[tuple[int, ...]]()
     n_classes = ReadOnly["int | None"]()
+    n_targets = ReadOnly["int | None"]()
+    head = ReadOnly["str | None"]()
     init = ReadOnly[str]()
     activation = ReadOnly["str | tuple[str, ...]"]()
     output = ReadOnly["str | tuple[str, ...]"]()
@@ -149,6 +184,8 @@ class StackedAutoencoder(Model):
         sizes: Sequence[int],
         n_classes: int | None = None,
         *,
+        n_targets: int | None = None,
+        head: str | None = None,
         seed: int = 0,
         init: str = "data",
         activation: str | Sequence[str] = "relu",
@@ -161,6 +198,8 @@ class StackedAutoencoder(Model):
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
         self.n_features, self._depth = self.sizes[0], len(self.sizes) - 1
         self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
+        self.n_targets = None if n_targets is None else check_width("n_targets", n_targets)
+        self.head = _check_head(n_classes, n_targets, head)
         self.seed = check_int("seed", seed, 0)
         self.init = check_choice("init", init, INITS)
         self.activation, activations = _each("activation", activation, self._depth)
@@ -186,8 +225,10 @@ class StackedAutoencoder(Model):
         self._decoder = outputs[0]
         self._unrolled = Unrolled(self, self.sizes, [*activations, *reversed(outputs)])
         self.n_threads = n_threads
-        self._widths = (*self.sizes, *(() if self.n_classes is None else (self.n_classes,)))
-        self._activations = [*activations, "linear"][: len(self._widths) - 1]
+        n_top = self.n_classes or self.n_targets
+        self._widths = (*self.sizes, n_top) if n_top else self.sizes
+        top = "linear" if self.head == SOFTMAX else self.head
+        self._activations = [*activations, *([top] if top else [])]
         self._network = new_network(dtype, self._widths, self._activations)
         if self._draws:
             self._draw()
@@ -210,9 +251,9 @@ class StackedAutoencoder(Model):
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
-        n_classes = architecture["n_classes"]
+        tops = architecture["n_classes"], architecture.get("n_targets")
         sizes = check_sizes("sizes", architecture["sizes"])
-        return sizes if n_classes is None else (*sizes, n_classes)
+        return *sizes, *(n for n in tops if n is not None)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -318,6 +359,28 @@ class StackedAutoencoder(Model):
             raise DataError("n_classes: expected a network with classes, got n_classes=None")
         return self.n_classes
 
+    def _check_head(self) -> str:
+        """Return what the layer on top applies, or raise DataError if there is none."""
+        if self.head is None:
+            raise DataError(
+                "n_classes: expected a network with classes or targets, got n_classes=None, "
+                "n_targets=None"
+            )
+        return self.head
+
+    def _check_loss(self, loss: str | None) -> str:
+        head = self._check_head()
+        return losses_of(head, head=True)[0] if loss is None else check_loss(loss, head, head=True)
+
+    def _check_target(self, name: str, y: Any, n_samples: int, loss: str) -> Any:
+        """Return what outputs are compared with: labels, or an input of targets."""
+        if self.n_targets is None:
+            return check_labels(name, y, n_samples, self._check_classes())
+        how = self.n_targets, self.dtype, self.n_threads
+        targets = as_targets(name, y, n_samples, *how)
+        check_targets(name, targets, loss, self.n_threads)
+        return targets
+
     @trains
     def pretrain(
         self,
@@ -336,6 +399,7 @@ class StackedAutoencoder(Model):
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
+        loss: str | Sequence[str] = "squared_error",
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         corruption: Corruption | None = None,
@@ -357,6 +421,10 @@ class StackedAutoencoder(Model):
             For all layers, or for each. None: for each as in :meth:`Autoencoder.fit`.
         weight_decay : float
             L2 penalty on the weights of each autoencoder.
+        loss : str or sequence of str, default "squared_error"
+            For all layers, or for each, as in :meth:`Autoencoder.fit`. Layers restore codes, so
+            that "binary_cross_entropy" needs "sigmoid" in the layer below, "poisson" an activation
+            that gives nothing below 0.
         batches : array_like of int, shape (n_steps, batch_size), or a list of one for each layer
             Sample numbers of each step, instead of the shuffle.
 
@@ -377,11 +445,19 @@ class StackedAutoencoder(Model):
             Optimizer.check(optimizer, adam, rate)
             for rate in per_layer("learning_rate", learning_rate, self._depth)
         ]
-        objective = Objective("squared_error", (L2(weight_decay),))
+        losses = [
+            check_loss(one, autoencoder.output)
+            for one, autoencoder in zip(
+                per_layer("loss", loss, self._depth), self.autoencoders, strict=True
+            )
+        ]
+        for at, below in enumerate(self.autoencoders[:-1], start=1):
+            check_codes(losses[at], below.activation, at + 1)
+        objectives = [Objective(one, (L2(weight_decay),)) for one in losses]
         noise = check_corruption(corruption)
         watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
+        units, (data, *evaluated) = self._to_restore(losses[0], scale, batches is None, **sets)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
             layer_batches = per_layer("batches", list(batches), self._depth)
@@ -405,8 +481,8 @@ class StackedAutoencoder(Model):
         ]
         self._settle()
         histories = []
-        for autoencoder, own_optimizer, schedule in zip(
-            self.autoencoders, optimizers, schedules, strict=True
+        for autoencoder, objective, own_optimizer, schedule in zip(
+            self.autoencoders, objectives, optimizers, schedules, strict=True
         ):
             samples = Samples(data, weight=weight, corruption=noise, units=units)
             measured = Samples(evaluated[0], units=units) if evaluated else None
@@ -476,6 +552,7 @@ class StackedAutoencoder(Model):
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
+        loss: str = "squared_error",
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         corruption: Corruption | None = None,
@@ -490,7 +567,7 @@ class StackedAutoencoder(Model):
         Parameters
         ----------
         x, epochs, batch_size, learning_rate, sample_weight, eval_every, eval_set, batches, scale, \
-        continued, callbacks, progress, optimizer, adam, corruption
+        continued, callbacks, progress, loss, optimizer, adam, corruption
             As in :meth:`Autoencoder.fit`.
         steps : int, default 3000 (or the length of `batches`)
         weight_decay : float
@@ -526,10 +603,10 @@ class StackedAutoencoder(Model):
            networks", Science 313, 2006.
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
-        objective = Objective("squared_error", (L2(weight_decay),))
+        objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay),))
         noise, watching = check_corruption(corruption), as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
+        units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
         unrolled = self._unrolled
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
@@ -578,20 +655,21 @@ class StackedAutoencoder(Model):
         continued: bool = False,
         callbacks: Sequence[CallbackOption] | None = None,
         progress: bool = False,
-        loss: str = "article",
+        loss: str | None = None,
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         title: str = "fine-tuning",
     ) -> History:
-        """Train the whole network on labelled samples, from its current parameters.
+        """Train the whole network on samples with classes or targets, from its current parameters.
 
         Parameters
         ----------
         x, epochs, batch_size, learning_rate, sample_weight, batches, scale, continued, \
         callbacks, progress, optimizer, adam
             As in :meth:`Autoencoder.fit`.
-        y : array_like of int, shape (n_samples,)
-            Classes from 0 to n_classes - 1.
+        y : array_like of int, shape (n_samples,), or of numbers, shape (n_samples, n_targets)
+            Classes from 0 to n_classes - 1; or targets, which may be sparse, or 1-D if
+            ``n_targets=1``.
         steps : int, default 30000 (or the length of `batches`)
         weight_decay : float
             L2 penalty on all weights; not part of the loss that is measured on `eval_set`.
@@ -599,15 +677,19 @@ class StackedAutoencoder(Model):
             Steps between two evaluations on `eval_set`; 0: only at the end.
         eval_set : (x, y), optional
             What to measure loss and accuracy on; without it there is no curve.
-        loss : {"article", "cross_entropy"}
-            ``-log(clip(p, 1e-10, 1))``, whose gradient is zero below the clip, or the stable form.
+        loss : str, optional
+            With classes "article", ``-log(clip(p, 1e-10, 1))``, whose gradient is zero below the
+            clip, or "cross_entropy", the stable form. With targets as in :meth:`Autoencoder.fit`:
+            "squared_error", "huber", "absolute_error" or, with ``head="softplus"``, "poisson"; with
+            ``head="sigmoid"`` "binary_cross_entropy". None: the first of each.
         title : str
             What the progress bar and errors call this training.
 
         Returns
         -------
         History
-            Loss and accuracy on `eval_set` at each evaluation; `History.mean_loss` is per sample.
+            Loss and, of classes and labels, accuracy on `eval_set` at each evaluation: the share
+            that is right. `History.mean_loss` is per sample.
 
         Raises
         ------
@@ -617,8 +699,7 @@ class StackedAutoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
         """
-        check_choice("loss", loss, LABEL_LOSSES)
-        n_classes = self._check_classes()
+        loss = self._check_loss(loss)
         checked = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective(loss, (L2(weight_decay),))
         watching = as_callbacks(callbacks, progress)
@@ -628,12 +709,12 @@ class StackedAutoencoder(Model):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set[0]": eval_set[0]}
         units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
-        labels = check_labels("y", y, data.n_samples, n_classes)
+        target = self._check_target("y", y, data.n_samples, loss)
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         measured = None
         if eval_set is not None:
             (eval_x,) = evaluated
-            eval_y = check_labels("eval_set[1]", eval_set[1], eval_x.n_samples, n_classes)
+            eval_y = self._check_target("eval_set[1]", eval_set[1], eval_x.n_samples, loss)
             measured = Samples(eval_x, eval_y)
         asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
         schedule = self._schedule(
@@ -647,7 +728,7 @@ class StackedAutoencoder(Model):
         )
         chosen = self._fitting(checked, data, schedule)
         self._settle()
-        samples = Samples(data, labels, weight, units=units)
+        samples = Samples(data, target, weight, units=units)
         training = Training(
             self, title, None, objective, chosen, schedule, samples, measured, watching
         )
@@ -660,16 +741,16 @@ class StackedAutoencoder(Model):
 
     @in_turn
     def _part(self, part: str | None) -> Part:
-        whole = "reconstruction" if self.n_classes is None else "classifier"
-        choices = ("encoder", "reconstruction", "classifier")
+        top = "classifier" if self.n_targets is None else "predictor"
+        whole = "reconstruction" if self.head is None else top
+        choices = ("encoder", "reconstruction", top)
         part = check_choice("part", whole if part is None else part, choices)
         if part == "reconstruction":
             return self._reconstruction("part 'reconstruction'", Model._own_layer)
-        classifies = part == "classifier"
-        if classifies:
-            self._check_classes()
-        layers = [self._own_layer(at) for at in range(self._depth + classifies)]
-        return Part(part, layers, softmax=classifies)
+        if part == top:
+            self._check_head()
+        layers = [self._own_layer(at) for at in range(self._depth + (part == top))]
+        return Part(part, layers, softmax=part == "classifier")
 
     def _reconstruction(self, caller: str, layer_of: Callable[[Model, int], Layer]) -> Part:
         """Go up all autoencoders and down again."""
@@ -690,40 +771,61 @@ class StackedAutoencoder(Model):
     def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
         """Return the probability of each class, shape (n_samples, n_classes).
 
+        With ``head="sigmoid"``: of each label, shape (n_samples, n_targets).
+
         As with :meth:`encode`, the last bits of a row depend on the rows beside it where layers are
         wide.
 
         Raises
         ------
         DataError
-            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds.
+            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds, or the
+            network gives no probabilities.
         """
-        self._check_classes()
-        self._check_trained([self])
-        data, layers = self._samples(x, scale), (0, self._depth + 1)
-        return predict(self._network, data, self.n_threads, layers=layers, softmax=True)
+        head = self._check_head()
+        if head not in (SOFTMAX, "sigmoid"):
+            raise DataError(
+                f"predict_proba: expected a network with classes or head='sigmoid', got {head!r}"
+            )
+        return self._outputs(x, scale)
 
-    def predict(self, x: Any, *, scale: float | None = None) -> NDArray[np.int64]:
-        """Return the most probable class of each sample, shape (n_samples,).
+    def predict(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+        """Return the most probable class of each sample, shape (n_samples,), or its targets.
+
+        Targets have the shape (n_samples, n_targets): numbers, or 0 and 1 with ``head="sigmoid"``.
 
         Raises
         ------
         DataError
-            As :meth:`predict_proba`.
+            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds.
         """
-        self._check_classes()
+        head = self._check_head()
+        if head == SOFTMAX:
+            self._check_trained([self])
+            return classify(self._network, self._samples(x, scale), self.n_threads)
+        outputs = self._outputs(x, scale)
+        return (outputs > 0.5).astype(np.int64) if head == "sigmoid" else outputs
+
+    def _outputs(self, x: Any, scale: float | None) -> NDArray[Any]:
+        """Return what the layer on top gives, shape (n_samples, n_classes or n_targets)."""
         self._check_trained([self])
-        return classify(self._network, self._samples(x, scale), self.n_threads)
+        data, layers = self._samples(x, scale), (0, self._depth + 1)
+        softmax = self.head == SOFTMAX
+        return predict(self._network, data, self.n_threads, layers=layers, softmax=softmax)
 
     def evaluate(
-        self, x: Any, y: Any, *, scale: float | None = None, loss: str = "article"
+        self, x: Any, y: Any, *, scale: float | None = None, loss: str | None = None
     ) -> tuple[float, float]:
-        """Return the loss summed over the samples, and the share that is classified right."""
-        check_choice("loss", loss, LABEL_LOSSES)
+        """Return the loss summed over the samples, and the share of classes that are right.
+
+        `y` and `loss` are as in :meth:`finetune`; the share is that of labels where each sample has
+        several, and NaN in a regression.
+        """
+        loss = self._check_loss(loss)
         self._check_trained([self])
         data = self._samples(x, scale)
-        labels = check_labels("y", y, data.n_samples, self._check_classes())
-        return evaluate(self._network, data, labels, self.n_threads, loss=loss)
+        target = self._check_target("y", y, data.n_samples, loss)
+        return evaluate(self._network, data, target, self.n_threads, loss=loss)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are dead on `x`.
@@ -735,7 +837,12 @@ class StackedAutoencoder(Model):
 
     @classmethod
     def from_torch(
-        cls, module: torch.nn.Sequential, *, seed: int = 0, n_threads: int | None = None
+        cls,
+        module: torch.nn.Sequential,
+        *,
+        head: str = SOFTMAX,
+        seed: int = 0,
+        n_threads: int | None = None,
     ) -> StackedAutoencoder:
         """Return a network with copies of the parameters of a PyTorch module.
 
@@ -745,6 +852,8 @@ class StackedAutoencoder(Model):
             ``Linear``, each with an activation or none, float32 or float64, nested or not. A
             ``Linear`` without one at the end, with or without ``Softmax`` or ``LogSoftmax``, is the
             softmax layer; where there is none, the network has no classes.
+        head : str, default "softmax"
+            "linear", "softplus" or "sigmoid" if the last ``Linear`` gives targets, through this.
         seed, n_threads
             As for the constructor.
 
@@ -764,16 +873,22 @@ class StackedAutoencoder(Model):
         >>> net.sizes, net.n_classes
         ((8, 5), 3)
         """
-        layers = from_torch(module).layers
-        activations = [layer.activation for layer in layers]
+        source = from_torch(module)
+        layers, activations = source.layers, [layer.activation for layer in source.layers]
+        check_choice("head", head, (SOFTMAX, *HEADS))
+        if head != SOFTMAX and (head != activations[-1] or source.softmax):
+            raise DataError(f"head: expected what the module ends with, got {head!r} with {module}")
+        has_top = head != SOFTMAX or activations[-1] == "linear"
         sizes = [len(layers[0].w), *(len(layer.b) for layer in layers)]
-        n_classes = None
-        if activations[-1] == "linear":
+        top = None
+        if has_top:
             activations.pop()
-            n_classes = sizes.pop()
+            top = sizes.pop()
         net = cls(
             sizes,
-            n_classes,
+            top if head == SOFTMAX else None,
+            n_targets=None if head == SOFTMAX else top,
+            head=head if has_top else None,
             seed=seed,
             activation=activations[0] if len(set(activations)) == 1 else activations,
             dtype=layers[0].w.dtype.name,

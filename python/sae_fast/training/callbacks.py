@@ -19,7 +19,7 @@ from ..base.checks import check_bool, check_choice, check_float, check_int, chec
 from ..base.progress import Progress
 from ..base.text import number, shown
 from ..base.threads import Turns
-from ..core.networks import Network
+from ..core.networks import Network, count_labels
 from ..errors import DataError
 from .history import History
 from .objective import Objective, Samples
@@ -159,11 +159,17 @@ class Training:
         """What evaluations measure: on an `eval_set`, the loss without penalties."""
         if self.eval_set is not None:
             return Objective(self.objective.loss), self.eval_set
-        return (self.objective, self.samples) if self.objective.target == "input" else None
+        return (self.objective, self.samples) if self.samples.y is None else None
 
     @property
     def evaluates(self) -> bool:  # noqa: D102
         return self.measured is not None
+
+    @property
+    def counts(self) -> bool:
+        """Whether evaluations find an accuracy too."""
+        measured = self.measured
+        return measured is not None and count_labels(measured[1].y, measured[0].loss) > 0
 
     @property
     def settings(self) -> dict[str, Any]:  # noqa: D102
@@ -383,7 +389,7 @@ class EarlyStopping(Callback):
         """Check that there is something to monitor."""
         if not training.evaluates:
             raise DataError(f"EarlyStopping: expected an eval_set for {training.title}, got none")
-        if self.monitor == "accuracy" and training.layer is not None:
+        if self.monitor == "accuracy" and not training.counts:
             raise DataError(
                 f"EarlyStopping: expected monitor='loss' for {training.title}, got 'accuracy'"
             )

@@ -30,7 +30,7 @@ class History(Described):
     n_samples : int
         Samples of the evaluated set.
     mean_loss : list of float
-        `loss` per sample: of an autoencoder the squared error summed over the features.
+        `loss` per sample: of an autoencoder summed over the features.
     """
 
     steps: list[int] = dataclasses.field(default_factory=list)

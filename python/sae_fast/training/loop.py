@@ -106,7 +106,7 @@ def train(training: Training) -> None:
                 weight=on.weight,
                 weight_decay=objective.weight_decay,
             )
-            loss = objective.in_units(loss, on.units)
+            loss = objective.in_units(loss, on)
         if not math.isfinite(loss):
             diverged(f"the loss ({loss})")
         check_finite()

@@ -4,18 +4,97 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import check_choice, settle_float
+from ..core.activations import ACTIVATIONS
 from ..core.units import PLAIN, Units
+from ..errors import DataError
 from .corruptions import Corruption
 
-#: The losses, each with its target: what it compares the network's output with.
-LOSSES = {"squared_error": "input", "article": "labels", "cross_entropy": "labels"}
-LABEL_LOSSES = [loss for loss, target in LOSSES.items() if target == "labels"]
+#: What the softmax, which the losses of labels hold, is called among the outputs.
+SOFTMAX = "softmax"
+
+
+class Loss(NamedTuple):
+    """A loss: the outputs that it takes, and what it may compare them with."""
+
+    name: str
+    outputs: tuple[str, ...] = tuple(ACTIVATIONS)  # activations of the layer that it judges
+    low: float = -math.inf  # of the targets
+    high: float = math.inf
+    degree: int | None = None  # the power of a unit that it has where samples are measured in that
+
+
+#: The losses, each with what belongs together; what they compute stands in the core.
+LOSSES = {
+    row.name: row
+    for row in (
+        Loss("squared_error", degree=2),
+        Loss("binary_cross_entropy", ("sigmoid",), low=0, high=1),
+        Loss("huber"),
+        Loss("absolute_error", degree=1),
+        Loss("poisson", ("softplus", "sigmoid"), low=0),
+        Loss("article", (SOFTMAX,)),
+        Loss("cross_entropy", (SOFTMAX,)),
+    )
+}
+
+
+#: What a layer of targets may apply; with "sigmoid" each target is a label, 0 or 1.
+HEADS = ("linear", "softplus", "sigmoid")
+
+
+def losses_of(output: str, *, head: bool = False) -> list[str]:
+    """Return the losses that take an output, first the usual one; of labels, those of labels."""
+    fitting = [row.name for row in LOSSES.values() if output in row.outputs]
+    labels = head and output == "sigmoid"
+    return [loss for loss in fitting if LOSSES[loss].high == 1] if labels else fitting
+
+
+def check_loss(value: object, output: str, *, head: bool = False) -> str:
+    """Return the name of a loss that takes an output, or raise DataError with those that do."""
+    fitting = losses_of(output, head=head)
+    if value in list(LOSSES) and value not in fitting:
+        what = "head" if head else "output"
+        raise DataError(
+            f"loss: expected one of {', '.join(fitting)} with {what} {output!r}, got {value!r}"
+        )
+    return check_choice("loss", value, fitting)
+
+
+def check_targets(name: str, target: Any, loss: str, n_threads: int) -> None:
+    """Raise DataError if an input of the core has values that a loss has no meaning for."""
+    low, high = LOSSES[loss].low, LOSSES[loss].high
+    if math.isinf(low) and math.isinf(high):
+        return
+    found = target.find_outside(low, high, n_threads=n_threads)
+    if found is not None:
+        row, column, value = found
+        raise DataError(
+            f"{name}: expected {_span(low, high)} for loss {loss!r}, got {value:.9g} in row "
+            f"{row:,}, column {column:,}"
+        )
+
+
+def check_codes(loss: str, activation: str, layer: int) -> None:
+    """Raise DataError if a loss has no meaning for all that an activation may give it to restore.
+
+    layer: whose autoencoder restores them, counted from 1.
+    """
+    row, codes = LOSSES[loss], ACTIVATIONS[activation]
+    if codes.low < row.low or codes.high > row.high:
+        raise DataError(
+            f"loss: expected codes {_span(row.low, row.high).removeprefix('values ')} for {loss!r} "
+            f"at layer {layer}, got those of {activation!r} in layer {layer - 1}"
+        )
+
+
+def _span(low: float, high: float) -> str:
+    return f"values of at least {low:g}" if math.isinf(high) else f"values from {low:g} to {high:g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,18 +115,12 @@ class Objective:
     loss: str
     penalties: tuple[L2, ...] = ()
 
-    def __post_init__(self) -> None:
-        """Check the name."""
-        check_choice("loss", self.loss, list(LOSSES))
-
-    @property
-    def target(self) -> str:
-        """What the output is compared with: ``"input"`` or ``"labels"``."""
-        return LOSSES[self.loss]
-
-    def in_units(self, loss: float, units: Units) -> float:
-        """Return a loss over samples in some units as it is in their own."""
-        return loss * units.unit**2 if self.target == "input" else loss
+    def in_units(self, loss: float, samples: Samples) -> float:
+        """Return a loss over samples that are read in some units as it is in their own."""
+        degree = LOSSES[self.loss].degree
+        if samples.y is not None or degree is None:
+            return loss
+        return loss * samples.units.unit**degree
 
     @property
     def weight_decay(self) -> float:
@@ -60,7 +133,7 @@ class Samples:
     """What an objective is summed over, checked."""
 
     x: Any  # the core's input, (n_samples, n_features)
-    y: NDArray[np.int64] | None = None  # (n_samples,)
+    y: Any = None  # labels (n_samples,), or an input of targets; None: x is its own target
     weight: NDArray[Any] | None = None  # (n_samples,), of each sample's loss
     corruption: Corruption | None = None  # of x, at each step anew
     units: Units = PLAIN  # of x
