@@ -35,6 +35,7 @@ from ..core.build import build_config
 from ..errors import CheckpointError, DataError
 from .callbacks import Callback, Training
 from .history import History
+from .objective import SOFTMAX
 from .optimizers import Adam, Optimizer
 from .rates import Constant
 
@@ -415,7 +416,8 @@ def _translate(kept: dict[str, Any]) -> None:
     rate = identity["learning_rate"]
     identity.pop("init", None)
     optimizer = Optimizer(Adam(identity.pop("adam")), Constant(rate)).describe()
-    own = {"activation": "relu", "output": "linear", "corruption": None}
+    head = SOFTMAX if identity.get("n_classes") else None
+    own = {"activation": "relu", "output": "linear", "head": head, "corruption": None}
     kept["identity"] = {**identity, **own, **optimizer}
     kept["committed"] = kept["step"]
 
