@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sae_fast.experiment.results import ArmResult, LayerResult, Reconstructions
+from sae_fast.experiment.results import ArmResult, LayerResult, Reconstructions, TuningResult
 from sae_fast.experiment.save import ExperimentResult
 
 HIDDEN = [100, 50, 25, 12, 5, 5]
@@ -153,6 +153,16 @@ def fake_run(
         },
         codes={"pretrained": codes} if "pretrained" in arms else {},
     )
+
+
+def fake_tuned() -> ExperimentResult:
+    """Give the result of ``sae-fast run --tune-steps 3000``."""
+    result = fake_run()
+    result.config["tune_steps"] = 3000
+    [first, *_] = result.pretraining
+    dead_units = DEAD_UNITS["pretrained"]
+    result.tuning = TuningResult(first.steps, [loss / 2 for loss in first.loss], dead_units, 4.5)
+    return result
 
 
 def fake_reconstruct() -> ExperimentResult:

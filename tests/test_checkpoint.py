@@ -848,20 +848,28 @@ class TestRefused:
         assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_kill_and_resume_on_the_command_line(tmp_path):
+@pytest.mark.parametrize(
+    ("phase", "options"),
+    [
+        ("autoencoder 1", []),
+        ("whole autoencoder", ["--tune-steps=2000", "--corruption=masking:0.4"]),
+    ],
+)
+def test_kill_and_resume_on_the_command_line(phase, options, tmp_path):
     write_set(tmp_path / "data", n_train=320, n_test=100, side=(6, 8))
 
     def command(folder, *more):
         return [
             *("run", "--dataset=idx", f"--data-dir={tmp_path / 'data'}", "--hidden=9", "--quiet"),
             *("--pretrain-steps=300", "--finetune-steps=3000", "--eval-every=500"),
-            *("--checkpoint-every=100", f"--output={tmp_path / folder}", *more),
+            *("--checkpoint-every=100", f"--output={tmp_path / folder}", *options, *more),
         ]
 
     assert main(command("whole")) == 0
     process = subprocess.Popen([sys.executable, "-m", "sae_fast", *command("broken")])
     deadline = time.monotonic() + TIME_LIMIT
-    while not (tmp_path / "broken" / PREVIOUS).exists():
+    previous = tmp_path / "broken" / PREVIOUS
+    while not previous.exists() or phase.encode() not in previous.read_bytes():
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.001)

@@ -158,6 +158,12 @@ class TestRun:
             "pretrain_steps": 40,
             "finetune_steps": 60,
             "batch_size": 30,
+            "activation": "relu",
+            "decoder": "linear",
+            "loss": "squared_error",
+            "corruption": "none",
+            "tune_steps": 0,
+            "optimizer": "adam",
             "learning_rate": 0.001,
             "eval_every": 20,
             "seed": 3,
@@ -267,6 +273,29 @@ class TestOptions:
         assert read(tmp_path / "out")["dataset"]["n_train"] == 40
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_choices_are_kept_and_shown(data_dir, tmp_path, capsys):
+    """In the numbers and the report; the command that it gives does the same again."""
+    chosen = {
+        "tune_steps": 30, "activation": "sigmoid", "decoder": "sigmoid",
+        "loss": "binary_cross_entropy", "corruption": "masking:0.4", "optimizer": "rmsprop",
+    }  # fmt: skip
+    words = " ".join(f"{flag(name)} {written(value)}" for name, value in chosen.items())
+    assert main("run", SMALL, words, *on(data_dir), "--output", tmp_path / "one") == 0
+    assert "\nTuning\n" in capsys.readouterr().out
+    result = read(tmp_path / "one")
+    assert {name: result["config"][name] for name in chosen} == chosen
+    page = (tmp_path / "one" / "report.html").read_text("utf-8")
+    for name, value in chosen.items():
+        assert f">{name.replace('_', ' ')}</th><td>{value}</td>" in page
+    [again] = re.findall(r"<pre>sae-fast (run .*)</pre>", page)
+    assert words.split()[0] in again
+    again = again.replace("DIR", str(data_dir))
+    assert main(again, "--quiet --output", tmp_path / "two") == 0
+    for part in ("config", "pretraining", "tuning", "arms"):
+        assert without_seconds(read(tmp_path / "two")[part]) == without_seconds(result[part])
+
+
 class TestReconstruct:
     def test_files_and_result(self, data_dir, tmp_path, capsys):
         command = "reconstruct --units 7 --steps 50 --weight-decay 0.25 --batch-size 20"
@@ -347,7 +376,8 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
     assert given.keys() == {"command", "experiment", "output"}  # others as in Python
     for option in options(COMMANDS[command]):
         assert flag(option.name) in shown
-        assert option.metadata["words"] in shown
+        assert option.metadata["words"], option.name
+        assert " ".join(option.metadata["words"].split()) in shown
         if option.name != "output" and option.default not in (None, False):
             assert f"(default: {written(option.default)})" in shown
 
@@ -371,6 +401,16 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
         ("run --learning-rate 0", "--learning-rate"),
         ("run --learning-rate nan", "--learning-rate"),
         ("run --learning-rate fast", "--learning-rate"),
+        ("run --activation rleu", "'rleu'; did you mean 'relu'?"),
+        ("run --decoder softplus", "--decoder: expected one of linear, sigmoid, got 'softplus'"),
+        ("run --loss binary_crossentropy", "did you mean 'binary_cross_entropy'?"),
+        ("run --loss cross_entropy", "--loss: expected one of squared_error, "),
+        ("run --optimizer Adam", "did you mean 'adam'?"),
+        ("run --corruption mask", "'mask'; did you mean 'masking'?"),
+        ("run --corruption masking:1", "--corruption: expected masking:VALUE to fit, got share"),
+        ("run --corruption masking:x", "--corruption: expected a number after masking:, got 'x'"),
+        ("run --tune-steps=-1", "--tune-steps"),
+        ("reconstruct --tune-steps 5", "--tune-steps"),
         ("run --eval-every=-1", "--eval-every"),
         ("run --seed=-1", "--seed"),
         ("run --seed one", "--seed"),
@@ -410,6 +450,13 @@ def no_training(monkeypatch):
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("command", ["run", "reconstruct"])
 class TestBeforeTraining:
+    @pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
+    def test_a_loss_that_does_not_fit(self, command, loss, data_dir, tmp_path, capsys):
+        status = main(command, "--loss", loss, *on(data_dir), "--output", tmp_path / "out")
+        words = "--loss: expected one of squared_error, ", f"got '{loss}'; decoder 'sigmoid' takes"
+        assert_failed(capsys, *words, status=status, expected=2)
+        assert not (tmp_path / "out").exists()
+
     def test_no_such_folder(self, command, tmp_path, capsys):
         status = main(command, *on(tmp_path / "nowhere"), "--output", tmp_path / "out")
         assert_failed(capsys, "nowhere", "--data-dir", status=status)

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fake_results import fake_reconstruct, fake_run
+from fake_results import fake_reconstruct, fake_run, fake_tuned
 from sae_fast import cli
 from sae_fast.experiment import report
 from sae_fast.experiment.pictures import PICTURES
@@ -111,7 +111,7 @@ def test_contains_the_numbers(tmp_path: Path) -> None:
     assert "OpenBLAS" in text
 
 
-@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
+@pytest.mark.parametrize("make", [fake_run, fake_tuned, fake_reconstruct])
 def test_has_the_tables_of_the_summary(
     make: Callable[[], ExperimentResult], tmp_path: Path
 ) -> None:
@@ -183,7 +183,16 @@ def test_explains_the_arms_it_has_and_no_others(tmp_path: Path) -> None:
     assert page_of(fake_reconstruct(), tmp_path).cells["dt"] == ["dead"]
 
 
-@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
+def test_says_that_all_layers_were_tuned(tmp_path: Path) -> None:
+    assert report.TUNED not in page_of(fake_run(), tmp_path).text
+    page = page_of(fake_tuned(), tmp_path)
+    assert f"{ARMS['pretrained'].words}{report.TUNED}; normal: " in page.text
+    assert page.text.count(report.TUNED) == 1
+    assert "784 → 5 → 784" in page.cells["th"]
+    assert "--pretrain-steps 3000 --tune-steps 3000 " in page.text
+
+
+@pytest.mark.parametrize("make", [fake_run, fake_tuned, fake_reconstruct])
 def test_says_nothing_twice(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
     page = page_of(make(), tmp_path, *PICTURES)
     sentences = re.findall(r"[A-Z][^.;:]{25,}[.;:]", page.text)
@@ -214,7 +223,7 @@ def test_without_pictures_says_what_adds_them(tmp_path: Path) -> None:
     assert "pip install 'sae-fast[plot]'" in page_of(fake_run(), tmp_path).text
 
 
-@pytest.mark.parametrize("make", [fake_run, fake_reconstruct])
+@pytest.mark.parametrize("make", [fake_run, fake_tuned, fake_reconstruct])
 def test_is_structured(make: Callable[[], ExperimentResult], tmp_path: Path) -> None:
     page = page_of(make(), tmp_path)
     assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
@@ -251,7 +260,11 @@ class TestCommandLine:
         """The command line reads what the report has written of settings."""
         result = fake_run()
         result.command = kind.command
-        settings = kind(dataset="strokes", data_dir="my data", offline=True, threads=3, seed=5)
+        names = {"activation": "sigmoid", "decoder": "sigmoid", "loss": "binary_cross_entropy"}
+        chosen = {**names, "corruption": "masking:0.5", "optimizer": "sgd"}
+        settings = kind(
+            dataset="strokes", data_dir="my data", offline=True, threads=3, seed=5, **chosen
+        )
         result.config = settings.config()
         words = shlex.split(report.command_line(result))
         read = vars(cli._parser().parse_args(words[1:]))

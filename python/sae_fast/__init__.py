@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         UnlabelledWarning,
         UntrainedWarning,
     )
-    from .experiment.results import ArmResult, LayerResult, Reconstructions
+    from .experiment.results import ArmResult, LayerResult, Reconstructions, TuningResult
     from .experiment.run import run_experiment, run_reconstruction
     from .experiment.save import ExperimentResult
     from .models import Autoencoder, StackedAutoencoder, load
@@ -62,6 +62,7 @@ __all__ = [
     "SaeFastWarning",
     "ScaleWarning",
     "StackedAutoencoder",
+    "TuningResult",
     "UnlabelledWarning",
     "UntrainedWarning",
     "__version__",
@@ -89,7 +90,9 @@ _HOMES = {
     "load": "models",
     "run_experiment": "experiment.run",
     "run_reconstruction": "experiment.run",
-    **dict.fromkeys(("ArmResult", "LayerResult", "Reconstructions"), "experiment.results"),
+    **dict.fromkeys(
+        ("ArmResult", "LayerResult", "Reconstructions", "TuningResult"), "experiment.results"
+    ),
     **dict.fromkeys((name for name in __all__ if name.endswith(("Error", "Warning"))), "errors"),
 }
 

@@ -7,6 +7,7 @@ those that remain. What runs beside an arm has no influence on its result.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
@@ -18,22 +19,21 @@ from ..datasets import Dataset
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import Callback, Training
 from ..training.history import History
-from .results import ArmResult, LayerResult
+from .results import ArmResult, LayerResult, TuningResult
 from .settings import ARMS, DTYPE, RunSettings
 
 _T = TypeVar("_T")
 
-#: Settings that pretraining and fine-tuning take as they are.
-SHARED = ("batch_size", "learning_rate", "eval_every")
-
 
 @dataclasses.dataclass(frozen=True)
 class ArmOutcome:
-    """What an arm leaves: its fine-tuning, its pretraining if it has one, and its network."""
+    """What an arm leaves: its fine-tuning, its network, and what came before if anything did."""
 
     arm: ArmResult
-    pretraining: list[LayerResult]
     model: StackedAutoencoder
+    pretraining: list[LayerResult]
+    tuning: TuningResult | None
+    untuned: StackedAutoencoder | None  # a copy of the network before its tuning
 
 
 def train_arm(
@@ -71,11 +71,15 @@ class ArmTraining:
     def __post_init__(self) -> None:
         """Build the network."""
         self.pretraining: list[LayerResult] = []
+        self.tuning: TuningResult | None = None
+        self.untuned: StackedAutoencoder | None = None
         self.model = StackedAutoencoder(
             [self.data.x_train.shape[1], *self.settings.hidden],
             self.data.n_classes,
             seed=self.settings.seed,
             init=ARMS[self.name].init,
+            activation=self.settings.activation,
+            output=self.settings.decoder,
             n_threads=self.threads,
         )
         self.model.classes = self.data.classes
@@ -84,18 +88,24 @@ class ArmTraining:
 
     def _options(self, *more: Callback) -> dict[str, Any]:
         return {
-            **{name: getattr(self.settings, name) for name in SHARED},
+            **self.settings.shared(),
             "callbacks": [*self.callbacks, *more],
             "progress": self.progress,
             "scale": self.data.scale,
         }
 
     def pretrain(self) -> None:
-        """Pretrain the hidden layers, if the arm says so."""
-        if ARMS[self.name].pretrained:
-            net, x, steps = self.model, self.inputs[0], self.settings.pretrain_steps
-            histories = net.pretrain(x, steps=steps, **self._options())
-            self.pretraining = layer_results(net.sizes, histories, net.count_dead_units(x))
+        """Pretrain the hidden layers, if the arm says so, and tune them as one if settings do."""
+        if not ARMS[self.name].pretrained:
+            return
+        net, x, settings = self.model, self.inputs[0], self.settings
+        options = {**self._options(), **settings.restoring()}
+        histories = net.pretrain(x, steps=settings.pretrain_steps, **options)
+        self.pretraining = layer_results(net.sizes, histories, net.count_dead_units(x))
+        if settings.tune_steps:
+            self.untuned = copy.deepcopy(net)
+            h = net.finetune_autoencoder(x, steps=settings.tune_steps, **options)
+            self.tuning = TuningResult(h.steps, h.loss, net.count_dead_units(x), h.seconds)
 
     def finetune(self, *more: Callback) -> ArmOutcome:
         """Fine-tune the network, and say what came of the arm."""
@@ -110,7 +120,7 @@ class ArmTraining:
         )
         dead_units = self.model.count_dead_units(x_test)
         result = ArmResult(h.steps, h.loss, h.accuracy, dead_units, h.seconds)
-        return ArmOutcome(result, self.pretraining, self.model)
+        return ArmOutcome(result, self.model, self.pretraining, self.tuning, self.untuned)
 
 
 def prepare_inputs(data: Dataset, threads: int) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from .. import plot
 from ..base.files import write_file
 from ..plot.axes import ARM_STYLES, load_matplotlib, loss_axis, new_figure, step_axis
 from ..plot.images import weight_limit
-from .results import Findings, Reconstructions
+from .results import Findings, LayerResult, Reconstructions, TuningResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,10 +79,15 @@ def draw_reconstructions(result: Findings) -> Figure:
 
 def draw_pretraining(result: Findings) -> Figure:
     """Draw the loss of each autoencoder against its steps, a panel per layer."""
-    n_layers = len(result.pretraining)
-    figure, panels = _panels(n_layers, 3, (3.2, 2.6), (2 if n_layers == 1 else 0, 0.4))
+    curves: list[tuple[str, str, LayerResult | TuningResult]] = [
+        (f"{la.layer}: {la.n_in} → {la.n_hidden}", f"{la.dead_units} of {la.n_hidden} dead", la)
+        for la in result.pretraining
+    ]
+    if result.tuning:
+        curves.append((f"all: {result.unrolled}", "", result.tuning))
+    figure, panels = _panels(len(curves), 3, (3.2, 2.6), (2 if len(curves) == 1 else 0, 0.4))
     color, marker = ARM_STYLES["pretrained"]
-    for ax, layer in zip(panels, result.pretraining, strict=True):
+    for ax, (left, right, curve) in zip(panels, curves, strict=True):
         look = {
             "marker": marker,
             "markevery": [-1],
@@ -90,9 +95,9 @@ def draw_pretraining(result: Findings) -> Figure:
             "clip_on": False,
             "zorder": 3,
         }
-        ax.plot(layer.steps, layer.loss, color=color, **look)
-        ax.set_title(f"{layer.layer}: {layer.n_in} → {layer.n_hidden}", loc="left", fontsize=10)
-        ax.set_title(f"{layer.dead_units} of {layer.n_hidden} dead", loc="right", fontsize=9)
+        ax.plot(curve.steps, curve.loss, color=color, **look)
+        ax.set_title(left, loc="left", fontsize=10)
+        ax.set_title(right, loc="right", fontsize=9)
         loss_axis(ax, log=False)
         step_axis(ax)
         ax.set_xlabel("")
@@ -183,7 +188,7 @@ PICTURES = {
         "Loss of each autoencoder against its steps, one panel per layer.",
         "Each autoencoder restores what the layers below it hand up; its loss should fall and "
         "level off. Losses of different layers measure different things and cannot be compared. "
-        "Dead units are zero on every training sample and carry nothing upward.",
+        "Dead units are the same on every training sample and carry nothing upward.",
     ),
     "weights": Picture(
         draw_weights,

@@ -35,8 +35,8 @@ WORDS = {
         "bring dead units back; without any, they may still help."
     ),
     "dead": (
-        "a unit whose output is zero for every sample. It passes nothing on, gets no gradient and "
-        "stays as it is."
+        "a unit whose output is the same for every sample, with relu zero. It passes nothing on, "
+        "gets no gradient and stays as it is."
     ),
     "seconds": "by the clock; arms are trained side by side where there are threads for it.",
     "one seed": (
@@ -52,6 +52,7 @@ ARMS_SHARE = (
     "The same network, with hidden layers of {} units, was trained once for each arm; arms differ "
     "in how the hidden layers start."
 )
+TUNED = ", then all as one"
 
 NO_PICTURES = (
     "<p>There are none. If matplotlib is not installed, "
@@ -190,7 +191,11 @@ def _verdicts(result: Findings) -> Iterable[str]:
     yield f'<ul class="verdicts">\n{lines}\n</ul>'
     if result.arms:
         share = ARMS_SHARE.format(", ".join(map(str, result.hidden)))
-        starts = (f"{arm}: {ARMS[arm].words}" for arm in result.arms if arm in ARMS)
+        starts = (
+            f"{arm}: {ARMS[arm].words}{TUNED if ARMS[arm].pretrained and result.tuning else ''}"
+            for arm in result.arms
+            if arm in ARMS
+        )
         yield f"<p>{_prose(share)} {_prose('; '.join(starts))}.</p>"
     if result.dataset.get("name") == "strokes":
         yield f"<p>{STROKES}</p>"

@@ -37,7 +37,7 @@ class LayerResult(Described):
     loss : list of float
         Sums over the training set.
     dead_units : int
-        Units that are zero on every training sample.
+        Units that are dead on the training set.
     seconds : float
     """
 
@@ -56,6 +56,31 @@ class LayerResult(Described):
 
 
 @dataclasses.dataclass(repr=False)
+class TuningResult(Described):
+    """Tuning of all layers as one autoencoder, after each has been pretrained.
+
+    Attributes
+    ----------
+    steps : list of int
+        Step after which each loss was measured, counted from 1.
+    loss : list of float
+        Sums over the training set.
+    dead_units : list of int
+        Per hidden layer: units that are dead on the training set.
+    seconds : float
+    """
+
+    steps: list[int]
+    loss: list[float]
+    dead_units: list[int]
+    seconds: float
+
+    def _line(self) -> str:
+        loss = f"loss {number(self.loss[-1])}, " if self.loss else ""
+        return f"TuningResult: {loss}{sum(self.dead_units)} dead units"
+
+
+@dataclasses.dataclass(repr=False)
 class ArmResult(Described):
     """Fine-tuning of one arm.
 
@@ -68,7 +93,7 @@ class ArmResult(Described):
     test_accuracy : list of float
         Shares in ``[0, 1]``.
     dead_units : list of int
-        Per hidden layer: units that are zero on every test sample.
+        Per hidden layer: units that are dead on the test set.
     seconds : float
 
     Examples
@@ -143,12 +168,19 @@ class Findings(Described):
     predictions: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
     codes: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
     resumed: bool = False
+    tuning: TuningResult | None = None
 
     @property
     def hidden(self) -> list[int]:
         """Units of each hidden layer, from the input up."""
         pretrained = [layer.n_hidden for layer in self.pretraining]
         return [int(units) for units in self.config.get("hidden", pretrained)]
+
+    @property
+    def unrolled(self) -> str:
+        """What is tuned, in words: from the input to the code and back."""
+        n_features = self.pretraining[0].n_in
+        return f"{n_features} → {self.hidden[-1]} → {n_features}"
 
     @property
     def heading(self) -> str:
@@ -245,7 +277,7 @@ class Findings(Described):
         return f"<{type(self).__name__}: {'; '.join([self.heading, *self.verdicts])}>"
 
     def tables(self) -> list[Table]:
-        """Tables of a summary: autoencoders, arms, reconstructions, as far as there are any."""
+        """Tables of a summary: autoencoders, tuning, arms, reconstructions: those there are."""
         hidden = self.hidden
         layers = [
             {
@@ -258,6 +290,18 @@ class Findings(Described):
                 "seconds": f"{layer.seconds:.1f}",
             }
             for layer in self.pretraining
+        ]
+        tuned = [
+            {
+                "autoencoder": self.unrolled,
+                "first loss": number(tuning.loss[0]) if tuning.loss else "-",
+                "last loss": number(tuning.loss[-1]) if tuning.loss else "-",
+                "top units dead": f"{tuning.dead_units[-1]} of {hidden[-1]}",
+                "all units dead": f"{sum(tuning.dead_units)} of {sum(hidden)}",
+                "seconds": f"{tuning.seconds:.1f}",
+            }
+            for tuning in [self.tuning]
+            if tuning
         ]
         arms = [
             {
@@ -274,6 +318,7 @@ class Findings(Described):
         errors = [{"method": name, "mean squared error": f"{mse:.4g}"} for name, _, mse in shown]
         tables = [
             Table("Pretraining" if self.arms else "Autoencoder", layers),
+            Table("Tuning", tuned),
             Table("Fine-tuning", arms),
             Table("Reconstruction", errors),
         ]
@@ -301,7 +346,13 @@ class Findings(Described):
         values = {name: getattr(self, name) for name in fields}
         layers = [vars(layer) for layer in self.pretraining]
         document: dict[str, Any] = _plain(
-            {"schema": SCHEMA, **values, "pretraining": layers, "arms": arms}
+            {
+                "schema": SCHEMA,
+                **values,
+                "pretraining": layers,
+                **({"tuning": vars(self.tuning)} if self.tuning else {}),
+                "arms": arms,
+            }
         )
         return document
 

@@ -37,7 +37,7 @@ from ..plot.axes import has_matplotlib
 from ..training.callbacks import Callback, ProgressBar, Training
 from ..training.checkpoint import RunCheckpoint, read_latest
 from ..training.schedule import DEFAULT_BATCH_SIZE
-from .arms import SHARED, ArmTraining, layer_results, prepare_inputs, train_side_by_side
+from .arms import ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, claimed_output
@@ -81,9 +81,15 @@ def run_experiment(
     hidden: Sequence[int] = RunSettings.hidden,
     arms: Sequence[str] = RunSettings.arms,
     pretrain_steps: int = RunSettings.pretrain_steps,
+    tune_steps: int = RunSettings.tune_steps,
     finetune_steps: int = RunSettings.finetune_steps,
+    activation: str = RunSettings.activation,
+    decoder: str = RunSettings.decoder,
+    loss: str = RunSettings.loss,
+    corruption: str | None = RunSettings.corruption,
     batch_size: int | None = RunSettings.batch_size,
-    learning_rate: float = RunSettings.learning_rate,
+    optimizer: str = RunSettings.optimizer,
+    learning_rate: float | str | None = RunSettings.learning_rate,
     eval_every: int = RunSettings.eval_every,
     seed: int = RunSettings.seed,
     threads: int | None = RunSettings.threads,
@@ -112,8 +118,27 @@ def run_experiment(
         draws behind all others and the order of the fine-tuning batches.
     pretrain_steps, finetune_steps : int
         For each layer; for each arm.
+    tune_steps : int
+        Between them, for all layers of the pretrained network as one autoencoder
+        (:meth:`StackedAutoencoder.finetune_autoencoder`); 0: none.
+    activation : str
+        Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
+    decoder : {"linear", "sigmoid"}
+        Activation of what the decoders give. The one of the first autoencoder restores samples, the
+        others codes, so that with several hidden layers "sigmoid" needs codes from 0 to 1: those of
+        ``activation="sigmoid"``.
+    loss : str
+        Of reconstructions, as in :meth:`Autoencoder.fit`. "binary_cross_entropy" and "poisson" need
+        ``decoder="sigmoid"``.
+    corruption : str, optional
+        Noise on what autoencoders read: "masking", "gaussian", "salt_and_pepper" or "swap" of
+        :mod:`sae_fast.corruptions`, or one with the value of its first argument, "masking:0.25".
+        None, or "none": no noise.
     batch_size : int, default 100, or all training samples if there are fewer
-    learning_rate : float
+    optimizer : {"adam", "adamw", "sgd", "rmsprop"}
+        Of every training.
+    learning_rate : float or "auto", default 0.001, or "auto" of "sgd"
+        "auto": what fits the samples, as in :meth:`Autoencoder.fit`.
     eval_every : int
         Steps between evaluations; 0: only at the end of each phase.
     seed : int
@@ -187,23 +212,34 @@ def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
     codes: dict[str, NDArray[np.float32]] = {}
     shown: list[_Shown] = []
     pretraining: list[LayerResult] = []
+    tuning = None
     if pretrained is not None:
-        net, pretraining = pretrained.model, pretrained.pretraining
-        before = x_test
-        for autoencoder in net.autoencoders:
-            before = autoencoder.encode(before)
-        codes = {"pretrained": before, "pretrained, then fine-tuned": net.encode(x_test)}
-        shown = [("first autoencoder", net.autoencoders[0]), ("whole stack", net)]
+        net, pretraining, tuning = pretrained.model, pretrained.pretraining, pretrained.tuning
+        stack = pretrained.untuned or net
+        shown = [("first autoencoder", stack.autoencoders[0]), ("whole stack", stack)]
+        codes = {"pretrained": _restored_from(stack, x_test)}
+        if tuning is not None:
+            shown.append(("tuned stack", net))
+            codes["pretrained, then tuned"] = _restored_from(net, x_test)
+        codes[f"{list(codes)[-1]}, then fine-tuned"] = net.encode(x_test)
     return run.result(
         shown,
         codes,
         seconds=seconds,
         pretraining=pretraining,
+        tuning=tuning,
         arms={arm: outcome.arm for arm, outcome in outcomes.items()},
         models=models,
         first_weights={arm: net.parameters["W1"] for arm, net in models.items()},
         predictions={arm: run.data.named(net.predict(x_test)) for arm, net in models.items()},
     )
+
+
+def _restored_from(net: StackedAutoencoder, x: Any) -> Any:
+    """Return the codes of a stack's autoencoders, which fine-tuning has not changed."""
+    for autoencoder in net.autoencoders:
+        x = autoencoder.encode(x)
+    return x
 
 
 @_resumable
@@ -214,8 +250,13 @@ def run_reconstruction(
     units: int = ReconstructSettings.units,
     steps: int = ReconstructSettings.steps,
     weight_decay: float = ReconstructSettings.weight_decay,
+    activation: str = ReconstructSettings.activation,
+    decoder: str = ReconstructSettings.decoder,
+    loss: str = ReconstructSettings.loss,
+    corruption: str | None = ReconstructSettings.corruption,
     batch_size: int | None = ReconstructSettings.batch_size,
-    learning_rate: float = ReconstructSettings.learning_rate,
+    optimizer: str = ReconstructSettings.optimizer,
+    learning_rate: float | str | None = ReconstructSettings.learning_rate,
     eval_every: int = ReconstructSettings.eval_every,
     seed: int = ReconstructSettings.seed,
     threads: int | None = ReconstructSettings.threads,
@@ -236,8 +277,8 @@ def run_reconstruction(
     steps : int
     weight_decay : float
         L2 penalty on the weights.
-    dataset, data_dir, batch_size, learning_rate, eval_every, seed, threads, output, \
-    checkpoint_every, resume, quiet, offline
+    dataset, data_dir, activation, decoder, loss, corruption, batch_size, optimizer, \
+    learning_rate, eval_every, seed, threads, output, checkpoint_every, resume, quiet, offline
         As in :func:`run_experiment`.
 
     Returns
@@ -265,6 +306,8 @@ def run_reconstruction(
             x.n_features,
             settings.units,
             weight_decay=settings.weight_decay,
+            activation=settings.activation,
+            output=settings.decoder,
             init="normal",
             seed=settings.seed,
             n_threads=settings.threads,
@@ -273,7 +316,8 @@ def run_reconstruction(
         history = autoencoder.fit(
             x,
             steps=settings.steps,
-            **{name: getattr(settings, name) for name in SHARED},
+            **settings.shared(),
+            **settings.restoring(),
             scale=run.data.scale,
             callbacks=run.callbacks,
         )
@@ -386,7 +430,7 @@ class _Run(Generic[_S]):
         run = {**kept, **settings.identity(), "data": self.data.sha256}
         checkpoint = RunCheckpoint(settings.output, every, resume=False, run=run)
         if settings.resume:
-            checkpoint.load(free=kept)
+            checkpoint.load(free=kept, defaults=type(settings)().identity())
         else:
             checkpoint.replace()
         return [checkpoint]

@@ -24,14 +24,30 @@ from ..base.checks import (
 )
 from ..base.text import shown
 from ..base.threads import resolve_threads
+from ..core.activations import ACTIVATIONS
 from ..datasets import Dataset
 from ..datasets.catalog import Name
 from ..errors import DataError
+from ..training.corruptions import CORRUPTIONS, Corruption
+from ..training.objective import losses_of
+from ..training.optimizers import RULES, SGD
 from ..training.schedule import DEFAULT_BATCH_SIZE
+from ..training.sizes import LEARNING_RATE
 
 DATASETS: tuple[str, ...] = get_args(Name)
 DTYPE = "float32"
+AUTO, NONE = "auto", "none"
 _GIVEN = "(a Dataset object)"  # no command line repeats it
+
+#: Decoders, each with the losses that take it.
+_DECODERS = {decoder: losses_of(decoder) for decoder in ("linear", "sigmoid")}
+_LOSSES = list(dict.fromkeys(loss for losses in _DECODERS.values() for loss in losses))
+
+
+def _restores(decoder: str, activation: str) -> bool:
+    """Say whether a decoder can give all that an activation does."""
+    given, codes = ACTIVATIONS[decoder], ACTIVATIONS[activation]
+    return given.low <= codes.low and codes.high <= given.high
 
 
 class Arm(NamedTuple):
@@ -64,6 +80,38 @@ def _check_arms(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or not value:
         raise DataError(f"{name}: expected a sequence of {', '.join(ARMS)}, got {shown(value)}")
     return tuple(dict.fromkeys(check_choice(name, arm, tuple(ARMS)) for arm in value))
+
+
+def _check_rate(name: str, value: Any) -> float | str | None:
+    by_name = value is None or (isinstance(value, str) and value == AUTO)
+    return value if by_name else check_float(name, value, positive=True)
+
+
+def _noise(name: str, text: Any) -> Corruption | None:
+    """Return the noise of a name, or of a name and its first setting, such as ``masking:0.25``."""
+    kind, colon, amount = text.partition(":") if isinstance(text, str) else (text, "", "")
+    if check_choice(name, kind, known := [NONE, *CORRUPTIONS]) == NONE:
+        check_choice(name, text, known)  # nothing stands behind it
+        return None
+    try:
+        value = [float(amount)] if colon else []
+    except ValueError:
+        raise DataError(f"{name}: expected a number after {kind}:, got {amount!r}") from None
+    try:
+        return CORRUPTIONS[kind](*value)
+    except DataError as error:
+        raise DataError(f"{name}: expected {kind}:VALUE to fit, got {error}") from None
+
+
+def _named(noise: Any) -> str:
+    """Write a noise as `_noise` reads it."""
+    first = next(field for field in dataclasses.fields(noise) if not field.kw_only)
+    return f"{noise.name}:{getattr(noise, first.name)}"
+
+
+def _check_noise(name: str, value: Any) -> str:
+    noise = _noise(name, NONE if value is None else value)
+    return NONE if noise is None else _named(noise)
 
 
 def _setting(
@@ -103,6 +151,36 @@ class Settings:
 
     command: ClassVar[str]
 
+    activation: str = _autoencoder(
+        "relu",
+        partial(check_choice, choices=list(ACTIVATIONS)),
+        f"of hidden layers: {', '.join(ACTIVATIONS)}",
+        read=str,
+        metavar="NAME",
+    )
+    decoder: str = _autoencoder(
+        "linear",
+        partial(check_choice, choices=list(_DECODERS)),
+        "activation of what decoders give; sigmoid: from 0 to 1, as pixels are",
+        read=str,
+        metavar=f"{{{','.join(_DECODERS)}}}",
+    )
+    loss: str = _autoencoder(
+        "squared_error",
+        partial(check_choice, choices=_LOSSES),
+        f"of reconstructions: {', '.join(_DECODERS['linear'])}; with --decoder sigmoid "
+        f"{', '.join(loss for loss in _LOSSES if loss not in _DECODERS['linear'])} too",
+        read=str,
+        metavar="NAME",
+    )
+    corruption: str = _autoencoder(
+        NONE,
+        _check_noise,
+        "noise on what is read, a share of features or a standard deviation: "
+        + ", ".join(_named(kind()) for kind in CORRUPTIONS.values()),
+        read=str,
+        metavar="NAME[:VALUE]",
+    )
     dataset: str = _data(
         "auto",
         _check_dataset,
@@ -118,13 +196,24 @@ class Settings:
         lambda name, value: None if value is None else _count(name, value),
         f"(default: {DEFAULT_BATCH_SIZE}, or all training samples if there are fewer)",
     )
-    learning_rate: float = _training(
-        1e-3, partial(check_float, positive=True), "of Adam", read=float, metavar="RATE"
+    optimizer: str = _training(
+        "adam",
+        partial(check_choice, choices=list(RULES)),
+        "of every training",
+        read=str,
+        metavar=f"{{{','.join(RULES)}}}",
+    )
+    learning_rate: float | str | None = _training(
+        None,
+        _check_rate,
+        f"{AUTO}: what fits the samples (default: {LEARNING_RATE}; of sgd: {AUTO})",
+        read=lambda text: text if text == AUTO else float(text),
+        metavar="RATE",
     )
     eval_every: int = _training(
         100, _count_or_none, "steps between evaluations; 0: only at the end of each phase"
     )
-    seed: int = _training(0, _count_or_none)
+    seed: int = _training(0, _count_or_none, "of weights, noise and the order of samples")
     threads: int = _training(
         None,
         lambda name, value: resolve_threads(value, name),
@@ -154,6 +243,15 @@ class Settings:
         for option in dataclasses.fields(self):
             value = option.metadata["check"](option.name, getattr(self, option.name))
             object.__setattr__(self, option.name, value)
+        if self.learning_rate is None:
+            rate = AUTO if self.optimizer == SGD.name else LEARNING_RATE
+            object.__setattr__(self, "learning_rate", rate)
+        if self.loss not in (fitting := _DECODERS[self.decoder]):
+            others = [repr(one) for one, losses in _DECODERS.items() if self.loss in losses]
+            raise DataError(
+                f"loss: expected one of {', '.join(fitting)} with decoder {self.decoder!r}, "
+                f"got {self.loss!r}; decoder {' or '.join(others)} takes it"
+            )
 
     def config(self) -> dict[str, Any]:
         """Return what goes into ``result.json``: all but where and how results are shown."""
@@ -187,6 +285,16 @@ class Settings:
         """Return the steps of each training of the run."""
         raise NotImplementedError
 
+    def shared(self) -> dict[str, Any]:
+        """Return what every training of the run takes."""
+        shared = {name: getattr(self, name) for name in ("batch_size", "eval_every", "optimizer")}
+        rate = None if self.learning_rate == AUTO else self.learning_rate
+        return {**shared, "learning_rate": rate}
+
+    def restoring(self) -> dict[str, Any]:
+        """Return what a training takes beside that if it is of what autoencoders restore."""
+        return {"loss": self.loss, "corruption": _noise("corruption", self.corruption)}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunSettings(Settings):
@@ -209,12 +317,27 @@ class RunSettings(Settings):
         metavar="ARM,ARM,...",
     )
     pretrain_steps: int = _network(3000, _count, "for each layer")
+    tune_steps: int = _network(
+        0, _count_or_none, "after pretraining, for all layers as one autoencoder; 0: none"
+    )
     finetune_steps: int = _network(
         30000, _count, "for each arm; more of them extend a run that is resumed", free=True
     )
 
+    def __post_init__(self) -> None:
+        """Check what the decoders above the first have to restore too."""
+        super().__post_init__()
+        if len(self.hidden) > 1 and not _restores(self.decoder, self.activation):
+            fitting = " or ".join(one for one in _DECODERS if _restores(one, self.activation))
+            others = " or ".join(one for one in ACTIVATIONS if _restores(self.decoder, one))
+            raise DataError(
+                f"decoder: expected {fitting} where layers restore codes of {self.activation} too, "
+                f"got {self.decoder!r}, which fits those of {others}"
+            )
+
     def stages(self) -> list[int]:  # noqa: D102
         layers = [self.pretrain_steps] * len(self.hidden)
+        layers += [self.tune_steps] if self.tune_steps else []
         n_pretrained = sum(ARMS[arm].pretrained for arm in self.arms)
         return n_pretrained * layers + len(self.arms) * [self.finetune_steps]
 

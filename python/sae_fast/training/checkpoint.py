@@ -160,13 +160,17 @@ class RunCheckpoint(Callback):
         """Return the object itself: a copy would write the same files (scikit-learn's clone)."""
         return self
 
-    def load(self, *, free: Collection[str] = ()) -> None:
+    def load(
+        self, *, free: Collection[str] = (), defaults: Mapping[str, Any] | None = None
+    ) -> None:
         """Read the latest checkpoint, or the one before if that is damaged.
 
         Parameters
         ----------
         free : collection of str
             Names of what may be another in its `run`.
+        defaults : mapping, optional
+            What stands for names that its `run` lacks, having been written before there were any.
 
         Raises
         ------
@@ -178,7 +182,7 @@ class RunCheckpoint(Callback):
         expected = f"the settings and data of {self._folder / name}"
         compared = [
             {name: value for name, value in one.items() if name not in free}
-            for one in (run, self._run)
+            for one in ({**(defaults or {}), **run}, self._run)
         ]
         _check_same("resume", expected, *compared)
         self._latest_is_whole = name == NAME
