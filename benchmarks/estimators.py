@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The scikit-learn estimators beside others: classification and anomaly detection on bundled data.
+"""The scikit-learn estimators beside others, on bundled data.
 
 `pip install '.[sklearn]' pyod torch`, then `python benchmarks/estimators.py --output FILE.md`
-writes a page of tables; without pyod, its row is left out. All systems get the same splits, in
-turn; times are of one fit (and, for anomalies, its scores), on all threads that the process may
-use.
+writes a page of tables on classification, regression and anomaly detection; without pyod, its row
+is left out. All systems get the same splits, in turn; times are of one fit (and, for anomalies, its
+scores), on all threads that the process may use.
 """
 
 from __future__ import annotations
@@ -21,17 +21,31 @@ from typing import Any
 import numpy as np
 import sae_fast
 import sklearn
-from sae_fast.sklearn import StackedAutoencoderClassifier, StackedAutoencoderTransformer
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sae_fast.sklearn import (
+    StackedAutoencoderClassifier,
+    StackedAutoencoderOutlierDetector,
+    StackedAutoencoderRegressor,
+)
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_linnerud,
+    load_wine,
+)
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score, roc_auc_score
+from sklearn.model_selection import KFold, StratifiedKFold, train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-DATA = {"digits": load_digits, "breast cancer": load_breast_cancer, "wine": load_wine}
+CLASSES = {"digits": load_digits, "breast cancer": load_breast_cancer, "wine": load_wine}
+TARGETS = {"diabetes": load_diabetes, "linnerud": load_linnerud}
+FEW = 4  # rows of a rare class
 CODE = 8  # width of every code in anomaly detection
 
 
@@ -41,7 +55,7 @@ def timed(f: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return value, time.perf_counter() - started
 
 
-# Classification
+# Classification and regression
 
 
 def classifiers(seed: int) -> dict[str, Any]:
@@ -51,42 +65,86 @@ def classifiers(seed: int) -> dict[str, Any]:
     }
 
 
-def classify(names: list[str], repeats: int) -> list[list[str]]:
-    """Give a table: for each data set and system, the score over five folds and the time to fit."""
+def regressors(seed: int) -> dict[str, Any]:
+    theirs = MLPRegressor(random_state=seed, max_iter=1000)
+    return {
+        "sae_fast": StackedAutoencoderRegressor(random_state=seed),
+        "MLPRegressor": theirs,
+        "MLPRegressor, y scaled": TransformedTargetRegressor(theirs, transformer=StandardScaler()),
+    }
+
+
+def cross_validate(
+    data: dict[str, Callable[..., Any]],
+    systems: Callable[[int], Any],
+    folds: Any,
+    score: Callable[..., float],
+    repeats: int,
+) -> list[list[str]]:
+    """Give a table: for each data set and system, the score of five folds' predictions, and times.
+
+    All predictions together are scored: folds of four rows have no R² of their own.
+    """
     rows = []
-    for name in names:
-        x, y = DATA[name](return_X_y=True)
+    for name, load in data.items():
+        x, y = load(return_X_y=True)
         scores: dict[str, list[float]] = {}
         times: dict[str, list[float]] = {}
         for repeat in range(repeats):
-            folds = StratifiedKFold(5, shuffle=True, random_state=repeat)
-            for kept, aside in folds.split(x, y):
-                for system, classifier in classifiers(repeat).items():
-                    model = make_pipeline(StandardScaler(), classifier)
+            predicted = {system: np.empty(y.shape) for system in systems(repeat)}
+            for kept, aside in folds(5, shuffle=True, random_state=repeat).split(x, y):
+                for system, estimator in systems(repeat).items():
+                    model = make_pipeline(StandardScaler(), estimator)
                     _, seconds = timed(model.fit, x[kept], y[kept])
                     times.setdefault(system, []).append(seconds)
-                    scores.setdefault(system, []).append(model.score(x[aside], y[aside]))
-        ours, theirs = (statistics.median(times[s]) for s in ("sae_fast", "MLPClassifier"))
-        for system in scores:
-            own = scores[system]
+                    predicted[system][aside] = model.predict(x[aside])
+            for system, found in predicted.items():
+                scores.setdefault(system, []).append(score(y, found))
+        medians = {system: statistics.median(own) for system, own in times.items()}
+        for system, own in scores.items():
             rows.append(
                 [
                     name if system == "sae_fast" else "",
                     system,
                     f"{np.mean(own):.4f} ± {np.std(own):.4f}",
-                    f"{1000 * statistics.median(times[system]):.0f}",
-                    "" if system == "sae_fast" else f"{theirs / ours:.1f}",
+                    f"{1000 * medians[system]:.0f}",
+                    "" if system == "sae_fast" else f"{medians[system] / medians['sae_fast']:.1f}",
                 ]
             )
     return rows
+
+
+def weigh(splits: int) -> list[list[str]]:
+    """Give a table: for each classifier, balanced accuracy where half of the classes are rare."""
+    x, y = load_digits(return_X_y=True)
+    scores: dict[str, list[float]] = {}
+    for split in range(splits):
+        kept, aside = train_test_split(
+            np.arange(len(y)), test_size=0.5, stratify=y, random_state=split
+        )
+        rest = [np.flatnonzero(y[kept] == digit)[FEW:] for digit in range(5, 10)]
+        kept = np.delete(kept, np.concatenate(rest))
+        for system, classifier in {
+            "sae_fast": StackedAutoencoderClassifier(random_state=split),
+            'sae_fast, `class_weight="balanced"`': StackedAutoencoderClassifier(
+                random_state=split, class_weight="balanced"
+            ),
+            "MLPClassifier": MLPClassifier(random_state=split, max_iter=1000),
+            'LogisticRegression, `class_weight="balanced"`': LogisticRegression(
+                max_iter=5000, class_weight="balanced"
+            ),
+        }.items():
+            found = make_pipeline(StandardScaler(), classifier).fit(x[kept], y[kept])
+            score = balanced_accuracy_score(y[aside], found.predict(x[aside]))
+            scores.setdefault(system, []).append(score)
+    return [[system, f"{np.mean(own):.3f} ± {np.std(own):.3f}"] for system, own in scores.items()]
 
 
 # Anomaly detection
 
 
 def score_ours(x: Any, x_test: Any, seed: int) -> Any:
-    model = StackedAutoencoderTransformer(CODE, steps=3000, learning_rate=3e-3, random_state=seed)
-    return model.fit(x).score_samples(x_test)
+    return -StackedAutoencoderOutlierDetector(CODE, random_state=seed).fit(x).score_samples(x_test)
 
 
 def score_forest(x: Any, x_test: Any, seed: int) -> Any:
@@ -156,20 +214,37 @@ sae_fast {sae_fast} and {threads} threads.
 
 ## Classification
 
-Accuracy over five folds of scikit-learn's bundled data sets, {repeats} times with other folds:
-mean and standard deviation over all folds. `StackedAutoencoderClassifier()` and
+Accuracy of the predictions of five folds of scikit-learn's bundled data sets, {repeats} times with
+other folds: mean and standard deviation of these times. `StackedAutoencoderClassifier()` and
 `MLPClassifier(max_iter=1000)` behind a `StandardScaler`, other settings left as they are; both have
 one hidden layer of 100 units. Time is the median of one fit, pretraining included.
 
 {classification}
+### Rare classes
+
+Half of the digits to learn from, the other half to predict, but of each class from 5 up only {few}
+rows to learn from. Balanced accuracy: the mean of the share of each class that is found, over
+{splits} splits.
+
+{rare}
+## Regression
+
+R² of the predictions of five folds, {repeats} times with other folds: mean and standard deviation
+of these times. Linnerud has 20 rows and three targets, of whose R² the mean is taken; what is below
+0 is worse than the mean of the targets. `StackedAutoencoderRegressor()` and
+`MLPRegressor(max_iter=1000)` behind a `StandardScaler`, other settings left as they are. Ours
+standardizes the targets; `MLPRegressor` stands there without, and with a
+`TransformedTargetRegressor` around it that does the same.
+
+{regression}
 ## Anomaly detection
 
 The digits, with one class held out: a detector sees three quarters of the other nine and then
 scores what is left of them and all of the tenth. ROC-AUC over {repeats} splits, for each class held
 out and the mean of all; values scaled to 0 ... 1.
-`StackedAutoencoderTransformer({code}, steps=3000, learning_rate=3e-3).score_samples` beside
-the reconstruction error of `PCA({code})`, `IsolationForest()` and pyod's `AutoEncoder()` with all
-settings left as they are. Time is the median of one fit and its scores.
+`StackedAutoencoderOutlierDetector({code})` beside the reconstruction error of `PCA({code})`,
+`IsolationForest()` and pyod's `AutoEncoder()`, all other settings left as they are. Time is the
+median of one fit and its scores.
 
 {detection}"""
 
@@ -180,9 +255,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Markdown page to write; else to stdout")
     parser.add_argument("--short", action="store_true", help="only try whether it runs")
     options = parser.parse_args()
-    data, detectors = list(DATA), list(DETECTORS)
+    classes, targets, detectors = CLASSES, TARGETS, list(DETECTORS)
+    splits = 5
     if options.short:
-        options.repeats, data = 1, ["wine"]
+        options.repeats, splits = 1, 1
+        classes, targets = {"wine": load_wine}, {"linnerud": load_linnerud}
     if importlib.util.find_spec("pyod") is None:
         detectors.remove("pyod AutoEncoder")
         print("left out: pyod AutoEncoder (pyod is not installed)", file=sys.stderr)
@@ -192,9 +269,16 @@ def main() -> None:
         threads=sae_fast.info()["threads"],
         repeats=options.repeats,
         code=CODE,
+        few=FEW,
+        splits=splits,
         classification=table(
             ["data", "classifier", "accuracy", "ms to fit", "times ours"],
-            classify(data, options.repeats),
+            cross_validate(classes, classifiers, StratifiedKFold, accuracy_score, options.repeats),
+        ),
+        rare=table(["classifier", "balanced accuracy"], weigh(splits)),
+        regression=table(
+            ["data", "regressor", "R²", "ms to fit", "times ours"],
+            cross_validate(targets, regressors, KFold, r2_score, options.repeats),
         ),
         detection=table(
             ["detector", "ROC-AUC", *map(str, range(10)), "ms", "times ours"],

@@ -46,6 +46,7 @@ OUTPUT = {
     "detect_anomalies.py": (
         r"normal: 3, anomalies: all other digits\n"
         r"alarms for 9\d% of 404 anomalies and \d+% of 46 normal rows\n"
+        r"a 3 with one pixel changed is odd at pixel 30\n"
         r"one digit is normal: ROC-AUC 0\.99\d on average, 0\.9\d+ at worst\n"
         r"one digit is anomalous: ROC-AUC 0\.8\d+ on average, 0\.[67]\d+ at worst\n"
     ),

@@ -71,7 +71,7 @@ class Standard:
     unit: _Column
 
     @classmethod
-    def of(cls, x: Any, of_constants: float = 0.0) -> Standard:
+    def of(cls, x: Any, of_constants: float = 0.0, name: str = "X") -> Standard:
         """Measure the columns of an array or a CSR matrix, in the order of its rows.
 
         Columns that are constant have the unit `of_constants`.
@@ -83,7 +83,9 @@ class Standard:
             variance = _variance(x, mean, count)
         if not np.isfinite(mean_square).all():
             at = int(np.argmin(np.isfinite(mean_square)))
-            raise DataError(f"X: expected values whose squares are finite, got more in column {at}")
+            raise DataError(
+                f"{name}: expected values whose squares are finite, got more in column {at}"
+            )
         constant = variance <= (1e-13 * mean) ** 2
         centred = constant | ((2 * count > n_samples) & (not sparse))
         unit = np.sqrt(np.where(centred, variance, mean_square))
@@ -122,14 +124,7 @@ class Standard:
 
     def fold_into(self, net: StackedAutoencoder) -> StackedAutoencoder:
         """Return a copy of a network that takes and gives columns in their own units."""
-        far = np.abs(self.zero * self._factor)
-        if net.dtype == "float32" and far.max() > _FAR:
-            warn(
-                f"column {int(far.argmax())} lies {far.max():.0f} of its units from zero, too far "
-                "for float32: a network that takes it as it is computes roughly; dtype='float64' "
-                "is exact",
-                ScaleWarning,
-            )
+        self._warn_if_far("column", net.dtype)
         net = copy.deepcopy(net)
         factor = self._factor[:, None]
         first = net.autoencoders[0]
@@ -146,3 +141,25 @@ class Standard:
         decoder = {"W_dec": own["W_dec"] * self.unit, "b_dec": own["b_dec"] * self.unit + self.zero}
         first.parameters = {"W_enc": w, "b_enc": b, **decoder}
         return net
+
+    def fold_targets_into(self, net: StackedAutoencoder) -> StackedAutoencoder:
+        """Return a copy of a network that gives targets, which it has in these units, in their own.
+
+        Its layer on top is linear, unless these units change nothing.
+        """
+        self._warn_if_far("target", net.dtype)
+        net = copy.deepcopy(net)
+        own = net.parameters
+        *_, w, b = own
+        net.parameters = {w: own[w] * self.unit, b: own[b] * self.unit + self.zero}
+        return net
+
+    def _warn_if_far(self, what: str, dtype: str) -> None:
+        far = np.abs(self.zero * self._factor)
+        if dtype == "float32" and far.max() > _FAR:
+            warn(
+                f"{what} {int(far.argmax())} lies {far.max():.0f} of its units from zero, too far "
+                "for float32: a network that has it as it is computes roughly; dtype='float64' "
+                "is exact",
+                ScaleWarning,
+            )

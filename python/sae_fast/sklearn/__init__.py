@@ -15,10 +15,12 @@ except ImportError as error:
 
 from .classifier import StackedAutoencoderClassifier
 from .detector import StackedAutoencoderOutlierDetector
+from .regressor import StackedAutoencoderRegressor
 from .transformer import StackedAutoencoderTransformer
 
 __all__ = [
     "StackedAutoencoderClassifier",
     "StackedAutoencoderOutlierDetector",
+    "StackedAutoencoderRegressor",
     "StackedAutoencoderTransformer",
 ]

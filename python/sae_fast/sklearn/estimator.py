@@ -62,7 +62,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def network_(self) -> StackedAutoencoder:
         """The network, which takes rows as `fit` does: a copy, where these are standardized."""
         check_is_fitted(self)
+        return self._folded()
+
+    def _folded(self) -> StackedAutoencoder:
         return self._standard.fold_into(self._network) if self._standard else self._network
+
+    def _whole(self) -> StackedAutoencoder:
+        """Return the network, which computes all that the estimator does."""
+        return self.network_
 
     @overload
     def export_onnx(self, path: str | Path, part: str | None = None) -> Path: ...
@@ -78,18 +85,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             transformer's `part` is by default the encoder, what `transform` computes, and a
             detector's the reconstruction.
         """
-        return self.network_.export_onnx(path, self._part if part is None else part)
+        if part is None:
+            return self._whole().export_onnx(path, self._part)
+        return self.network_.export_onnx(path, part)
 
     def onnx_shape_calculator(self) -> Callable[[Any], None]:
         """Return what the package skl2onnx asks for when it converts a pipeline."""
         classes: NDArray[Any] | None = getattr(self, "classes_", None)
-        width = self._network.n_hidden if classes is None else len(classes)
+        width = self._network._widths[-1]
         return functools.partial(skl2onnx.set_shapes, width=width, classes=classes)
 
     def onnx_converter(self) -> Callable[[Any, Any, Any], None]:
         """Return what the package skl2onnx asks for when it converts a pipeline."""
         classes: NDArray[Any] | None = getattr(self, "classes_", None)
-        part = self.network_._part(self._part)
+        part = self._whole()._part(self._part)
         return functools.partial(skl2onnx.add_nodes, part=part, classes=classes)
 
     def _standardized(self, X: Any) -> Any:
