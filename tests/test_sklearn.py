@@ -25,6 +25,7 @@ from sae_fast.schedules import Step  # noqa: E402
 from sae_fast.sklearn import (  # noqa: E402
     StackedAutoencoderClassifier,
     StackedAutoencoderOutlierDetector,
+    StackedAutoencoderRegressor,
     StackedAutoencoderTransformer,
 )
 from sklearn.base import clone  # noqa: E402
@@ -205,11 +206,17 @@ def test_masked_values_are_refused(digits):
     """Which scikit-learn would take for data."""
     x, y = digits
     masked = np.ma.masked_equal(x[:50], x.max())
-    for estimator in (StackedAutoencoderTransformer(4), StackedAutoencoderClassifier(4)):
+    for kind in (
+        StackedAutoencoderTransformer,
+        StackedAutoencoderOutlierDetector,
+        StackedAutoencoderClassifier,
+        StackedAutoencoderRegressor,
+    ):
         with pytest.raises(DataError, match="X: expected an array without masked values"):
-            estimator.fit(masked, y[:50])
-    with pytest.raises(DataError, match="y: expected an array without masked values"):
-        estimator.fit(x[:50], np.ma.masked_equal(y[:50], 3))
+            kind(4).fit(masked, y[:50])
+    for kind in (StackedAutoencoderClassifier, StackedAutoencoderRegressor):
+        with pytest.raises(DataError, match="y: expected an array without masked values"):
+            kind(4).fit(x[:50], np.ma.masked_equal(y[:50], 3))
 
 
 class TestUnlabelled:
@@ -392,45 +399,40 @@ class TestOptions:
         "batch_size": 50,
     }
 
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def by_hand(digits):
-        net = StackedAutoencoder([64, 20, 10], 10, seed=0, activation="tanh")
-        training = {**TestOptions.OPTIONS, "steps": 30}
-        del training["activation"]
-        net.pretrain(digits[0], learning_rate=[1e-3, Step(2e-3, every=10)], **training)
-        return net, training
+    RATES = [1e-3, Step(2e-3, every=10)]  # noqa: RUF012
 
-    def test_unsupervised(self, digits, by_hand):
+    def by_hand(self, x, loss):
+        """Return a network that the library itself has pretrained, and how."""
+        how = {**self.OPTIONS, "steps": 30}
+        net = StackedAutoencoder([64, 20, 10], 10, seed=0, activation=how.pop("activation"))
+        net.pretrain(x, learning_rate=self.RATES, loss=loss, **how)
+        return net, how
+
+    def test_unsupervised(self, digits):
         x, _ = digits
-        net, training = by_hand
-        options = {
-            **{**self.OPTIONS, "steps": 30, "standardize": False, "random_state": 0},
-            "learning_rate": [1e-3, Step(2e-3, every=10)],
-        }
+        net, how = self.by_hand(x, "huber")
+        tuned = pickle.loads(pickle.dumps(net))
+        tuned.finetune_autoencoder(x, learning_rate=5e-4, loss="huber", **{**how, "steps": 40})
+        options = {"steps": 30, "standardize": False, "random_state": 0, "loss": "huber"}
+        options |= {**self.OPTIONS, "learning_rate": self.RATES}
         for kind in (StackedAutoencoderTransformer, StackedAutoencoderOutlierDetector):
-            estimator = kind((20, 10), **options).fit(x)
-            assert_identical(
-                estimator.network_.autoencoders[1].parameters, net.autoencoders[1].parameters
-            )
-            tuned = kind((20, 10), **options, tune_steps=40, tune_learning_rate=5e-4).fit(x)
-            copy = pickle.loads(pickle.dumps(net))
-            copy.finetune_autoencoder(x, learning_rate=5e-4, **{**training, "steps": 40})
-            np.testing.assert_array_equal(tuned.network_.reconstruct(x), copy.reconstruct(x))
-            assert tuned.history_.steps[-1] == 40
+            found = kind((20, 10), **options).fit(x).network_
+            np.testing.assert_array_equal(found.reconstruct(x), net.reconstruct(x))
+            found = kind((20, 10), **options, tune_steps=40, tune_learning_rate=5e-4).fit(x)
+            np.testing.assert_array_equal(found.network_.reconstruct(x), tuned.reconstruct(x))
+            assert found.history_.steps[-1] == 40
 
-    def test_supervised(self, digits, by_hand):
+    def test_supervised(self, digits):
         x, y = digits
-        net, training = by_hand
-        net = pickle.loads(pickle.dumps(net))
-        del training["corruption"]
-        net.finetune(x, y, learning_rate=Step(3e-4, every=9), loss="cross_entropy", **training)
+        net, how = self.by_hand(x, "squared_error")
+        del how["corruption"]
+        net.finetune(x, y, learning_rate=Step(3e-4, every=9), loss="cross_entropy", **how)
         classifier = StackedAutoencoderClassifier(
             (20, 10),
             **self.OPTIONS,
             pretrain_steps=30,
             steps=30,
-            pretrain_learning_rate=[1e-3, Step(2e-3, every=10)],
+            pretrain_learning_rate=self.RATES,
             learning_rate=Step(3e-4, every=9),
             standardize=False,
             random_state=0,
@@ -458,6 +460,7 @@ class TestOptions:
             ({"activation": "rely"}, "activation: expected one of .*did you mean 'relu'"),
             ({"optimizer": "adm"}, "optimizer: expected one of .*did you mean 'adam'"),
             ({"corruption": 0.3}, "corruption: expected None or"),
+            ({"loss": "poisson"}, "loss: expected one of .* with output 'linear', got 'poisson'"),
             ({"tune_steps": -1}, "tune_steps: expected an integer of at least 0"),
             ({"tune_learning_rate": 0}, "tune_learning_rate: expected a positive number"),
             ({"steps": 0}, "steps: expected an integer of at least 1"),
@@ -498,10 +501,12 @@ class TestRefused:
         for estimator in (
             StackedAutoencoderClassifier(**SHORT).fit(x, y),
             StackedAutoencoderTransformer(steps=20).fit(x),
+            StackedAutoencoderOutlierDetector(steps=20).fit(x),
+            StackedAutoencoderRegressor(**SHORT).fit(x, y),
         ):
             before = vars(estimator).copy()
             bad = [(x[:, :5] * np.nan, y)]
-            if hasattr(estimator, "predict"):
+            if hasattr(estimator, "score"):
                 bad.append((x, np.where(y == 0, np.nan, y)))
             for bad_x, bad_y in bad:
                 with pytest.raises(ValueError, match=r"NaN|features"):
@@ -891,6 +896,9 @@ class TestWithTheRestOfScikitLearn:
         [
             StackedAutoencoderClassifier(**SHORT),
             StackedAutoencoderTransformer(units=(20, 10), steps=50, random_state=0),
+            StackedAutoencoderTransformer((20, 10), steps=0, tune_steps=50, random_state=0),
+            StackedAutoencoderOutlierDetector(steps=50, random_state=0),
+            StackedAutoencoderRegressor(**SHORT),
         ],
     )
     @pytest.mark.parametrize("way", ["pickle", "joblib"])

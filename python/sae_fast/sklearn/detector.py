@@ -45,9 +45,9 @@ class StackedAutoencoderOutlierDetector(
         None: one layer, as wide as the square root of the number of features.
     contamination : float, default 0.1
         Share of the rows of `fit` that are to be outliers, above 0 and at most 0.5.
-    steps, learning_rate, tune_steps, tune_learning_rate, batch_size, weight_decay, activation, \
-    optimizer, corruption, init, standardize, scale, dtype, eval_every, random_state, n_threads, \
-    callbacks, verbose
+    steps, learning_rate, tune_steps, tune_learning_rate, batch_size, weight_decay, loss, \
+    activation, optimizer, corruption, init, standardize, scale, dtype, eval_every, random_state, \
+    n_threads, callbacks, verbose
         As of :class:`StackedAutoencoderTransformer`. Errors are those of standardized columns, so
         that each counts alike; a column that is constant in `fit` is in its own units.
 
@@ -94,6 +94,7 @@ class StackedAutoencoderOutlierDetector(
         tune_learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
+        loss: str = "squared_error",
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
         corruption: Corruption | None = None,

@@ -45,6 +45,9 @@ class StackedAutoencoderTransformer(
         Rows of a minibatch; all rows if there are fewer.
     weight_decay : float, default 0
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
+    loss : {"squared_error", "huber", "absolute_error"}, default "squared_error"
+        Of what each layer restores. The last two mind single large errors less; `score_samples` is
+        the mean squared error all the same.
     activation : str or sequence of str, default "relu"
         Of the hidden layers, or of each; one of :data:`sae_fast.activations.NAMES`.
     optimizer : str or object of :mod:`sae_fast.optimizers`, default "adam"
@@ -111,6 +114,7 @@ class StackedAutoencoderTransformer(
         tune_learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
+        loss: str = "squared_error",
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
         corruption: Corruption | None = None,

@@ -57,14 +57,15 @@ class Unsupervised(Estimator):
             self._check_rates("learning_rate")
             self._check_rates("tune_learning_rate")
             net, X = self._begin(X, continued=continued)
-            self.histories_ = self._pretrain(net, X, each, self.learning_rate, continued=continued)
+            how = {"loss": self.loss, "continued": continued}
+            self.histories_ = self._pretrain(net, X, each, self.learning_rate, **how)
             if tune_steps:
                 self.history_ = net.finetune_autoencoder(
                     X,
                     steps=tune_steps,
                     learning_rate=self.tune_learning_rate,
                     corruption=self.corruption,
-                    continued=continued,
+                    **how,
                     **self._options(X, tune_steps),
                 )
             self._take(net)
