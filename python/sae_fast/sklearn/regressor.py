@@ -164,6 +164,8 @@ class StackedAutoencoderRegressor(
         self._check_settings()
         if hasattr(y, "tocsr"):
             y = y.toarray()
+        if y.dtype.kind not in "biuf":
+            raise DataError(f"y: expected numbers, got dtype {y.dtype}")
         if self.loss == "poisson" and (y < 0).any():
             raise DataError(f"y: expected values of at least 0 for loss 'poisson', got {y.min():g}")
         return self._weighted(X, y, sample_weight)
