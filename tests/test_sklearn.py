@@ -28,6 +28,7 @@ from sae_fast.sklearn import (  # noqa: E402
     StackedAutoencoderRegressor,
     StackedAutoencoderTransformer,
 )
+from sae_fast.training.corruptions import CORRUPTIONS  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_digits  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
@@ -439,6 +440,20 @@ class TestOptions:
         ).fit(x, y)
         assert_identical(classifier.network_.parameters, net.parameters)
 
+    @pytest.mark.parametrize("name", CORRUPTIONS)
+    def test_noise_by_name(self, digits, name):
+        x, y = digits
+        for kind, more in (
+            (StackedAutoencoderTransformer, {"steps": 9, "tune_steps": 9}),
+            (StackedAutoencoderClassifier, SHORT),
+        ):
+            how = {**more, "random_state": 0}
+            named = kind(corruption=name, **how).fit(x, y)
+            asked = kind(corruption=CORRUPTIONS[name](), **how).fit(x, y)
+            assert_identical(named.network_.parameters, asked.network_.parameters)
+            plain = kind(**how).fit(x, y)
+            assert (plain.network_.parameters["W1"] != named.network_.parameters["W1"]).any()
+
     def test_tuning_alone(self, digits):
         x, _ = digits
         whole = StackedAutoencoderTransformer((30, 8), steps=0, tune_steps=600, random_state=0)
@@ -460,6 +475,7 @@ class TestOptions:
             ({"activation": "rely"}, "activation: expected one of .*did you mean 'relu'"),
             ({"optimizer": "adm"}, "optimizer: expected one of .*did you mean 'adam'"),
             ({"corruption": 0.3}, "corruption: expected None or"),
+            ({"corruption": "mask"}, "corruption: expected one of .*did you mean 'masking'"),
             ({"loss": "poisson"}, "loss: expected one of .* with output 'linear', got 'poisson'"),
             ({"tune_steps": -1}, "tune_steps: expected an integer of at least 0"),
             ({"tune_learning_rate": 0}, "tune_learning_rate: expected a positive number"),

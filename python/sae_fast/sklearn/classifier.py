@@ -69,7 +69,7 @@ class StackedAutoencoderClassifier(
     eval_every : int, optional
         Steps between two evaluations. None: after each pass over the rows, and 20 times at most
         or, with early stopping, no more often than every 15 steps.
-    corruption : object of :mod:`sae_fast.corruptions`, optional
+    corruption : str or object of :mod:`sae_fast.corruptions`, optional
         As for :class:`StackedAutoencoderTransformer`, in pretraining alone.
     activation, optimizer, init, standardize, scale, dtype, random_state, n_threads, callbacks, \
     verbose
@@ -121,7 +121,7 @@ class StackedAutoencoderClassifier(
         class_weight: str | dict[Any, float] | None = None,
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,

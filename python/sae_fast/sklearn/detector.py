@@ -97,7 +97,7 @@ class StackedAutoencoderOutlierDetector(
         loss: str = "squared_error",
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,

@@ -16,12 +16,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..base.checks import check_int, check_sizes, check_unmasked, per_layer
+from ..base.checks import check_choice, check_int, check_sizes, check_unmasked, per_layer
 from ..core.inputs import from_frame, is_frame
 from ..errors import DataError
 from ..exchange import skl2onnx
 from ..models.stacked import StackedAutoencoder
 from ..models.standard import Standard
+from ..training.corruptions import CORRUPTIONS
 from ..training.history import History
 from ..training.rates import check_rate
 
@@ -203,6 +204,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return check_int("eval_every", self.eval_every, 0)
         return max(one_pass, -(-steps // POINTS))
 
+    @property
+    def _noise(self) -> Any:
+        """The corruption, which the network checks unless it is a name."""
+        if not isinstance(self.corruption, str):
+            return self.corruption
+        return CORRUPTIONS[check_choice("corruption", self.corruption, list(CORRUPTIONS))]()
+
     def _options(self, X: Any, most_steps: int) -> dict[str, Any]:
         """Return what every training on X takes, the longest of which is of so many steps."""
         one_pass = self._steps(None, X.shape[0], passes=1)
@@ -222,7 +230,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
         if not any(steps):
             return []
-        options = {**self._options(X, max(steps)), "corruption": self.corruption, **options}
+        options = {**self._options(X, max(steps)), "corruption": self._noise, **options}
         return net.pretrain(X, steps=steps, learning_rate=learning_rate, **options)
 
     def __sklearn_tags__(self) -> Any:  # noqa: D105

@@ -91,7 +91,7 @@ class StackedAutoencoderRegressor(
         loss: str = "squared_error",
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,

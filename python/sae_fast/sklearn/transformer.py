@@ -51,10 +51,10 @@ class StackedAutoencoderTransformer(
     activation : str or sequence of str, default "relu"
         Of the hidden layers, or of each; one of :data:`sae_fast.activations.NAMES`.
     optimizer : str or object of :mod:`sae_fast.optimizers`, default "adam"
-    corruption : object of :mod:`sae_fast.corruptions`, optional
+    corruption : str or object of :mod:`sae_fast.corruptions`, optional
         Noise on what the layers read in training; without it they restore what they read. Where
         columns are standardized it is in these units.
-    init : {"data", "he", "normal"}, default "data"
+    init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
         As for :class:`sae_fast.Autoencoder`; "normal" is the article's.
     standardize : bool, default True
         Bring each column to a size around 1 first: less its mean where most of its values are not
@@ -117,7 +117,7 @@ class StackedAutoencoderTransformer(
         loss: str = "squared_error",
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,

@@ -64,7 +64,7 @@ class Unsupervised(Estimator):
                     X,
                     steps=tune_steps,
                     learning_rate=self.tune_learning_rate,
-                    corruption=self.corruption,
+                    corruption=self._noise,
                     **how,
                     **self._options(X, tune_steps),
                 )
