@@ -22,7 +22,7 @@ def make_network(sizes):
     return network
 
 
-def make_trainer(network, x, labels, loss, *, state=None, batch_size=100):
+def make_trainer(network, x, labels, loss, *, state=None, batch_size=100, corruption=None):
     optimizer = _core.Optimizer(_core.Rule.adam, ADAM)
     return _core.Trainer_float32(
         network,
@@ -31,7 +31,8 @@ def make_trainer(network, x, labels, loss, *, state=None, batch_size=100):
         x,
         labels,
         None,
-        corruption=None,
+        corruption=corruption,
+        dropout=(),
         loss=loss,
         weight_decay=0.0,
         batch_size=batch_size,

@@ -22,6 +22,7 @@ from helpers import TIME_LIMIT
 from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
 from sae_fast.optimizers import SGD, AdamW, RMSprop
 from sae_fast.schedules import Step
+from sae_fast.training.corruptions import CORRUPTIONS
 from sae_fast.training.objective import LOSSES
 
 FILE = Path(__file__).parent / "data" / "golden.json"
@@ -86,7 +87,25 @@ def hashes() -> dict[str, str]:
             for value in ae.parameters.values():
                 digest.update(np.ascontiguousarray(value).tobytes())
             found[f"{dtype}, {name}"] = digest.hexdigest()
+        found[f"{dtype}, noise"] = noisy_hash(dtype)
     return found
+
+
+def noisy_hash(dtype: str) -> str:
+    """Return a hash of trainings with each corruption, and dropout."""
+    digest = hashlib.sha256()
+    x = np.maximum(mixed(300, 161) - 0.7, 0)
+    batches = (mixed(20, 20) * len(x)).astype(np.int64)
+    for kind in CORRUPTIONS.values():
+        net = StackedAutoencoder([161, 33, 7], dtype=dtype)
+        for model in (net, *net.autoencoders):
+            model.parameters = {
+                name: (mixed(*value.shape) - 0.5) / 3 for name, value in model.parameters.items()
+            }
+        net.pretrain(x, batches=batches, corruption=kind(emphasis=(1, 0.5)), dropout=[0.2, 0])
+        for value in net.parameters.values():
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def hashes_of(isa: str) -> dict[str, str]:

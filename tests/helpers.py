@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -172,6 +172,7 @@ def core_trainer(
     optimizer: Any = None,
     corruption: Any = None,
     targets: Any = None,
+    dropout: Sequence[tuple[float, int]] = (),
 ) -> Any:
     """Give the core's trainer of a network with a fresh state."""
     optimizer = optimizer or core_optimizer()
@@ -184,6 +185,7 @@ def core_trainer(
         None,
         targets=targets,
         corruption=corruption,
+        dropout=dropout,
         loss=loss,
         weight_decay=weight_decay,
         batch_size=batch_size,

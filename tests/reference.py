@@ -116,8 +116,12 @@ def autoencoder_gradients(
     activation: str = "relu",
     output: str = "linear",
     loss: str = "squared_error",
+    emphasis: ArrayLike = 1.0,
 ) -> LossAndGradients:
-    """Loss on `x` and its gradient with respect to every parameter; `target`: the clean x."""
+    """Loss on `x` and its gradient with respect to every parameter; `target`: the clean x.
+
+    `emphasis` (n_samples, n_features) are factors of the squared errors.
+    """
     p = as_float64(parameters)
     x = np.asarray(x, np.float64)
     target = x if target is None else np.asarray(target, np.float64)
@@ -126,7 +130,7 @@ def autoencoder_gradients(
     code = f(z)
     z_out = code @ p["W_dec"] + p["b_dec"]
     of_values, derivative = VALUE_LOSSES[loss]
-    delta_out = derivative(g(z_out), target) * dg(z_out)
+    delta_out = emphasis * derivative(g(z_out), target) * dg(z_out)
     delta = (delta_out @ p["W_dec"].T) * df(z)
     gradients = {
         "W_enc": x.T @ delta + weight_decay * p["W_enc"],
@@ -135,7 +139,98 @@ def autoencoder_gradients(
         "b_dec": delta_out.sum(axis=0),
     }
     decay = 0.5 * np.sum(p["W_enc"] ** 2) + 0.5 * np.sum(p["W_dec"] ** 2)
-    return float(np.sum(of_values(g(z_out), target)) + weight_decay * decay), gradients
+    value = float(np.sum(emphasis * of_values(g(z_out), target)) + weight_decay * decay)
+    return value, gradients
+
+
+# Random draws, by Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011), and what they make of x.
+
+
+def philox(counters: NDArray[np.uint32], key: int) -> NDArray[np.uint32]:
+    """Blocks of four words, of counters (n, 4) and a key of 64 bits."""
+    low = np.uint64(0xFFFFFFFF)
+    c0, c1, c2, c3 = np.asarray(counters, np.uint64).T
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
+    for _ in range(10):
+        a, b = np.uint64(0xD2511F53) * c0, np.uint64(0xCD9E8D57) * c2
+        c0, c1 = (b >> np.uint64(32)) ^ c1 ^ np.uint64(k0), b & low
+        c2, c3 = (a >> np.uint64(32)) ^ c3 ^ np.uint64(k1), a & low
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
+
+
+def random_groups(n: int, counter: Sequence[int], key: int) -> NDArray[np.uint32]:
+    """Groups (n, 32 words) of eight blocks, words 0 and 1 of all eight before words 2 and 3."""
+    counters = np.tile(np.array(counter, np.uint64), (8 * n, 1))
+    counters[:, 0] += np.arange(8 * n, dtype=np.uint64)
+    return philox(counters, key).reshape(n, 8, 2, 2).swapaxes(1, 2).reshape(n, 32)
+
+
+CHOICE, REST_OF_CHOICE, VALUE = range(3)
+
+
+def draws(key: int, what: int, shape: tuple[int, int], step: int, dtype: str) -> NDArray[np.uint32]:
+    """Random bits for each column of each row of a batch at a step: "u1" eight, "u4" 32."""
+    n_rows, n_columns = shape
+    n_groups = -(-n_columns * np.dtype(dtype).itemsize // 128)
+    last = step >> 32 ^ what << 24
+    rows = [
+        random_groups(n_groups, [0, row, step & 0xFFFFFFFF, last], key) for row in range(n_rows)
+    ]
+    return np.array(rows).astype("<u4").reshape(n_rows, -1).view(f"<{dtype}")[:, :n_columns]
+
+
+def choose(key: int, share: float, shape: tuple[int, int], step: int) -> NDArray[np.bool_]:
+    """Whether each is chosen: a byte decides, and where it is undecided 32 bits more."""
+    first, rest = divmod(share * 256, 1)
+    byte = draws(key, CHOICE, shape, step, "u1")
+    word = draws(key, REST_OF_CHOICE, shape, step, "u4")
+    return (byte < first) | ((byte == first) & (word < int(rest * 2**32)))
+
+
+def normals(words: NDArray[np.uint32]) -> Array:
+    """Box and Muller's (1958) of groups (n, 32 words): lengths of sixteen, then directions."""
+    length = np.sqrt(-2 * np.log(((words[:, :16] >> np.uint32(1)) + 0.5) / 2**31))
+    angle = 2 * np.pi * (words[:, 16:] / 2**32)
+    return np.concatenate([length * np.cos(angle), length * np.sin(angle)], axis=1)
+
+
+def mask(x: Array, step: int, key: int, share: float) -> tuple[Array, NDArray[np.bool_]]:
+    chosen = choose(key, share, x.shape, step)
+    return np.where(chosen, 0.0, x), chosen
+
+
+def add_noise(x: Array, step: int, key: int, stddev: float) -> tuple[Array, NDArray[np.bool_]]:
+    n_rows, n_columns = x.shape
+    words = draws(key, VALUE, (n_rows, -(-n_columns // 32) * 32), step, "u4")
+    noise = normals(words.reshape(-1, 32)).reshape(n_rows, -1)[:, :n_columns]
+    return x + stddev * noise, np.ones(x.shape, bool)
+
+
+def add_salt_and_pepper(
+    x: Array, step: int, key: int, share: float, low: float, high: float
+) -> tuple[Array, NDArray[np.bool_]]:
+    chosen = choose(key, share, x.shape, step)
+    extreme = np.where(draws(key, VALUE, x.shape, step, "u1") < 128, low, high)
+    return np.where(chosen, extreme, x), chosen
+
+
+def swap(x: Array, step: int, key: int, share: float) -> tuple[Array, NDArray[np.bool_]]:
+    chosen = choose(key, share, x.shape, step)
+    n_rows, n_columns = x.shape
+    other = draws(key, VALUE, x.shape, step, "u4") * np.uint64(n_rows - 1) >> np.uint64(32)
+    row = np.arange(n_rows, dtype=np.uint64)[:, None]
+    other += (other >= row) & (n_rows > 1)
+    return np.where(chosen, x[other, np.arange(n_columns)], x), chosen
+
+
+#: What each corruption makes of the clean rows of a batch, and which it has corrupted.
+CORRUPTIONS = {
+    "masking": mask,
+    "gaussian": add_noise,
+    "salt_and_pepper": add_salt_and_pepper,
+    "swap": swap,
+}
 
 
 # Deep autoencoder: layers W1, b1, ..., each with its activation, the last restoring x.

@@ -106,6 +106,7 @@ def test_state_of_another_network():
             np.zeros(4, np.int64),
             None,
             corruption=None,
+            dropout=(),
             loss=_core.Loss.cross_entropy,
             weight_decay=0.0,
             batch_size=2,
@@ -231,6 +232,7 @@ class TestOptimizer:
             },
             "learning_rate": 1e-3,
             "corruption": None,
+            "dropout": [],
             "batch_size": 20,
             "eval_every": 100,
         }  # fmt: skip

@@ -429,6 +429,47 @@ def test_exp_shifted(case):
     assert error.max() < 1.5 * np.finfo(dtype).eps
 
 
+@pytest.mark.parametrize(
+    ("counter", "key", "block"),
+    [  # those that come with Random123
+        ([0] * 4, 0, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
+        ([2**32 - 1] * 4, 2**64 - 1, "408f276d 41c83b0e a20bc7c6 6d5451fd"),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            0x299F31D0_A4093822,
+            "d16cfe09 94fdcceb 5001e420 24126ea1",
+        ),
+    ],
+)
+def test_random_bits_known_to_others(case, counter, key, block):
+    isa, kernels, _ = case
+    group = kernels.random_groups(isa, 1, counter, key).view("<u4")
+    assert " ".join(f"{word:08x}" for word in group[[0, 1, 16, 17]]) == block
+    assert (ref.philox(np.array([counter]), key)[0] == group[[0, 1, 16, 17]]).all()
+
+
+def test_random_bits(case):
+    isa, kernels, _ = case
+    counter, key = [40, 3, 2**32 - 1, 7 << 21], 0x0123456789ABCDEF
+    got = kernels.random_groups(isa, 9, counter, key).view("<u4")
+    np.testing.assert_array_equal(got, ref.random_groups(9, counter, key).ravel())
+
+
+def test_normals(case):
+    isa, kernels, dtype = case
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 2**32, (20_000, 32), dtype=np.uint32)
+    ends = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**29, 3 * 2**29 - 1]
+    words[0, :16].flat[: len(ends)] = words[1, 16:].flat[: len(ends)] = ends
+    words[2, 16:].flat[: len(ends)] = ends
+    got = kernels.normals(isa, words.ravel())
+    expected = ref.normals(words).ravel()
+    # near 1 a uniform number of 24 bits says little of the root of its logarithm
+    limit = {"float32": 4e-4, "float64": 4e-15}[dtype.name]
+    assert np.abs(got - expected).max() < limit
+    assert np.median(np.abs(got - expected)) < np.finfo(dtype).eps
+
+
 @pytest.mark.parametrize("n", [1, 5, 8, 10, 16, 17, 33])
 def test_exp_shifted_leaves_the_padding_zero(case, n):
     isa, kernels, dtype = case

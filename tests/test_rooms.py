@@ -44,7 +44,7 @@ FLOORS = (
     "sae/base", "sae/kernels", "sae/data", "sae/layers", "sae/losses", "sae/optimizers",
     "sae/training", "sae/evaluation", "bindings", "fuzz",
 )  # fmt: skip
-KERNELS_MAY_INCLUDE = {"cmath", "type_traits", "cstddef", "cstdint", "immintrin.h"}
+KERNELS_MAY_INCLUDE = {"array", "cmath", "type_traits", "cstddef", "cstdint", "immintrin.h"}
 
 
 def room(name: str) -> str:

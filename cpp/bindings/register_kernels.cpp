@@ -178,6 +178,16 @@ void register_kernels_of(py::module_& m) {
         return out.array();
     });
     m.def("dot", [=](Name isa, A a, A x) { return table(isa).dot(a.size(), a.data(), x.data()); });
+    m.def("random_groups", [=](Name isa, Index n, const PhiloxCounter& counter, std::uint64_t key) {
+        Array<std::uint64_t> out(16 * n);
+        table(isa).random_groups(n, counter, key, out.mutable_data());
+        return out;
+    });
+    m.def("normals", [=](Name isa, const Array<std::uint32_t>& words) {
+        Array<T> out(words.size());
+        table(isa).normals(words.size() / 32, words.data(), out.mutable_data());
+        return out;
+    });
     m.def(
         "multiply_adds",
         [=](Name isa, Index rounds) {

@@ -18,15 +18,25 @@ Source<T> source_of(const BoundInput<T>& x, const std::optional<Indices>& labels
                      per_sample(weights, n));
 }
 
+using Dropouts = std::vector<std::pair<double, std::uint64_t>>;  // (share, key)
+
+List<Dropout> dropout_of(const Dropouts& pairs) {
+    List<Dropout> dropout;
+    for (const auto& [share, key] : pairs) dropout.push_back({share, key});
+    return dropout;
+}
+
 // A Trainer with its source; what both refer to, arrays aside, is kept alive by Python.
 template <class T>
 struct BoundTrainer {
     BoundTrainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
                  const BoundInput<T>& input, const std::optional<Indices>& labels,
                  const std::optional<Array<T>>& weights, const BoundInput<T>* targets,
-                 const Corruption<T>* corruption, LossName loss, double weight_decay, Index size)
+                 const Corruption<T>* corruption, const Dropouts& dropout, LossName loss,
+                 double weight_decay, Index size)
         : source(source_of(input, labels, targets, weights)),
-          trainer(network, optimizer, state, source, corruption, {loss, weight_decay}, size),
+          trainer(network, optimizer, state, source, corruption, dropout_of(dropout),
+                  {loss, weight_decay}, size),
           batch_size(size) {}
 
     Source<T> source;
@@ -82,13 +92,14 @@ void register_trainer(py::module_& m) {
     class_of<T, Bound>(m, "Trainer")
         .def(py::init<Network<T>&, const Optimizer&, OptimizerState<T>&, const BoundInput<T>&,
                       const std::optional<Indices>&, const std::optional<Array<T>>&,
-                      const BoundInput<T>*, const Corruption<T>*, LossName, double, Index>(),
+                      const BoundInput<T>*, const Corruption<T>*, const Dropouts&, LossName, double,
+                      Index>(),
              py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>(),
              py::keep_alive<1, 5>(), py::keep_alive<1, 8>(), py::keep_alive<1, 9>(),
              py::arg("network"), py::arg("optimizer"), py::arg("state"), py::arg("input"),
              py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
-             py::arg("targets") = py::none(), py::arg("corruption"), py::arg("loss"),
-             py::arg("weight_decay"), py::arg("batch_size"))
+             py::arg("targets") = py::none(), py::arg("corruption"), py::arg("dropout"),
+             py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,

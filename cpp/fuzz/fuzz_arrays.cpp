@@ -179,13 +179,24 @@ void compute(Data& data, const Input<T>& input, bool large) {
                            data.ConsumeBool() ? weights.get() : nullptr);
     std::unique_ptr<Corruption<T>> corruption;
     if (data.ConsumeBool()) {
-        const PhiloxKey key{data.ConsumeIntegral<std::uint64_t>(), 0};
-        corruption = make_corruption<T>(any_of<CorruptionName>(data),
-                                        {{"share", data.ConsumeProbability<double>()}}, key);
+        const double emphasis = labelled ? 1 : data.ConsumeProbability<double>();
+        const CorruptionOptions options{{"share", data.ConsumeProbability<double>()},
+                                        {"stddev", any_positive()},
+                                        {"low", -1},
+                                        {"high", 1},
+                                        {"alpha", 1},
+                                        {"beta", emphasis}};
+        corruption = make_corruption<T>(any_of<CorruptionName>(data), options,
+                                        data.ConsumeIntegral<std::uint64_t>());
+    }
+    List<Dropout> dropout;
+    for (Index l = data.ConsumeBool() ? 1 : network.n_layers(); l < network.n_layers(); ++l) {
+        const double share = data.ConsumeProbability<double>();
+        dropout.push_back({share < 1 ? share : 0, data.ConsumeIntegral<std::uint64_t>()});
     }
     const auto make_trainer = [&] {
         return std::make_unique<Trainer<T>>(network, optimizer, state, source, corruption.get(),
-                                            Objective{loss, weight_decay}, batch_size);
+                                            dropout, Objective{loss, weight_decay}, batch_size);
     };
     if (labelled && !right) {
         try {

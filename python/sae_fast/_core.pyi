@@ -35,6 +35,9 @@ class Rule(enum.Enum):
 
 class CorruptionName(enum.Enum):
     masking = ...
+    gaussian = ...
+    salt_and_pepper = ...
+    swap = ...
 
 class Loss(enum.Enum):
     squared_error = ...
@@ -108,9 +111,7 @@ class _OptimizerState(Generic[_T]):
     def set_state(self, slots: Sequence[NDArray[_T]], steps_done: int) -> None: ...
 
 class _Corruption(Generic[_T]):
-    def __init__(
-        self, name: CorruptionName, options: Mapping[str, float], key: Sequence[int]
-    ) -> None: ...
+    def __init__(self, name: CorruptionName, options: Mapping[str, float], key: int) -> None: ...
 
 class _Trainer(Generic[_T]):
     def __init__(
@@ -124,6 +125,7 @@ class _Trainer(Generic[_T]):
         *,
         targets: _Input[_T] | None = ...,
         corruption: _Corruption[_T] | None,
+        dropout: Sequence[tuple[float, int]],
         loss: Loss,
         weight_decay: float,
         batch_size: int,

@@ -38,11 +38,27 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
         memory = Matrix<T>(n, from.n_features());
         return View<T>(memory);
     };
-    batch.x = make_rows(input_, form.dense_x, batch.x_memory, batch.x_start_memory);
-    batch.apart = form.apart || has_targets() || (batch.x.sparse() && form.dense_target);
-    batch.target = batch.apart ? make_rows(target_, form.dense_target, batch.target_memory,
-                                           batch.target_start_memory)
-                               : batch.x;
+    batch.clean = make_rows(input_, form.dense_x, batch.clean_memory, batch.start_memory);
+    batch.x = batch.target = batch.clean;
+    batch.apart = has_targets() || (batch.clean.sparse() && form.dense_target);
+    if (batch.apart) {
+        batch.target = make_rows(target_, form.dense_target, batch.target_memory,
+                                 batch.target_start_memory);
+    }
+    if (form.corrupted) {
+        batch.corrupted_memory = Matrix<std::uint8_t>(n, input_.n_features());
+        batch.corrupted = batch.corrupted_memory;
+        if (batch.clean.sparse()) {
+            batch.packed_memory = input_.packed_memory(n);
+            batch.packed_start_memory = Buffer<Index>(n);
+            batch.x.packed = batch.packed_memory.rows(input_.packed().bytes.table);
+            batch.x.start = batch.packed_start_memory.data();
+            const Index length = input_.longest_row();
+            for (Index i = 0; i < n; ++i) batch.x.start[i] = i * length;
+        } else {
+            batch.x = make_rows(input_, true, batch.x_memory, batch.start_memory);
+        }
+    }
     if (!labels_.empty()) {
         batch.labels_memory = Buffer<std::int64_t>(n);
         batch.labels = batch.labels_memory.data();
@@ -67,7 +83,7 @@ void Source<T>::read(const std::int64_t* index, Index first, Range rows, Batch<T
                         to.part(rows).dense);
         }
     };
-    read_rows(input_, batch.x);
+    read_rows(input_, batch.clean);
     if (batch.apart) read_rows(target_, batch.target);
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (batch.labels) batch.labels[i] = labels_[sample(i)];

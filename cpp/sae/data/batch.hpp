@@ -3,6 +3,7 @@
 // batch. What trains or evaluates sees batches alone, never the set behind them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "sae/base/buffer.hpp"
@@ -25,6 +26,17 @@ struct Rows {
 
     bool sparse() const { return start != nullptr; }
 
+    // Asks for a sparse sample, or what it starts with, where it comes from main memory.
+    void prefetch(Index i, Index n_features) const {
+        with_packed(packed, [&](const auto* columns, auto values) {
+            const double length = std::min(density * static_cast<double>(n_features), 1024.0);
+            for (Index at = start[i]; at < start[i] + static_cast<Index>(length); at += 32) {
+                __builtin_prefetch(columns + at);
+                values.prefetch(at);
+            }
+        });
+    }
+
     // Some of them.
     Rows part(Range rows) const {
         Rows some = *this;
@@ -40,23 +52,27 @@ struct Rows {
 // Some samples and what they are compared with.
 template <class T>
 struct Batch {
+    Rows<T> clean;                   // the samples as they are
     Rows<T> x;                       // what the first layer reads
     Rows<T> target;                  // values to compare with: the samples as they are, or others
+    View<std::uint8_t> corrupted{};  // (n, n_features): 1 where x is, 0 elsewhere; or empty
+    bool apart = false;              // whether target is something else than clean
     std::int64_t* labels = nullptr;  // (n), or null
     T* weights = nullptr;            // (n): factors of the losses; null for ones
-    bool apart = false;              // whether target is something else than x
 
     // The memory of all that does not stay where the source has it.
-    Matrix<T> x_memory, target_memory;
+    Matrix<T> clean_memory, x_memory, target_memory;
+    PackedMemory<T> packed_memory;
+    Matrix<std::uint8_t> corrupted_memory;
     Buffer<T> weights_memory;
-    Buffer<Index> x_start_memory, target_start_memory;
+    Buffer<Index> start_memory, packed_start_memory, target_start_memory;
     Buffer<std::int64_t> labels_memory;
 };
 
-// What of a batch has to be a matrix, also where the input is sparse; `apart`: a target of its own,
-// so that x may be changed.
+// What of a batch has to be a matrix, also where the input is sparse (x then with the clean
+// samples); and whether x is something else than these, for a corruption to write.
 struct BatchForm {
-    bool dense_x = false, dense_target = false, apart = false;
+    bool dense_x = false, dense_target = false, corrupted = false;
 };
 
 // A data set in memory with what belongs to each sample. Keeps references to inputs, and copies of

@@ -5,61 +5,181 @@ namespace sae {
 
 namespace {
 
-using Options = std::map<std::string, double>;
-
-// f(column, 32 random bits) for the first n columns of a row: a function of the key, the step, the
-// row and the column alone, so that threads have no part in it.
-template <class F>
-void draw(PhiloxKey key, Index n, Index row, Index step, const F& f) {
-    for (Index column = 0; column < n;) {
-        const PhiloxBlock words =
-            philox({static_cast<std::uint64_t>(column / 8 + 1), static_cast<std::uint64_t>(row),
-                    static_cast<std::uint64_t>(step), 0},
-                   key);
-        for (std::size_t i = 0; i < 8 && column < n; ++i, ++column) {
-            f(column, static_cast<std::uint32_t>(words[i / 2] >> (i % 2 * 32)));
-        }
-    }
+// Both values at hand, so that there is no branch, which no processor could predict.
+template <class V>
+V choose(bool first, V a, V b) {
+    return first ? a : b;
 }
 
-// Each feature of each sample is zero with probability `share`.
+// Each feature of each sample is zero with probability `share`: of a sparse sample, the non-zeros
+// that are left.
 template <class T>
 class Masking : public Corruption<T> {
    public:
-    Masking(const Options& options, PhiloxKey key)
-        : key_(key), limit_(static_cast<std::uint64_t>(options.at("share") * 4294967296.0)) {}
+    Masking(const CorruptionOptions& options, std::uint64_t key)
+        : Corruption<T>(options.at("share"), options, key) {}
 
-    void apply(Batch<T>& batch, Range rows, Index step) const override {
-        const View<T> x = batch.x.dense;
-        for (Index i = rows.begin; i < rows.end; ++i) {
-            draw(key_, x.cols, i, step,
-                 [&](Index j, std::uint32_t bits) { x(i, j) = bits < limit_ ? T(0) : x(i, j); });
-        }
-    }
+    bool keeps_sparse() const override { return true; }
 
    private:
-    PhiloxKey key_;
-    std::uint64_t limit_;  // of 2^32 numbers
+    void corrupt(const Batch<T>& batch, Index row, Index,
+                 const std::uint8_t* chosen) const override {
+        if (batch.x.sparse()) return drop(batch, row, chosen);
+        const T* clean = batch.clean.dense.row(row);
+        T* x = batch.x.dense.row(row);
+        for (Index j = 0; j < batch.x.dense.cols; ++j) x[j] = choose(chosen[j], T(0), clean[j]);
+    }
+
+    // Without a branch that no processor could predict.
+    static void drop(const Batch<T>& batch, Index row, const std::uint8_t* chosen) {
+        with_packed(batch.clean.packed, [&](const auto* from, auto values) {
+            using Column = std::decay_t<decltype(*from)>;
+            using Value = typename decltype(values)::Stored;
+            const Index start = batch.x.start[row];
+            Column* const columns = batch.packed_memory.template columns<Column>() + start;
+            Value* const kept = batch.packed_memory.template values<Value>() + start;
+            Index at = 0;
+            for (Index i = batch.clean.start[row]; from[i] != kNoColumn<Column>; ++i) {
+                const Column column = from[i];
+                columns[at] = column;
+                kept[at] = values.stored(i);
+                at += !chosen[column];
+            }
+            columns[at] = kNoColumn<Column>;
+            kept[at] = Value(0);
+        });
+    }
+};
+
+// Normal noise of this standard deviation on each feature of each sample.
+template <class T>
+class Gaussian : public Corruption<T> {
+   public:
+    Gaussian(const CorruptionOptions& options, std::uint64_t key)
+        : Corruption<T>(1, options, key), stddev_(static_cast<T>(options.at("stddev"))) {}
+
+   private:
+    void corrupt(const Batch<T>& batch, Index row, Index step, const std::uint8_t*) const override {
+        const T* clean = batch.clean.dense.row(row);
+        T* x = batch.x.dense.row(row);
+        this->draws.template for_each_part<std::uint32_t>(
+            Draw::value, batch.x.dense.cols, row, step,
+            [&](Index first, Index count, const std::uint32_t* words) {
+                alignas(kAlignment) T noise[Draws::kPart<std::uint32_t>];
+                kernels<T>(active_isa()).normals((count + 31) / 32, words, noise);
+                const T stddev = stddev_;
+                for (Index i = 0, j = first; i < count; ++i, ++j) {
+                    x[j] = clean[j] + stddev * noise[i];
+                }
+            });
+    }
+
+    T stddev_;
+};
+
+// Each feature of each sample, with probability `share`, is `low` or `high`, either as often.
+template <class T>
+class SaltAndPepper : public Corruption<T> {
+   public:
+    SaltAndPepper(const CorruptionOptions& options, std::uint64_t key)
+        : Corruption<T>(options.at("share"), options, key),
+          low_(static_cast<T>(options.at("low"))),
+          high_(static_cast<T>(options.at("high"))) {}
+
+   private:
+    void corrupt(const Batch<T>& batch, Index row, Index step,
+                 const std::uint8_t* chosen) const override {
+        const T* clean = batch.clean.dense.row(row);
+        T* x = batch.x.dense.row(row);
+        this->draws.template for_each_part<std::uint8_t>(
+            Draw::value, batch.x.dense.cols, row, step,
+            [&](Index first, Index count, const std::uint8_t* bytes) {
+                const T low = low_, high = high_;
+                for (Index i = 0, j = first; i < count; ++i, ++j) {
+                    x[j] = choose(chosen[j], choose(bytes[i] < 128, low, high), clean[j]);
+                }
+            });
+    }
+
+    T low_, high_;
+};
+
+// Each feature of each sample, with probability `share`, is that of another sample of the batch,
+// any of them as often.
+template <class T>
+class Swap : public Corruption<T> {
+   public:
+    Swap(const CorruptionOptions& options, std::uint64_t key)
+        : Corruption<T>(options.at("share"), options, key) {}
+
+    bool reads_others() const override { return true; }
+
+   private:
+    void corrupt(const Batch<T>& batch, Index row, Index step,
+                 const std::uint8_t* chosen) const override {
+        const View<T> clean = batch.clean.dense;
+        const auto n_others = static_cast<std::uint64_t>(clean.rows - 1);
+        T* x = batch.x.dense.row(row);
+        this->draws.template for_each_part<std::uint32_t>(
+            Draw::value, clean.cols, row, step,
+            [&](Index first, Index count, const std::uint32_t* words) {
+                for (Index i = 0, j = first; i < count; ++i, ++j) {
+                    auto other = static_cast<Index>(words[i] * n_others >> 32);
+                    other += other >= row && n_others > 0;
+                    x[j] = clean(choose(chosen[j], other, row), j);
+                }
+            });
+    }
 };
 
 template <class Class, class T>
-std::unique_ptr<Corruption<T>> make(const Options& options, PhiloxKey key) {
+std::unique_ptr<Corruption<T>> make(const CorruptionOptions& options, std::uint64_t key) {
     return std::make_unique<Class>(options, key);
 }
 
 }  // namespace
 
 template <class T>
-std::unique_ptr<Corruption<T>> make_corruption(CorruptionName name, const Options& options,
-                                               PhiloxKey key) {
+Corruption<T>::Corruption(double share, const CorruptionOptions& options, std::uint64_t key)
+    : draws(key),
+      choice_(share, key),
+      alpha_(static_cast<T>(options.at("alpha"))),
+      beta_(static_cast<T>(options.at("beta"))) {}
+
+template <class T>
+void Corruption<T>::apply(const Batch<T>& batch, Range rows, Index step) const {
+    const Index n = batch.corrupted.cols;
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        const Index ahead = i + 4;
+        if (batch.clean.sparse() && ahead < rows.end) batch.clean.prefetch(ahead, n);
+        std::uint8_t* const chosen = batch.corrupted.row(i);
+        choice_.choose(n, i, step, chosen);
+        corrupt(batch, i, step, chosen);
+    }
+}
+
+template <class T>
+void Corruption<T>::emphasize(const Batch<T>& batch, Index row, T* delta) const {
+    const std::uint8_t* const corrupted = batch.corrupted.row(row);
+    for (Index j = 0; j < batch.corrupted.cols; ++j) delta[j] *= corrupted[j] ? alpha_ : beta_;
+}
+
+template <class T>
+std::unique_ptr<Corruption<T>> make_corruption(CorruptionName name,
+                                               const CorruptionOptions& options,
+                                               std::uint64_t key) {
 #define SAE_FUNCTION(name, Class) make<Class<T>, T>,
     constexpr decltype(&make<Masking<T>, T>) corruptions[] = {SAE_CORRUPTIONS(SAE_FUNCTION)};
     return corruptions[static_cast<int>(name)](options, key);
 }
 
-template std::unique_ptr<Corruption<float>> make_corruption(CorruptionName, const Options&,
-                                                            PhiloxKey);
-template std::unique_ptr<Corruption<double>> make_corruption(CorruptionName, const Options&,
-                                                             PhiloxKey);
+template class Corruption<float>;
+template class Corruption<double>;
+template std::unique_ptr<Corruption<float>> make_corruption(CorruptionName,
+                                                            const CorruptionOptions&,
+                                                            std::uint64_t);
+template std::unique_ptr<Corruption<double>> make_corruption(CorruptionName,
+                                                             const CorruptionOptions&,
+                                                             std::uint64_t);
 
 }  // namespace sae

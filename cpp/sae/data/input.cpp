@@ -238,17 +238,11 @@ void Input<T>::start_sparse(const List<Index>& counts, bool bytes) {
     row_start_.reserve(counts.size() + 1);
     for (const Index count : counts) row_start_.push_back(row_start_.back() + count + 1);
     const Index size = row_start_.back();
-    if (n_features_ > kNoColumn<std::uint16_t>) {
-        columns32_ = Buffer<std::uint32_t>(size);
-    } else {
-        columns16_ = Buffer<std::uint16_t>(size);
-    }
-    if (bytes && columns16_.data()) {
-        bytes_ = Buffer<std::uint8_t>(size);
+    const bool wide = n_features_ > kNoColumn<std::uint16_t>;
+    packed_ = {size, wide, bytes && !wide};
+    if (bytes && !wide) {
         table_ = Buffer<T>(256);
         for (Index i = 0; i < table_.size(); ++i) table_.data()[i] = static_cast<T>(i) * scale_;
-    } else {
-        values_ = Buffer<T>(size);
     }
 }
 
@@ -257,18 +251,26 @@ template <class T>
 template <class F>
 void Input<T>::with_storage(Index sample, const F& f) {
     const Index start = row_start(sample);
-    if (columns32_.data()) {
-        f(columns32_.data() + start, values_.data() + start);
-    } else if (values_.data()) {
-        f(columns16_.data() + start, values_.data() + start);
-    } else {
-        f(columns16_.data() + start, bytes_.data() + start);
-    }
+    with_packed(packed(), [&](const auto* columns, auto values) {
+        using Column = std::decay_t<decltype(*columns)>;
+        using Value = typename decltype(values)::Stored;
+        f(packed_.template columns<Column>() + start, packed_.template values<Value>() + start);
+    });
 }
 
 template <class T>
-PackedRows<T> Input<T>::packed() const {
-    return {columns16_.data(), columns32_.data(), {values_.data()}, {bytes_.data(), table_.data()}};
+PackedMemory<T> Input<T>::packed_memory(Index n) const {
+    const PackedRows<T> rows = packed();
+    return {n * longest_row(), rows.columns32 != nullptr, rows.bytes.bytes != nullptr};
+}
+
+template <class T>
+Index Input<T>::longest_row() const {
+    Index longest = 0;
+    for (Index i = 0; i < n_samples_; ++i) {
+        longest = std::max(longest, row_start(i + 1) - row_start(i));
+    }
+    return longest;
 }
 
 template <class T>
@@ -380,10 +382,11 @@ void Input<T>::prefetch(Index sample) const {
             __builtin_prefetch(from + at);
         }
     };
-    lines(columns16_.data());
-    lines(columns32_.data());
-    lines(bytes_.data());
-    lines(values_.data());
+    const PackedRows<T> rows = packed();
+    lines(rows.columns16);
+    lines(rows.columns32);
+    lines(rows.bytes.bytes);
+    lines(rows.values.values);
 }
 
 template class Input<float>;

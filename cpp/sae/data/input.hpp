@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "sae/base/buffer.hpp"
-#include "sae/kernels/kernels.hpp"
+#include "sae/data/packed.hpp"
 
 namespace sae {
 
@@ -69,7 +69,10 @@ class Input {
 
     // The rest: sparse only.
 
-    PackedRows<T> packed() const;
+    PackedRows<T> packed() const { return packed_.rows(table_.data()); }
+    // Room for n rows of any of the samples, each of longest_row() entries, its end included.
+    PackedMemory<T> packed_memory(Index n) const;
+    Index longest_row() const;
     // Where a sample's non-zeros start in packed().
     Index row_start(Index sample) const { return row_start_[sample]; }
     // Share of non-zeros.
@@ -107,12 +110,9 @@ class Input {
     double zero_ = 0;
     Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
     // Non-zeros and, behind each row, kNoColumn with the value 0.
-    List<Index> row_start_;            // (n_samples + 1), empty if dense
-    Buffer<std::uint16_t> columns16_;  // (n_nonzero + n_samples), if all columns fit
-    Buffer<std::uint32_t> columns32_;  // else
-    Buffer<std::uint8_t> bytes_;       // the same, before scaling, if source and columns fit
-    Buffer<T> values_;                 // else, scaled
-    Buffer<T> table_;                  // (256): the bytes, scaled
+    List<Index> row_start_;   // (n_samples + 1), empty if dense
+    PackedMemory<T> packed_;  // bytes before scaling, all else scaled
+    Buffer<T> table_;         // (256): the bytes, scaled
     struct Once {
         std::once_flag flag;
         ColumnSums sums;

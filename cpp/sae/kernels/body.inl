@@ -25,6 +25,7 @@ namespace {
 #include "sae/kernels/products.inl"
 #include "sae/kernels/sums.inl"
 #include "sae/kernels/losses.inl"
+#include "sae/kernels/random.inl"
 // clang-format on
 
 // The second pass of an activation that is not fused; what pads the rows stays zero.
@@ -158,6 +159,7 @@ inline constexpr Kernels<T> kTable = {dense_forward<T>, dense_backward<T>,
                                       gram<T>,          transpose<T>,
                                       loss_delta<T>,    loss_value<T>,
                                       exp_shifted<T>,   dot<T>,
+                                      random_groups,    normals<T>,
                                       multiply_adds<T>};
 
 }  // namespace

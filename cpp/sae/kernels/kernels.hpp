@@ -6,6 +6,7 @@
 // falls into, so that its bits depend on neither the tiling nor the rows that a call covers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -46,16 +47,20 @@ struct ParameterRows {
 // for.
 template <class T>
 struct Values {
+    using Stored = T;
     const T* values;
 
+    T stored(Index at) const { return values[at]; }
     T operator[](Index at) const { return values[at]; }
     void prefetch(Index at) const { __builtin_prefetch(values + at); }
 };
 template <class T>
 struct ByteValues {
+    using Stored = std::uint8_t;
     const std::uint8_t* bytes;
     const T* table;  // (256)
 
+    std::uint8_t stored(Index at) const { return bytes[at]; }
     T operator[](Index at) const { return table[bytes[at]]; }
     void prefetch(Index at) const { __builtin_prefetch(bytes + at); }
 };
@@ -116,6 +121,8 @@ struct SparseColumnEntries {
     const std::uint32_t* ends;
 };
 
+using PhiloxCounter = std::array<std::uint32_t, 4>;
+
 template <class T>
 struct Kernels {
     // out (m, n) = f(x (m, k) w (k, n) + b (n)), f being the activation
@@ -150,6 +157,11 @@ struct Kernels {
     void (*exp_shifted)(Index n, const T* z, T largest, T* p);
     // the sum over n elements of a x, in float64
     double (*dot)(Index n, const T* a, const T* x);
+    // out (n, 32 words, or 128 bytes): Philox's blocks of this key, eight of them in each group,
+    // from `counter` on, the first number of which counts them
+    void (*random_groups)(Index n, const PhiloxCounter& counter, std::uint64_t key, void* out);
+    // out (n, 32): as many normal numbers of mean 0 and variance 1, of these random words
+    void (*normals)(Index n, const std::uint32_t* words, T* out);
     // `rounds` times a = a s + x on twelve independent vectors, whose sum it leaves in out (one
     // vector): what a benchmark takes for the processor's peak. Returns the operations done.
     Index (*multiply_adds)(Index rounds, T s, T x, T* out);

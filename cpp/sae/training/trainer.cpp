@@ -23,8 +23,8 @@ void copy(const Buffer<T>& from, Buffer<T>& to) {
 
 template <class T>
 Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
-                    const Source<T>& source, const Corruption<T>* corruption, Objective objective,
-                    Index batch_size)
+                    const Source<T>& source, const Corruption<T>* corruption,
+                    const List<Dropout>& dropout, Objective objective, Index batch_size)
     : network_(network),
       optimizer_(optimizer),
       state_(state),
@@ -36,12 +36,12 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       batch_size_(batch_size > 0
                       ? batch_size
                       : throw std::invalid_argument("expected a batch size of at least 1")),
-      // of a sparse input a corrupted x is a matrix; a loss reads values as they are where it can
       batch_(source.make_batch(
           batch_size,
-          {corruption != nullptr, loss_.target() == Target::values && !loss_.reads_sparse(),
-           corruption != nullptr})),
+          {corruption && !corruption->keeps_sparse(),
+           loss_.target() == Target::values && !loss_.reads_sparse(), corruption != nullptr})),
       a_(network.layers(), 0, network.n_layers(), batch_size),
+      dropped_(static_cast<std::size_t>(network.n_layers())),
       deltas_(network.layers(), 0, network.n_layers(), batch_size) {
     bool fits = state.slots.count() == optimizer.n_slots;
     for (const Buffer<T>& slot : state.slots) {
@@ -50,6 +50,25 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
     if (!fits) throw std::invalid_argument("state of another network or optimizer");
     network.check(source.input(), 0, network.n_layers());
     loss_.check(source, network.layers().back().n_out);
+    if (corruption && corruption->emphasizes() &&
+        (loss_.target() != Target::values || source.has_targets())) {
+        throw std::invalid_argument("emphasis on features: expected a loss of their values");
+    }
+    if (!dropout.empty() && dropout.count() != network.n_layers() - 1) {
+        throw std::invalid_argument("expected a dropout for each hidden layer");
+    }
+    for (Index l = 0; l < dropout.count(); ++l) {
+        const auto [share, key] = dropout[l];
+        if (!(share >= 0 && share < 1)) {
+            throw std::invalid_argument("expected a dropout from 0 to below 1");
+        }
+        if (share == 0) continue;
+        const Index n_out = network.layer(l).n_out;
+        dropped_[l] = {Choice(share, key),
+                       static_cast<T>(1 / (1 - share)),
+                       {batch_size, n_out},
+                       {batch_size, n_out}};
+    }
 }
 
 // A column of a sparse input without any non-zero never has a gradient: the update rule leaves its
@@ -115,7 +134,11 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             const UpdateStep<T> update_step =
                 optimizer_.update_step<T>(number, learning_rate, objective_.weight_decay);
             source_.read(index, 0, rows, batch_);
-            if (corruption_) corruption_->apply(batch_, rows, number);
+            if (corruption_) {
+                if (corruption_->reads_others()) member.barrier();
+                corruption_->apply(batch_, rows, number);
+            }
+            draw_dropout(rows, number);
             forward(member, rows, scratch);
             if (by_columns(network_.n_layers() - 1)) member.barrier();
             loss_delta(rows);
@@ -163,17 +186,44 @@ Range Trainer<T>::columns_of_member(const Member& member, Index l, Index n_colum
 }
 
 template <class T>
+void Trainer<T>::draw_dropout(Range rows, Index step) {
+    for (const Dropped& dropped : dropped_) {
+        const View<std::uint8_t> chosen = dropped.chosen;
+        for (Index i = rows.begin; chosen.data && i < rows.end; ++i) {
+            dropped.choice.choose(chosen.cols, i, step, chosen.row(i));
+        }
+    }
+}
+
+template <class T>
+void Trainer<T>::drop(Index l, Range rows, Range columns, View<T> from, View<T> to) const {
+    const Dropped& dropped = dropped_[l];
+    if (!dropped.chosen.data) return;
+    const T scale = dropped.scale;
+    for (Index i = rows.begin; i < rows.end; ++i) {
+        const std::uint8_t* const chosen = dropped.chosen.row(i);
+        const T* const a = from.row(i);
+        T* const kept = to.row(i);
+        for (Index j = columns.begin; j < columns.end; ++j) {
+            const T scaled = a[j] * scale;
+            kept[j] = chosen[j] ? T(0) : scaled;
+        }
+    }
+}
+
+template <class T>
 void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
     const Range all{0, batch_size_};
     for (Index l = 0; l < network_.n_layers(); ++l) {
         const bool columns = by_columns(l);
         if (columns || (l > 0 && by_columns(l - 1))) member.barrier();
         const Range mine = columns ? all : rows;
-        const Rows<T> x = l == 0 ? batch_.x : Rows<T>(a_[l - 1]);
+        const Rows<T> x = l == 0 ? batch_.x : Rows<T>(output(l - 1));
         const Dense<T>& layer = network_.layer(l);
         const Activation f = l + 1 < network_.n_layers() ? layer.activation : top_;
-        strategy(l).forward(x.part(mine), f, a_[l].part(mine),
-                            columns_of_member(member, l, layer.n_out), scratch.workspace);
+        const Range units = columns_of_member(member, l, layer.n_out);
+        strategy(l).forward(x.part(mine), f, a_[l].part(mine), units, scratch.workspace);
+        drop(l, mine, units, a_[l], output(l));
     }
 }
 
@@ -185,6 +235,7 @@ void Trainer<T>::loss_delta(Range rows) {
     for (Index i = rows.begin; i < rows.end; ++i) {
         T* delta = deltas.row(i);
         loss_.delta(a.cols, a.row(i), batch_, i, delta);
+        if (corruption_ && corruption_->emphasizes()) corruption_->emphasize(batch_, i, delta);
         const Range row{i, i + 1};
         if (top_ != Activation::linear) k.derive(top_, a.part(row), deltas.part(row));
         if (batch_.weights) {
@@ -201,10 +252,10 @@ void Trainer<T>::backward(const Member& member, Range rows) {
         const bool columns = by_columns(l);
         if (columns || (l + 1 < network_.n_layers() && by_columns(l + 1))) member.barrier();
         const Range mine = columns ? all : rows;
-        const Index n_in = network_.layer(l).n_in;
+        const Range units = columns_of_member(member, l, network_.layer(l).n_in);
         strategy(l).backward(deltas_[l].part(mine), network_.layer(l - 1).activation,
-                             a_[l - 1].part(mine), deltas_[l - 1].part(mine),
-                             columns_of_member(member, l, n_in));
+                             a_[l - 1].part(mine), deltas_[l - 1].part(mine), units);
+        drop(l - 1, mine, units, deltas_[l - 1], deltas_[l - 1]);
     }
 }
 
@@ -222,7 +273,7 @@ void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first
         if (share.bias) {
             strategy(share.layer).update_bias(deltas_[share.layer], update);
         } else {
-            const Rows<T> x = share.layer == 0 ? batch_.x : Rows<T>(a_[share.layer - 1]);
+            const Rows<T> x = share.layer == 0 ? batch_.x : Rows<T>(output(share.layer - 1));
             strategy(share.layer)
                 .update(x, deltas_[share.layer], update, share.stretches, scratch.workspace);
         }

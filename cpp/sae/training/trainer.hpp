@@ -13,6 +13,7 @@
 
 #include "sae/data/batch.hpp"
 #include "sae/data/corruption.hpp"
+#include "sae/data/draws.hpp"
 #include "sae/layers/network.hpp"
 #include "sae/losses/loss.hpp"
 #include "sae/optimizers/optimizer.hpp"
@@ -26,15 +27,23 @@ struct Objective {
     double weight_decay;  // L2, on the weights, not on the biases
 };
 
+// Dropout of a layer's units (Srivastava et al. 2014): at each step each unit of each sample is
+// left out with probability `share`, and what the others say counts 1 / (1 - share) times. The
+// draws are those of the key.
+struct Dropout {
+    double share;  // 0: none
+    std::uint64_t key;
+};
+
 template <class T>
 class Trainer {
    public:
-    // Keeps references: all of them must outlive the trainer; corruption: null for none.
-    // std::invalid_argument if the state is of another network or optimizer, or the source or the
-    // batch size fits none of this.
+    // Keeps references: all of them must outlive the trainer; corruption: null for none; dropout:
+    // of each hidden layer, or empty for none. std::invalid_argument if the state is of another
+    // network or optimizer, or the source, the batch size or the dropout fits none of this.
     Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
-            const Source<T>& source, const Corruption<T>* corruption, Objective objective,
-            Index batch_size);
+            const Source<T>& source, const Corruption<T>* corruption, const List<Dropout>& dropout,
+            Objective objective, Index batch_size);
 
     // Steps on the batches (n_steps, batch_size) of sample numbers at the learning rates (n_steps),
     // until all are done or max_seconds have passed; returns how many were done, at least one if
@@ -62,6 +71,11 @@ class Trainer {
     void plan(int n_threads);
     void reserve_scratch(int n_threads);
 
+    // What the layer above l reads.
+    View<T> output(Index l) const { return dropped_[l].a.data ? View<T>(dropped_[l].a) : a_[l]; }
+    void draw_dropout(Range rows, Index step);
+    // to = from, some rows and columns of layer l's, as its dropout leaves them.
+    void drop(Index l, Range rows, Range columns, View<T> from, View<T> to) const;
     void forward(const Member& member, Range rows, Scratch& scratch);
     void loss_delta(Range rows);
     void backward(const Member& member, Range rows);
@@ -79,7 +93,15 @@ class Trainer {
     Batch<T> batch_;
     List<std::int64_t> batches_;  // (n_steps, batch_size), of run()
     Activations<T> a_;            // of the batch
-    Activations<T> deltas_;       // the loss's gradient with respect to their pre-activations
+    // Of each layer; empty where nothing is left out.
+    struct Dropped {
+        Choice choice{0, 0};
+        T scale = 1;
+        Matrix<std::uint8_t> chosen;  // (batch, n_out): 1 where a unit is left out
+        Matrix<T> a;                  // (batch, n_out): what is left of a_
+    };
+    List<Dropped> dropped_;
+    Activations<T> deltas_;  // the loss's gradient with respect to their pre-activations
     Plan plan_;
     struct {
         Buffer<T> parameters;

@@ -75,6 +75,15 @@ def check_width(name: str, value: object, minimum: int = 1) -> int:
 
 def check_float(name: str, value: object, *, positive: bool) -> float:
     """Return `value` as a finite float, positive or at least not negative, or raise DataError."""
+    kind = "a positive number" if positive else "a number of at least 0"
+    number = check_number(name, value, kind)
+    if number < 0 or (positive and number == 0):
+        raise DataError(f"{name}: expected {kind}, got {shown(value)}")
+    return number
+
+
+def check_number(name: str, value: object, kind: str = "a finite number") -> float:
+    """Return `value` as a finite float, or raise DataError; `kind` says what is expected."""
     try:
         array = check_array(name, value)
         if array.ndim or array.dtype.kind not in "iufO":  # nor bool, complex, text
@@ -82,8 +91,7 @@ def check_float(name: str, value: object, *, positive: bool) -> float:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{name}: expected a number, got {shown(value)}") from None
-    if not math.isfinite(number) or number < 0 or (positive and number == 0):
-        kind = "a positive number" if positive else "a number of at least 0"
+    if not math.isfinite(number):
         raise DataError(f"{name}: expected {kind}, got {shown(value)}")
     return number
 

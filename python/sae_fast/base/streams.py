@@ -22,6 +22,8 @@ class Purpose(enum.IntEnum):
     PRETRAIN_ORDER = 4
     FINETUNE_ORDER = 5
     CORRUPTION = 6
+    PRETRAIN_DROPOUT = 7
+    FINETUNE_DROPOUT = 8
 
 
 def stream_key(seed: int, purpose: Purpose, layer: int = 0) -> NDArray[np.uint64]:

@@ -180,10 +180,8 @@ def new_state(network: Network, optimizer: _core.Optimizer) -> Any:
     return core_class("OptimizerState", _dtype(network))(network, optimizer)
 
 
-def new_corruption(
-    network: Network, name: str, options: Mapping[str, float], key: Sequence[int]
-) -> Any:
-    """Return a corruption of the core by its name; `key` is Philox's, two numbers of 64 bits."""
+def new_corruption(network: Network, name: str, options: Mapping[str, float], key: int) -> Any:
+    """Return a corruption of the core by its name; `key` is Philox's, 64 bits."""
     return core_class("Corruption", _dtype(network))(_core.CorruptionName[name], options, key)
 
 

@@ -27,7 +27,7 @@ from ..exchange.torch import from_torch
 from ..training.callbacks import CallbackOption, Training, as_callbacks
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
-from ..training.objective import L2, Objective, Samples, check_loss
+from ..training.objective import L2, Objective, Samples, check_dropout, check_loss
 from ..training.optimizers import Optimizer, Rule
 from ..training.rates import RateOption
 from .model import Model, ReadOnly, in_turn, trains
@@ -210,6 +210,7 @@ class Autoencoder(Model):
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         corruption: Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
     ) -> History:
         """Train from the current parameters.
 
@@ -273,6 +274,11 @@ class Autoencoder(Model):
             (TensorFlow 1) or the corrected (PyTorch).
         corruption : object of :mod:`sae_fast.corruptions`, optional
             Noise on the samples of each step; the loss, and evaluations, go by the clean ones.
+        dropout : float
+            Share of the hidden units that is left out of each sample at each step, less than 1;
+            the others count ``1 / (1 - dropout)`` times [1]_. Evaluations and all that is computed
+            later take all units as they are. Which are left out is a function of the model's seed,
+            its layer, the step, the row of the batch and the unit.
 
         Returns
         -------
@@ -293,10 +299,13 @@ class Autoencoder(Model):
            autoencoders", JMLR 11, 2010.
         .. [2] Huber, "Robust estimation of a location parameter", Annals of Mathematical
            Statistics 35, 1964.
+        .. [3] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: a simple way
+           to prevent neural networks from overfitting", JMLR 15, 2014.
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
         decay = self.weight_decay if weight_decay is None else weight_decay
-        objective = Objective(check_loss(loss, self.output), (L2(decay),))
+        shares = check_dropout(dropout, 1)
+        objective = Objective(check_loss(loss, self.output), (L2(decay),), shares)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
         measured = Samples(evaluated[0], units=units) if evaluated else None
@@ -313,7 +322,7 @@ class Autoencoder(Model):
         )
         chosen = self._fitting(checked, data, schedule)
         watching = as_callbacks(callbacks, progress)
-        noise = check_corruption(corruption)
+        noise = check_corruption(corruption, self.dtype)
         samples = Samples(data, weight=weight, corruption=noise, units=units)
         what = self, self._title, self.layer
         training = Training(*what, objective, chosen, schedule, samples, measured, watching)

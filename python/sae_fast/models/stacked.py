@@ -51,6 +51,7 @@ from ..training.objective import (
     Objective,
     Samples,
     check_codes,
+    check_dropout,
     check_loss,
     check_targets,
     losses_of,
@@ -403,6 +404,7 @@ class StackedAutoencoder(Model):
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         corruption: Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
     ) -> list[History]:
         """Train the hidden layers one after another, each as an autoencoder on the codes below it.
 
@@ -425,6 +427,8 @@ class StackedAutoencoder(Model):
             For all layers, or for each, as in :meth:`Autoencoder.fit`. Layers restore codes, so
             that "binary_cross_entropy" needs "sigmoid" in the layer below, "poisson" an activation
             that gives nothing below 0.
+        dropout : float or sequence of float
+            For all layers, or for each, as in :meth:`Autoencoder.fit`.
         batches : array_like of int, shape (n_steps, batch_size), or a list of one for each layer
             Sample numbers of each step, instead of the shuffle.
 
@@ -453,8 +457,12 @@ class StackedAutoencoder(Model):
         ]
         for at, below in enumerate(self.autoencoders[:-1], start=1):
             check_codes(losses[at], below.activation, at + 1)
-        objectives = [Objective(one, (L2(weight_decay),)) for one in losses]
-        noise = check_corruption(corruption)
+        shares = check_dropout(dropout, self._depth) or (0.0,) * self._depth
+        objectives = [
+            Objective(one, (L2(weight_decay),), check_dropout(share, 1))
+            for one, share in zip(losses, shares, strict=True)
+        ]
+        noise = check_corruption(corruption, self.dtype)
         watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         units, (data, *evaluated) = self._to_restore(losses[0], scale, batches is None, **sets)
@@ -604,7 +612,8 @@ class StackedAutoencoder(Model):
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
         objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay),))
-        noise, watching = check_corruption(corruption), as_callbacks(callbacks, progress)
+        noise = check_corruption(corruption, self.dtype)
+        watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
         unrolled = self._unrolled
@@ -658,6 +667,7 @@ class StackedAutoencoder(Model):
         loss: str | None = None,
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
+        dropout: float | Sequence[float] = 0.0,
         title: str = "fine-tuning",
     ) -> History:
         """Train the whole network on samples with classes or targets, from its current parameters.
@@ -682,6 +692,8 @@ class StackedAutoencoder(Model):
             clip, or "cross_entropy", the stable form. With targets as in :meth:`Autoencoder.fit`:
             "squared_error", "huber", "absolute_error" or, with ``head="softplus"``, "poisson"; with
             ``head="sigmoid"`` "binary_cross_entropy". None: the first of each.
+        dropout : float or sequence of float
+            Of all hidden layers, or of each, as in :meth:`Autoencoder.fit`.
         title : str
             What the progress bar and errors call this training.
 
@@ -701,7 +713,7 @@ class StackedAutoencoder(Model):
         """
         loss = self._check_loss(loss)
         checked = Optimizer.check(optimizer, adam, learning_rate)
-        objective = Objective(loss, (L2(weight_decay),))
+        objective = Objective(loss, (L2(weight_decay),), check_dropout(dropout, self._depth))
         watching = as_callbacks(callbacks, progress)
         if not isinstance(title, str):
             raise DataError(f"title: expected a str, got {title!r}")

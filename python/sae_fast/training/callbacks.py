@@ -178,6 +178,7 @@ class Training:
             "weight_decay": self.objective.weight_decay,
             **self.optimizer.describe(),
             "corruption": self.samples.corruption and self.samples.corruption.describe(),
+            "dropout": list(self.objective.dropout),
             "batch_size": self.schedule.batch_size,
             "eval_every": self.schedule.eval_every,
         }

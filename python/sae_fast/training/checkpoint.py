@@ -421,7 +421,8 @@ def _translate(kept: dict[str, Any]) -> None:
     identity.pop("init", None)
     optimizer = Optimizer(Adam(identity.pop("adam")), Constant(rate)).describe()
     head = SOFTMAX if identity.get("n_classes") else None
-    own = {"activation": "relu", "output": "linear", "head": head, "corruption": None}
+    own: dict[str, Any] = {"activation": "relu", "output": "linear", "head": head}
+    own |= {"corruption": None, "dropout": []}
     kept["identity"] = {**identity, **own, **optimizer}
     kept["committed"] = kept["step"]
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.streams import Purpose, stream_key
 from ..core.networks import evaluate, new_trainer
 from ..errors import DivergenceError
 from .callbacks import Training, watched
@@ -31,6 +32,17 @@ def advice(training: Training) -> str:
         return "a smaller learning_rate may help"
     what = "x" if training.layer in (None, 1) else f"what layer {training.layer} reads"
     return f"{what} has {complaint}: scale it to values around 1 (StandardScaler)"
+
+
+def _dropout(training: Training) -> list[tuple[float, int]]:
+    """Return the share and the key of each hidden layer, numbered as in the stack."""
+    first, purpose = training.layer or 1, Purpose.FINETUNE_DROPOUT
+    if training.layer is not None:
+        purpose = Purpose.PRETRAIN_DROPOUT
+    return [
+        (share, int(stream_key(training.model.seed, purpose, layer)[0]))
+        for layer, share in enumerate(training.objective.dropout, start=first)
+    ]
 
 
 def train(training: Training) -> None:
@@ -50,7 +62,8 @@ def train(training: Training) -> None:
         samples.x,
         samples.y,
         samples.weight,
-        corruption=noise and noise.in_core(network, model.seed, training.layer or 0),
+        corruption=noise and noise.in_core(network, model.seed, training.layer or 0, samples.units),
+        dropout=_dropout(training),
         loss=training.objective.loss,
         weight_decay=training.objective.weight_decay,
         batch_size=schedule.batch_size,

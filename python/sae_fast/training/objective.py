@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, settle_float
+from ..base.checks import check_choice, check_float, per_layer, settle_float
+from ..base.text import shown
 from ..core.activations import ACTIVATIONS
 from ..core.units import PLAIN, Units
 from ..errors import DataError
@@ -110,10 +111,11 @@ class L2:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A loss, summed over samples, and what is added to it."""
+    """A loss, summed over samples, what is added to it, and what is left out meanwhile."""
 
     loss: str
     penalties: tuple[L2, ...] = ()
+    dropout: tuple[float, ...] = ()  # shares of the units of each hidden layer; empty: none
 
     def in_units(self, loss: float, samples: Samples) -> float:
         """Return a loss over samples that are read in some units as it is in their own."""
@@ -126,6 +128,18 @@ class Objective:
     def weight_decay(self) -> float:
         """The factor of all L2 penalties together."""
         return sum((penalty.weight_decay for penalty in self.penalties), 0.0)
+
+
+def check_dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    """Return shares of units to leave out, one for each hidden layer, or none if all are 0."""
+    shares = tuple(
+        check_float("dropout", share, positive=False)
+        for share in per_layer("dropout", dropout, n_hidden)
+    )
+    for share in shares:
+        if share >= 1:
+            raise DataError(f"dropout: expected less than 1, got {shown(share)}")
+    return shares if any(shares) else ()
 
 
 @dataclasses.dataclass(frozen=True)
