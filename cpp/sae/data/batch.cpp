@@ -42,8 +42,8 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
     batch.x = batch.target = batch.clean;
     batch.apart = has_targets() || (batch.clean.sparse() && form.dense_target);
     if (batch.apart) {
-        batch.target = make_rows(target_, form.dense_target, batch.target_memory,
-                                 batch.target_start_memory);
+        batch.target =
+            make_rows(target_, form.dense_target, batch.target_memory, batch.target_start_memory);
     }
     if (form.corrupted) {
         batch.corrupted_memory = Matrix<std::uint8_t>(n, input_.n_features());

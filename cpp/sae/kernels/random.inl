@@ -54,28 +54,6 @@ inline void random_groups(Index n, const PhiloxCounter& counter, std::uint64_t k
     }
 }
 
-// What a sum of a series needs: so many terms that the first left out is below the last bit.
-template <class T>
-inline constexpr int kTerms = sizeof(T) == 4 ? 5 : 11;
-
-// log(x) for 0 < x, a normal number: x = 2^k m with sqrt(1/2) <= m < sqrt(2), and with
-// s = (m - 1) / (m + 1), log(m) = 2 (s + s^3/3 + s^5/5 + ...).
-template <class T>
-SAE_INLINE Vector<T> logarithm(Vector<T> x) {
-    using E = Exponential<T>;
-    using Signed = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-    using V = typename VectorOf<Signed, SAE_VECTOR_BYTES>::type;
-    const V k = V(Bits<T>(x) - Bits<T>(constant<Vector<T>>(0.70710678118654752))) >> E::mantissa;
-    const Vector<T> m = Vector<T>(Bits<T>(x) - (Bits<T>(k) << E::mantissa));
-    const Vector<T> exponent =
-        Vector<T>(Bits<T>(k) + Bits<T>(Vector<T>{} + E::rounder)) - E::rounder;
-    const Vector<T> s = (m - 1) / (m + 1), s2 = s * s;
-    Vector<T> sum = constant<Vector<T>>(1.0 / (2 * kTerms<T> + 1));
-#pragma GCC unroll 16
-    for (int i = kTerms<T> - 1; i >= 0; --i) sum = sum * s2 + T(1.0 / (2 * i + 1));
-    return exponent * E::ln2_high + (s * sum * 2 + exponent * E::ln2_low);
-}
-
 // Two independent normal numbers of each two words, by Box and Muller (1958): of each group's 32
 // words the first sixteen say how far from zero, the others in what direction.
 template <class T>
