@@ -167,6 +167,8 @@ class TestParameters:
                 {"early_stopping": True, "eval_every": 0},
                 "eval_every: expected an integer of at lea",
             ),
+            ({"dropout": 1}, "dropout: expected less than 1, got 1"),
+            ({"dropout": (0.1, 0.2)}, "dropout: expected one value, or one for each of 1 layers"),
             ({"scale": 1 / 16}, "X: expected uint8 with scale=0.0625, got float64"),
             ({"random_state": -1}, "random_state: expected an integer of at least 0, got -1"),
         ],
@@ -427,7 +429,8 @@ class TestOptions:
         x, y = digits
         net, how = self.by_hand(x, "squared_error")
         del how["corruption"]
-        net.finetune(x, y, learning_rate=Step(3e-4, every=9), loss="cross_entropy", **how)
+        how |= {"learning_rate": Step(3e-4, every=9), "dropout": [0.2, 0.1]}
+        net.finetune(x, y, loss="cross_entropy", **how)
         classifier = StackedAutoencoderClassifier(
             (20, 10),
             **self.OPTIONS,
@@ -435,6 +438,7 @@ class TestOptions:
             steps=30,
             pretrain_learning_rate=self.RATES,
             learning_rate=Step(3e-4, every=9),
+            dropout=[0.2, 0.1],
             standardize=False,
             random_state=0,
         ).fit(x, y)

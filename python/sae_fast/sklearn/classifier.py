@@ -71,6 +71,8 @@ class StackedAutoencoderClassifier(
         or, with early stopping, no more often than every 15 steps.
     corruption : str or object of :mod:`sae_fast.corruptions`, optional
         As for :class:`StackedAutoencoderTransformer`, in pretraining alone.
+    dropout : float or sequence of float, default 0
+        Share of the units of all hidden layers, or of each, that a step of fine-tuning leaves out.
     activation, optimizer, init, standardize, scale, dtype, random_state, n_threads, callbacks, \
     verbose
         As there.
@@ -122,6 +124,7 @@ class StackedAutoencoderClassifier(
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
         corruption: str | Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,

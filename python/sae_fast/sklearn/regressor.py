@@ -34,8 +34,8 @@ class StackedAutoencoderRegressor(
     units : int or sequence of int, default (100,)
         Units of each hidden layer.
     pretrain_steps, steps, pretrain_learning_rate, learning_rate, batch_size, activation, \
-    optimizer, corruption, init, scale, dtype, eval_every, random_state, n_threads, callbacks, \
-    verbose
+    optimizer, corruption, dropout, init, scale, dtype, eval_every, random_state, n_threads, \
+    callbacks, verbose
         As for :class:`StackedAutoencoderClassifier`.
     weight_decay : float, default 1
         L2 penalty on the weights, beside a loss that is a sum over the minibatch and the targets.
@@ -92,6 +92,7 @@ class StackedAutoencoderRegressor(
         activation: str | Sequence[str] = "relu",
         optimizer: str | Rule = "adam",
         corruption: str | Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,

@@ -15,6 +15,7 @@ from ..errors import DataError
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import EarlyStopping
 from ..training.history import History
+from ..training.objective import check_dropout
 from ..training.rates import check_rate
 from .estimator import POINTS, Estimator
 
@@ -31,6 +32,7 @@ class Supervised(Estimator):
     def _check_settings(self) -> None:
         """Check what fine-tuning needs before anything is trained."""
         check_choice("loss", self.loss, self._losses)
+        check_dropout(self.dropout, len(self._units()))
         self._check_rates("pretrain_learning_rate")
         if self.learning_rate is not None:
             check_rate("learning_rate", self.learning_rate)
@@ -113,6 +115,7 @@ class Supervised(Estimator):
             learning_rate=self.learning_rate,
             eval_set=eval_set,
             loss=self.loss,
+            dropout=self.dropout,
             continued=continued,
             **options,
         )
