@@ -852,7 +852,7 @@ class TestRefused:
     ("phase", "options"),
     [
         ("autoencoder 1", []),
-        ("whole autoencoder", ["--tune-steps=2000", "--corruption=masking:0.4"]),
+        ("tuning (48", ["--tune-steps=2000", "--corruption=masking:0.4"]),
     ],
 )
 def test_kill_and_resume_on_the_command_line(phase, options, tmp_path):

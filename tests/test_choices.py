@@ -258,7 +258,7 @@ class TestTuning:
     def test_stages(self, data, capfd):
         run_experiment(dataset=data, **TUNED, **TRAINED)
         lines = capfd.readouterr().err.splitlines()
-        assert lines[2].startswith("3 of 6, whole autoencoder (784 → 8 → 784): 100%, loss ")
+        assert lines[2].startswith("3 of 6, tuning (784 → 8 → 784): 100%, loss ")
         assert lines[5].startswith("6 of 6, results: 100%")
 
     def test_none_without_pretraining(self, data):

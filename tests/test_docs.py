@@ -16,6 +16,7 @@ import pytest
 import sae_fast
 from helpers import assert_examples_run
 from sae_fast import callbacks, corruptions, datasets, errors, optimizers, plot, schedules, sklearn
+from sae_fast.experiment.settings import COMMANDS, flag, options
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -180,6 +181,16 @@ def test_the_reference_has_every_public_name(page, names):
     there = re.findall(r"^\.\. auto(?:class|function|exception):: (\w+)$", text, re.MULTILINE)
     assert names
     assert set(names) - set(there) == set()
+
+
+def test_the_page_of_the_command_line_has_every_option_of_every_command():
+    """Each command's own help, which `tests/test_cli.py` holds to the settings."""
+    page = (DOCS / "command-line.md").read_text("utf-8")
+    for command in COMMANDS:
+        assert f":prog: sae-fast\n:path: {command}\n" in page
+    named = set(re.findall(r"`(?:sae-fast \w+ )?(--[a-z-]+)", page))
+    known = {flag(option.name) for kind in COMMANDS.values() for option in options(kind)}
+    assert named <= known
 
 
 def test_no_line_of_prose_begins_like_an_item_of_a_list():

@@ -53,6 +53,13 @@ def test_an_experiment_goes_on(release, tmp_path):
 
 
 @pytest.mark.parametrize("release", RELEASES)
+def test_settings_that_an_experiment_lacks_were_their_defaults(release, tmp_path):
+    folder = shutil.copytree(made.FOLDER / release / "run", tmp_path / "run")
+    with pytest.raises(sae_fast.CheckpointError, match="got activation 'tanh' where it has 'relu'"):
+        made.experiment(output=folder, resume=True, activation="tanh")
+
+
+@pytest.mark.parametrize("release", RELEASES)
 def test_a_result_is_what_it_was(release):
     old = pickle.loads((made.FOLDER / release / "result.pickle").read_bytes())
     new = made.experiment()

@@ -170,7 +170,7 @@ def test_a_refusal_changes_nothing():
 def test_divergence_goes_back():
     net = stack()
     before = unrolled(net)
-    with pytest.raises(DivergenceError, match=r"whole autoencoder \(30 → 4 → 30\) diverged"):
+    with pytest.raises(DivergenceError, match=r"tuning \(30 → 4 → 30\) diverged"):
         net.finetune_autoencoder(X, steps=10, learning_rate=1e30)
     assert_identical(unrolled(net), before)
 

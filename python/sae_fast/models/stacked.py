@@ -633,7 +633,7 @@ class StackedAutoencoder(Model):
         measured = Samples(evaluated[0], units=units) if evaluated else None
         self._settle()
         self._unroll()
-        title = f"whole autoencoder ({self.n_features} → {self.n_hidden} → {self.n_features})"
+        title = f"tuning ({self.n_features} → {self.n_hidden} → {self.n_features})"
         looking = [_Follow(self._roll_up), *watching]
         what = unrolled, title, None
         training = Training(*what, objective, chosen, schedule, samples, measured, looking)
