@@ -21,6 +21,7 @@ import numpy as np
 from helpers import TIME_LIMIT
 from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
 from sae_fast.optimizers import SGD, AdamW, RMSprop
+from sae_fast.penalties import L1, CodeL1, Contractive, KLSparsity, MaxNorm
 from sae_fast.schedules import Step
 from sae_fast.training.corruptions import CORRUPTIONS
 from sae_fast.training.objective import LOSSES
@@ -77,6 +78,8 @@ def hashes() -> dict[str, str]:
             for output in ("sigmoid", "softplus")
             if output in row.outputs
         }
+        added = L1(0.01), MaxNorm(1.2), CodeL1(0.02), KLSparsity(0.1, 0.2), Contractive(0.05)
+        trainings["penalties"] = {"activation": "sigmoid"}, {"penalties": added, **how}
         for name, (functions, how) in trainings.items():
             ae = Autoencoder(61, 33, dtype=dtype, **functions)
             ae.parameters = {

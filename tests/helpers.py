@@ -169,6 +169,7 @@ def core_trainer(
     loss: Any,
     batch_size: int,
     weight_decay: float = 0.0,
+    penalties: Mapping[str, float] = {},
     optimizer: Any = None,
     corruption: Any = None,
     targets: Any = None,
@@ -188,6 +189,7 @@ def core_trainer(
         dropout=dropout,
         loss=loss,
         weight_decay=weight_decay,
+        penalties=penalties,
         batch_size=batch_size,
     )
 

@@ -260,6 +260,102 @@ def unrolled_gradients(
     return float(np.sum(error**2) + weight_decay / 2 * squares), gradients
 
 
+# Penalties of an autoencoder: what each adds to the loss of a batch, and to its gradient.
+
+
+#: The second derivative of each activation with respect to z.
+CURVATURES: dict[str, Callable[[Array], Array]] = {
+    "linear": np.zeros_like,
+    "relu": np.zeros_like,
+    "leaky_relu": np.zeros_like,
+    "elu": lambda z: np.where(z > 0.0, 0.0, np.exp(np.minimum(z, 0.0))),
+    "selu": lambda z: SELU_SCALE * SELU_ALPHA * np.where(z > 0.0, 0.0, np.exp(np.minimum(z, 0.0))),
+    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z) * (sigmoid(-z) - sigmoid(z)),
+    "tanh": lambda z: -2.0 * np.tanh(z) / np.cosh(z) ** 2,
+    "softplus": lambda z: sigmoid(z) * sigmoid(-z),
+}
+
+
+def l1_penalty(
+    p: Parameters, x: Array, weights: Array, activation: str, strength: float
+) -> LossAndGradients:
+    value = strength * sum(np.sum(np.abs(p[name])) for name in ("W_enc", "W_dec"))
+    return value, {name: strength * np.sign(p[name]) for name in ("W_enc", "W_dec")}
+
+
+def _code(p: Parameters, x: Array, activation: str) -> tuple[Array, Array, Array]:
+    """Pre-activations, the code, and its derivative by them."""
+    f, df = ACTIVATIONS[activation]
+    z = x @ p["W_enc"] + p["b_enc"]
+    return z, f(z), df(z)
+
+
+def _of_encoder(x: Array, delta: Array) -> Parameters:
+    return {"W_enc": x.T @ delta, "b_enc": delta.sum(axis=0)}
+
+
+def code_l1_penalty(
+    p: Parameters, x: Array, weights: Array, activation: str, strength: float
+) -> LossAndGradients:
+    _, code, slope = _code(p, x, activation)
+    delta = strength * weights * np.sign(code) * slope
+    return strength * np.sum(weights * np.abs(code)), _of_encoder(x, delta)
+
+
+def kl_penalty(
+    p: Parameters, x: Array, weights: Array, activation: str, strength: float, target: float
+) -> LossAndGradients:
+    _, code, slope = _code(p, x, activation)
+    n = np.sum(weights)
+    mean = np.sum(weights * code, axis=0) / n
+    kl = target * np.log(target / mean) + (1 - target) * np.log((1 - target) / (1 - mean))
+    delta = strength * weights * ((1 - target) / (1 - mean) - target / mean) * slope
+    return strength * n * np.sum(kl), _of_encoder(x, delta)
+
+
+def contractive_penalty(
+    p: Parameters, x: Array, weights: Array, activation: str, strength: float
+) -> LossAndGradients:
+    z, _, slope = _code(p, x, activation)
+    norms = np.sum(p["W_enc"] ** 2, axis=0)
+    delta = 2.0 * strength * weights * slope * CURVATURES[activation](z) * norms
+    gradients = _of_encoder(x, delta)
+    gradients["W_enc"] += 2.0 * strength * np.sum(weights * slope**2, axis=0) * p["W_enc"]
+    return strength * np.sum(weights * slope**2 * norms), gradients
+
+
+#: Value and gradients of each, by parameters, batch, weights of its samples (n, 1), activation, and
+#: the penalty's settings.
+PENALTIES: dict[str, Callable[..., LossAndGradients]] = {
+    "l1": l1_penalty,
+    "code_l1": code_l1_penalty,
+    "kl_sparsity": kl_penalty,
+    "contractive": contractive_penalty,
+}
+
+
+def penalized(
+    plain: LossAndGradients,
+    name: str,
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    activation: str,
+    weights: ArrayLike | None = None,
+    **settings: float,
+) -> LossAndGradients:
+    """Loss and gradients of a batch with a penalty on top."""
+    x = np.asarray(x, np.float64)
+    weights = np.ones((len(x), 1)) if weights is None else np.reshape(weights, (-1, 1))
+    value, gradients = plain
+    added, more = PENALTIES[name](as_float64(parameters), x, weights, activation, **settings)
+    return float(value + added), {key: g + more.get(key, 0.0) for key, g in gradients.items()}
+
+
+def limit_norms(w: Array, most: float) -> Array:
+    """Columns of w, shortened to a norm of at most `most`."""
+    return w * np.minimum(1.0, most / np.sqrt(np.sum(w**2, axis=0)))
+
+
 # Network: hidden layers with an activation each, ReLU by default; softmax on top.
 
 
@@ -434,11 +530,13 @@ def optimizer_steps(
     batches: NDArray[np.integer],
     learning_rate: float | Callable[[int], float] = 0.001,
     rule: str = "adam",
+    after: Callable[[Parameters], None] | None = None,
     **options: object,
 ) -> Iterator[tuple[float, Parameters]]:
     """Yield the batch loss before, and a copy of the parameters after, each step.
 
-    A learning rate may be a function of the steps taken before.
+    A learning rate may be a function of the steps taken before; `after` is called with the
+    parameters, to change them, once a step has moved them.
     """
     p = as_float64(parameters)
     step, n_slots, _ = RULES[rule]
@@ -450,6 +548,8 @@ def optimizer_steps(
             if rule == "adamw":
                 options["is_bias"] = name.startswith("b")
             p[name], slots[name] = step(g, p[name], slots[name], t, rate, **options)
+        if after is not None:
+            after(p)
         yield value, dict(p)
 
 

@@ -15,7 +15,17 @@ from pathlib import Path
 import pytest
 import sae_fast
 from helpers import assert_examples_run
-from sae_fast import callbacks, corruptions, datasets, errors, optimizers, plot, schedules, sklearn
+from sae_fast import (
+    callbacks,
+    corruptions,
+    datasets,
+    errors,
+    optimizers,
+    penalties,
+    plot,
+    schedules,
+    sklearn,
+)
 from sae_fast.experiment.settings import COMMANDS, flag, options
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,6 +82,7 @@ MODULES = (
     "corruptions",
     "datasets",
     "optimizers",
+    "penalties",
     "plot",
     "schedules",
     "sklearn",
@@ -172,6 +183,7 @@ def test_pictures_are_small_and_used():
         ("callbacks", [name for name in callbacks.__all__ if name != "CallbackOption"]),
         ("corruptions", corruptions.__all__),
         ("optimizers", optimizers.__all__),
+        ("penalties", penalties.__all__),
         ("schedules", schedules.__all__),
         ("errors", classes_in(errors)),
     ],

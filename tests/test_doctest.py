@@ -10,7 +10,7 @@ import pkgutil
 import pytest
 import sae_fast
 from helpers import assert_examples_run
-from sae_fast import callbacks, datasets, optimizers, plot, schedules, sklearn
+from sae_fast import callbacks, datasets, optimizers, penalties, plot, schedules, sklearn
 
 MODULES = sorted(
     module.name
@@ -76,6 +76,7 @@ def test_examples(test, tmp_path, monkeypatch):
         *(f"sklearn.{name}" for name in sklearn.__all__),
         *(f"datasets.{name}" for name in datasets.__all__ if name[0].islower()),
         *(f"optimizers.{name}" for name in optimizers.__all__),
+        *(f"penalties.{name}" for name in penalties.__all__),
         *(f"schedules.{name}" for name in schedules.__all__),
         *(f"plot.{name}" for name in plot.__all__),
     ],

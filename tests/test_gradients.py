@@ -61,7 +61,7 @@ class Problem:
         self.network = core("Network", "float64")(list(sizes), functions)
         self.n_layers = len(sizes) - 1
         self.n_samples = batch_size
-        self.loss, self.decay = loss, decay
+        self.loss, self.decay, self.penalties = loss, decay, {}
         x = draw_x(batch_size, sizes[0], zeros=zeros).astype(np.float64)
         self.data = core_input(x, "float64", layout)
         self.y = None if loss in VALUE_LOSSES else draw_y(batch_size, sizes[-1])
@@ -99,6 +99,7 @@ class Problem:
             targets=self.targets,
             loss=self.loss,
             weight_decay=self.decay,
+            penalties=self.penalties,
             n_threads=1,
         )[0]
 
@@ -118,6 +119,7 @@ class Problem:
             loss=self.loss,
             batch_size=self.n_samples,
             weight_decay=self.decay,
+            penalties=self.penalties,
             optimizer=core_optimizer("adam", corrected_epsilon=corrected_epsilon, **options),
             targets=self.targets,
         )

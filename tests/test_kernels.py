@@ -568,3 +568,33 @@ def test_unknown_instruction_set():
     a = np.ones(3, np.float32)
     with pytest.raises(ValueError, match=r"'mmx' is unknown.*baseline"):
         core("kernels", "float32").dot("mmx", a, a)
+
+
+def test_what_penalties_need(case):
+    isa, kernels, dtype = case
+    n_roundings = 40
+    for m, n in itertools.product((1, 2, 9), (1, 5, 16, 17, 33)):
+        w, delta, linear, squared = draw(dtype, (m, n), (m, n), (1, n), (1, n))
+        weights = np.abs(draw(dtype, (m, 1), seed=2)[0]).ravel()
+        squares = exact(w)[0] ** 2
+        assert_near(kernels.column_squares(isa, w), squares.sum(0), squares.sum(0), dtype, m + 2)
+        norms = np.sqrt(squares.sum(axis=0))
+        most = float(dtype.type(np.median(norms)))
+        expected = exact(w)[0] * np.minimum(1, most / norms)
+        assert_near(kernels.limit_norms(isa, w, most), expected, np.abs(w), dtype, m + 6)
+        for f in ACTIVATIONS:
+            z, curvature = exact(w)[0], ref.CURVATURES[f.name]
+            a = ref.ACTIVATIONS[f.name][0](z).astype(dtype)
+            slope = ref.ACTIVATIONS[f.name][1](z)
+            for given, factor in ((None, np.ones(m)), (weights, exact(weights)[0])):
+                terms = factor[:, None] * slope**2
+                found = kernels.slope_squares(isa, f, a, given)
+                assert_near(found, terms.sum(0), terms.sum(0) + 1e-3, dtype, n_roundings)
+                parts = [
+                    factor[:, None] * np.abs(slope) * part
+                    for part in (0.3, np.abs(linear), 2 * np.abs(squared * curvature(z)) + 0.1)
+                ]
+                added = slope * (0.3 * np.sign(a) + linear) + 2 * squared * slope * curvature(z)
+                found = kernels.penalize(isa, f, a, given, 0.3, linear, squared, delta)
+                expected = exact(delta)[0] + factor[:, None] * added
+                assert_near(found, expected, np.abs(delta) + sum(parts) + 0.1, dtype, n_roundings)

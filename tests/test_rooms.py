@@ -42,7 +42,7 @@ def test_there_are_sources():
 # From the bottom up; a file includes only what is below it, or in its own room.
 FLOORS = (
     "sae/base", "sae/kernels", "sae/data", "sae/layers", "sae/losses", "sae/optimizers",
-    "sae/training", "sae/evaluation", "bindings", "fuzz",
+    "sae/penalties", "sae/training", "sae/evaluation", "bindings", "fuzz",
 )  # fmt: skip
 KERNELS_MAY_INCLUDE = {"array", "cmath", "type_traits", "cstddef", "cstdint", "immintrin.h"}
 
@@ -133,7 +133,8 @@ def test_the_build_lists_every_file():
 ROOMS = (
     ("errors",), ("base",), ("datasets",), ("core",), ("training",), ("exchange",), ("models",),
     ("plot",), ("experiment",),
-    ("activations", "callbacks", "corruptions", "optimizers", "schedules", "sklearn", "cli"),
+    ("activations", "callbacks", "corruptions", "optimizers", "penalties", "schedules", "sklearn",
+     "cli"),
     ("__main__",),
     ("autoencoder", "stacked", "results"),  # names in pickles of 0.1.0
     ("__init__",),

@@ -158,6 +158,29 @@ void register_kernels_of(py::module_& m) {
         table(isa).derive(f, pa, out);
         return out.array();
     });
+    m.def("penalize", [=](Name isa, Activation f, A a, const std::optional<Array<T>>& weights, T l1,
+                          A linear, A squared, A delta) {
+        const Padded<T> pa(a), pl(linear), ps(squared), out(delta);
+        table(isa).penalize(f, pa, weights ? weights->data() : nullptr, {l1, pl.data, ps.data},
+                            out);
+        return out.array();
+    });
+    m.def("slope_squares",
+          [=](Name isa, Activation f, A a, const std::optional<Array<T>>& weights) {
+              const Padded<T> pa(a), out(1, a.shape(1));
+              table(isa).slope_squares(f, pa, weights ? weights->data() : nullptr, out.data);
+              return out.array();
+          });
+    m.def("column_squares", [=](Name isa, A w) {
+        const Padded<T> pw(w), out(1, w.shape(1));
+        table(isa).column_squares(pw, out.data);
+        return out.array();
+    });
+    m.def("limit_norms", [=](Name isa, A w, T most) {
+        const Padded<T> out(w);
+        table(isa).limit_norms(out, most);
+        return out.array();
+    });
     m.def("transpose", [=](Name isa, A w) {
         const Padded<T> out(w.shape(1), w.shape(0));
         table(isa).transpose(view(w), out);

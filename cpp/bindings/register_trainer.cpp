@@ -33,10 +33,10 @@ struct BoundTrainer {
                  const BoundInput<T>& input, const std::optional<Indices>& labels,
                  const std::optional<Array<T>>& weights, const BoundInput<T>* targets,
                  const Corruption<T>* corruption, const Dropouts& dropout, LossName loss,
-                 double weight_decay, Index size)
+                 double weight_decay, const std::map<std::string, double>& penalties, Index size)
         : source(source_of(input, labels, targets, weights)),
           trainer(network, optimizer, state, source, corruption, dropout_of(dropout),
-                  {loss, weight_decay}, size),
+                  {loss, weight_decay, make_penalties(penalties)}, size),
           batch_size(size) {}
 
     Source<T> source;
@@ -93,13 +93,14 @@ void register_trainer(py::module_& m) {
         .def(py::init<Network<T>&, const Optimizer&, OptimizerState<T>&, const BoundInput<T>&,
                       const std::optional<Indices>&, const std::optional<Array<T>>&,
                       const BoundInput<T>*, const Corruption<T>*, const Dropouts&, LossName, double,
-                      Index>(),
+                      const std::map<std::string, double>&, Index>(),
              py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>(),
              py::keep_alive<1, 5>(), py::keep_alive<1, 8>(), py::keep_alive<1, 9>(),
              py::arg("network"), py::arg("optimizer"), py::arg("state"), py::arg("input"),
              py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
              py::arg("targets") = py::none(), py::arg("corruption"), py::arg("dropout"),
-             py::arg("loss"), py::arg("weight_decay"), py::arg("batch_size"))
+             py::arg("loss"), py::arg("weight_decay"), py::arg("penalties") = py::dict(),
+             py::arg("batch_size"))
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,
@@ -127,15 +128,17 @@ void register_trainer(py::module_& m) {
         "evaluate",
         [](const Network<T>& network, const BoundInput<T>& x, const std::optional<Indices>& labels,
            const std::optional<Array<T>>& weights, const BoundInput<T>* targets, LossName loss,
-           double weight_decay, int n_threads) {
+           double weight_decay, const std::map<std::string, double>& penalties, int n_threads) {
             const Source<T> source = source_of(x, labels, targets, weights);
-            const Evaluation result = without_gil(
-                [&] { return evaluate(network, source, loss, weight_decay, n_threads); });
+            const Objective objective{loss, weight_decay, make_penalties(penalties)};
+            const Evaluation result =
+                without_gil([&] { return evaluate(network, source, objective, n_threads); });
             return py::make_tuple(result.loss, result.n_right);
         },
         py::arg("network"), py::arg("x"), py::arg("labels").noconvert(),
         py::arg("weights").noconvert() = py::none(), py::kw_only(), py::arg("targets") = py::none(),
-        py::arg("loss"), py::arg("weight_decay"), py::arg("n_threads"));
+        py::arg("loss"), py::arg("weight_decay"), py::arg("penalties") = py::dict(),
+        py::arg("n_threads"));
 
     m.def(
         "sample_losses",

@@ -194,11 +194,26 @@ void compute(Data& data, const Input<T>& input, bool large) {
         const double share = data.ConsumeProbability<double>();
         dropout.push_back({share < 1 ? share : 0, data.ConsumeIntegral<std::uint64_t>()});
     }
+    Objective objective{loss, weight_decay};
+    for (double* factor :
+         {&objective.penalties.l1, &objective.penalties.max_norm, &objective.penalties.code_l1,
+          &objective.penalties.kl_sparsity, &objective.penalties.contractive}) {
+        if (data.ConsumeIntegralInRange(0, 7) == 0) *factor = any_positive();
+    }
+    objective.penalties.kl_target = data.ConsumeProbability<double>();
+    const Penalties& penalties = objective.penalties;
+    const Index n_layers = network.n_layers();
+    bool fits = true;  // the penalties
+    if (penalties.on_codes()) {
+        fits = n_layers % 2 == 0 && (penalties.contractive == 0 || n_layers == 2);
+        fits = fits &&
+               (penalties.kl_sparsity == 0 || activations[n_layers / 2 - 1] == Activation::sigmoid);
+    }
     const auto make_trainer = [&] {
         return std::make_unique<Trainer<T>>(network, optimizer, state, source, corruption.get(),
-                                            dropout, Objective{loss, weight_decay}, batch_size);
+                                            dropout, objective, batch_size);
     };
-    if (labelled && !right) {
+    if ((labelled && !right) || !fits) {
         try {
             make_trainer();
             require(false);
@@ -227,7 +242,7 @@ void compute(Data& data, const Input<T>& input, bool large) {
         }
     }
 
-    evaluate(network, source, loss, weight_decay, n_threads);
+    evaluate(network, source, objective, n_threads);
     const Items<double> losses(n);
     sample_losses(network, source, loss, n_threads, losses.get());
     const Index last = pick(data, 1, network.n_layers());

@@ -18,7 +18,16 @@ except ImportError as error:
 
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
-    from . import activations, callbacks, corruptions, datasets, optimizers, plot, schedules
+    from . import (
+        activations,
+        callbacks,
+        corruptions,
+        datasets,
+        optimizers,
+        penalties,
+        plot,
+        schedules,
+    )
     from .core.environment import info
     from .errors import (
         CheckpointError,
@@ -73,6 +82,7 @@ __all__ = [
     "info",
     "load",
     "optimizers",
+    "penalties",
     "plot",
     "run_experiment",
     "run_reconstruction",

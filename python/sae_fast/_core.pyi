@@ -128,6 +128,7 @@ class _Trainer(Generic[_T]):
         dropout: Sequence[tuple[float, int]],
         loss: Loss,
         weight_decay: float,
+        penalties: Mapping[str, float] = ...,
         batch_size: int,
     ) -> None: ...
     def run(
@@ -161,6 +162,7 @@ def evaluate(
     targets: _Input[_T] | None = ...,
     loss: Loss,
     weight_decay: float,
+    penalties: Mapping[str, float] = ...,
     n_threads: int,
 ) -> tuple[float, int]: ...
 def sample_losses(

@@ -1,43 +1,51 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "sae/evaluation/evaluation.hpp"
 
+#include <cmath>
+
 namespace sae {
 
 namespace {
 
+// The penalties on all weights.
 template <class T>
-double l2_penalty(const Network<T>& network, double weight_decay) {
-    double squares = 0;
+double weight_penalties(const Network<T>& network, double l2, double l1) {
+    double squares = 0, absolute = 0;
     for (const Dense<T>& layer : network.layers()) {
-        for (Index i = 0; weight_decay != 0 && i < layer.n_in; ++i) {
+        for (Index i = 0; (l2 != 0 || l1 != 0) && i < layer.n_in; ++i) {
             for (Index j = 0; j < layer.n_out; ++j) {
                 const auto w = static_cast<double>(layer.w(i, j));
                 squares += w * w;
+                absolute += std::abs(w);
             }
         }
     }
-    return weight_decay * squares / 2;
+    return l2 * squares / 2 + l1 * absolute;
 }
 
 }  // namespace
 
 template <class T>
-Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName name,
-                    double weight_decay, int n_threads) {
-    const Loss<T>& loss = find_loss<T>(name);
+Evaluation evaluate(const Network<T>& network, const Source<T>& source, const Objective& objective,
+                    int n_threads) {
+    const Loss<T>& loss = find_loss<T>(objective.loss);
+    const Penalties& penalties = objective.penalties;
+    CodePenalties<T> code_penalties(penalties, network);
     network.check(source.input(), 0, network.n_layers());
     loss.check(source, network.layers().back().n_out);
     Sums sum;
     std::optional<double> expanded;
-    if (loss.expands() && !source.has_targets() && !source.has_weights())
+    if (loss.expands() && !source.has_targets() && !source.has_weights() && !code_penalties.any())
         expanded = expanded_squared_error(network, source, n_threads);
     if (expanded) {
         sum.loss = *expanded;
     } else {
         const bool counts = source.has_labels() || source.has_targets();
+        if (code_penalties.any()) code_penalties.reserve(count_chunks(source));
         const auto chunk_sums = [&](const Chunk<T>& chunk) {
             const View<T> a = chunk.a.back();
             Sums own;  // the other: how many are right
+            if (code_penalties.any()) own.loss += code_penalties.value(chunk);
             for (Index i = 0; i < chunk.rows; ++i) {
                 if (counts) own.other += static_cast<double>(loss.n_right(a, chunk.batch, i));
                 const double value = loss.value(a.cols, a.row(i), chunk.batch, i);
@@ -50,7 +58,9 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName
                          network.n_layers(), n_threads, chunk_sums,
                          loss.applied(network.layers().back().activation));
     }
-    return {sum.loss + l2_penalty(network, weight_decay), static_cast<Index>(sum.other)};
+    const double added =
+        code_penalties.rest() + weight_penalties(network, objective.weight_decay, penalties.l1);
+    return {sum.loss + added, static_cast<Index>(sum.other)};
 }
 
 template <class T>
@@ -71,7 +81,7 @@ void sample_losses(const Network<T>& network, const Source<T>& source, LossName 
 }
 
 #define SAE_INSTANTIATE(T)                                                                    \
-    template Evaluation evaluate(const Network<T>&, const Source<T>&, LossName, double, int); \
+    template Evaluation evaluate(const Network<T>&, const Source<T>&, const Objective&, int); \
     template void sample_losses(const Network<T>&, const Source<T>&, LossName, int, double*);
 SAE_INSTANTIATE(float)
 SAE_INSTANTIATE(double)

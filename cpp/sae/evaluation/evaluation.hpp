@@ -6,8 +6,7 @@
 
 #include <optional>
 
-#include "sae/layers/network.hpp"
-#include "sae/losses/loss.hpp"
+#include "sae/penalties/penalties.hpp"
 
 namespace sae {
 
@@ -18,11 +17,11 @@ struct Evaluation {
     Index n_right;
 };
 
-// weight_decay: L2 penalty on the weights, part of the loss; a source's weights are factors of its
-// samples' losses.
+// Of an objective, its penalties included; a source's weights are factors of its samples' losses.
+// std::invalid_argument as from a trainer.
 template <class T>
-Evaluation evaluate(const Network<T>& network, const Source<T>& source, LossName loss,
-                    double weight_decay, int n_threads);
+Evaluation evaluate(const Network<T>& network, const Source<T>& source, const Objective& objective,
+                    int n_threads);
 
 // losses (n_samples), each of one sample.
 template <class T>
@@ -34,16 +33,21 @@ struct Sums {
     double loss = 0, other = 0;
 };
 
+template <class T>
+Index count_chunks(const Source<T>& source) {
+    return (source.n_samples() + Network<T>::kChunk - 1) / Network<T>::kChunk;
+}
+
 // The sums of f(chunk) over the chunks in their order, each chunk run through the first n_layers
 // layers, as for_each_chunk has it.
 template <class T, class F>
 Sums sum_chunks(const Network<T>& network, const Source<T>& source, BatchForm form, Index n_layers,
                 int n_threads, const F& f, std::optional<Activation> top = {}) {
-    constexpr Index size = Network<T>::kChunk;
-    List<Sums> sums(static_cast<std::size_t>((source.n_samples() + size - 1) / size));
-    network.for_each_chunk(
-        source, form, 0, n_layers, n_threads,
-        [&](const Chunk<T>& chunk) { sums[chunk.first / size] = f(chunk); }, top);
+    List<Sums> sums(static_cast<std::size_t>(count_chunks(source)));
+    const auto keep = [&](const Chunk<T>& chunk) {
+        sums[chunk.first / Network<T>::kChunk] = f(chunk);
+    };
+    network.for_each_chunk(source, form, 0, n_layers, n_threads, keep, top);
     Sums total;
     for (const Sums& part : sums) {
         total.loss += part.loss;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The activations, a struct each: a = forward(z), and d a / d z as derivative(a), from the output
-// alone. Those that are `fused` end a product while its sums are in registers; the others take a
-// second pass over what it wrote. NaN stays NaN, so that divergence is seen.
+// The activations, a struct each: a = forward(z), d a / d z as derivative(a) and the derivative of
+// that by z as second_derivative(a), from the output alone. Those that are `fused` end a product
+// while its sums are in registers; the others take a second pass over what it wrote. NaN stays NaN,
+// so that divergence is seen.
 
 struct Linear {
     static constexpr bool fused = true;
@@ -12,6 +13,10 @@ struct Linear {
     template <class V>
     static SAE_INLINE V derivative(V) {
         return constant<V>(1);
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V) {
+        return V{};
     }
 };
 
@@ -24,6 +29,10 @@ struct Relu {
     template <class V>
     static SAE_INLINE V derivative(V a) {
         return a > V{} ? constant<V>(1) : V{};
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V) {
+        return V{};
     }
 };
 
@@ -38,6 +47,10 @@ struct LeakyRelu {
     template <class V>
     static SAE_INLINE V derivative(V a) {
         return a > V{} ? constant<V>(1) : constant<V>(slope);
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V) {
+        return V{};
     }
 };
 
@@ -54,6 +67,10 @@ struct ExponentialLinear {
     template <class V>
     static SAE_INLINE V derivative(V a) {
         return a > V{} ? constant<V>(F::scale) : a + constant<V>(F::scale * F::alpha);
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V a) {
+        return a > V{} ? V{} : derivative(a);
     }
 };
 
@@ -79,6 +96,10 @@ struct Sigmoid {
     static SAE_INLINE V derivative(V a) {
         return a * (constant<V>(1) - a);
     }
+    template <class V>
+    static SAE_INLINE V second_derivative(V a) {
+        return derivative(a) * (constant<V>(1) - 2 * a);
+    }
 };
 
 struct Tanh {
@@ -93,6 +114,10 @@ struct Tanh {
     template <class V>
     static SAE_INLINE V derivative(V a) {
         return constant<V>(1) - a * a;
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V a) {
+        return -2 * a * derivative(a);
     }
 };
 
@@ -109,6 +134,10 @@ struct Softplus {
     static SAE_INLINE V derivative(V a) {
         using T = std::decay_t<decltype(a[0])>;
         return -exponential_minus_1<T>(-a);
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V a) {
+        return derivative(a) * (constant<V>(1) - derivative(a));
     }
 };
 

@@ -26,6 +26,7 @@ namespace {
 #include "sae/kernels/sums.inl"
 #include "sae/kernels/losses.inl"
 #include "sae/kernels/random.inl"
+#include "sae/kernels/penalties.inl"
 // clang-format on
 
 // The second pass of an activation that is not fused; what pads the rows stays zero.
@@ -72,6 +73,7 @@ SAE_INLINE void derived(Activation activation, View<const T> a, View<T> out, Pro
 template <class T, class Product>
 SAE_INLINE void updated(const UpdateStep<T>& step, const ParameterRows<T>& parameters,
                         Product&& product) {
+    if (step.l1 != T(0) || step.decay) return product(PenalizedUpdate<T>{step, parameters});
     with_rule(step, [&](auto rule) SAE_INLINE_LAMBDA {
         product(Update<decltype(rule), T>{rule, step.weight_decay, step.shrinkage, parameters});
     });
@@ -152,15 +154,12 @@ void update(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>&
 }
 
 template <class T>
-inline constexpr Kernels<T> kTable = {dense_forward<T>, dense_backward<T>,
-                                      dense_update<T>,  sparse_forward<T>,
-                                      sparse_update<T>, activate<T>,
-                                      derive<T>,        update<T>,
-                                      gram<T>,          transpose<T>,
-                                      loss_delta<T>,    loss_value<T>,
-                                      exp_shifted<T>,   dot<T>,
-                                      random_groups,    normals<T>,
-                                      multiply_adds<T>};
+inline constexpr Kernels<T> kTable = {
+    dense_forward<T>, dense_backward<T>, dense_update<T>, sparse_forward<T>, sparse_update<T>,
+    activate<T>,      derive<T>,         update<T>,       column_squares<T>, slope_squares<T>,
+    penalize<T>,      limit_norms<T>,    gram<T>,         transpose<T>,      loss_delta<T>,
+    loss_value<T>,    exp_shifted<T>,    dot<T>,          random_groups,     normals<T>,
+    multiply_adds<T>};
 
 }  // namespace
 }  // namespace sae::SAE_ISA

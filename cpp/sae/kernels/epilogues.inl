@@ -64,3 +64,21 @@ struct Update {
         for (int i = 0; i < R::n_slots; ++i) store(rows.slots[i] + at, slots[i]);
     }
 };
+
+// The same after the gradient of penalties, of which most trainings have none: out of line and of
+// all rules in one, so that the others have no part in it.
+template <class T>
+struct PenalizedUpdate {
+    UpdateStep<T> step;
+    ParameterRows<T> rows;
+
+    template <class V>
+    __attribute__((noinline)) void operator()(Index r, Index c, const V& sum) const {
+        const V w = load<V>(rows.w + r * rows.ld + c);
+        V dw = sum + step.l1 * sign(w);
+        if (step.decay) dw += load<V>(step.decay + c) * w;
+        with_rule(step, [&](auto rule) SAE_INLINE_LAMBDA {
+            Update<decltype(rule), T>{rule, step.weight_decay, step.shrinkage, rows}(r, c, dw);
+        });
+    }
+};

@@ -24,13 +24,16 @@ template <class T>
 struct UpdateStep {
     Rule rule;
     T coefficients[kMostCoefficients];
-    T weight_decay;  // L2, part of the gradient: dw + weight_decay * w
-    T shrinkage;     // what w loses of itself first, by a rule that shrinks
+    T weight_decay;            // L2, part of the gradient: dw + weight_decay * w
+    T shrinkage;               // what w loses of itself first, by a rule that shrinks
+    T l1 = 0;                  // part of the gradient: dw + l1 * sign(w)
+    const T* decay = nullptr;  // (n): L2 of each column, beside the other; null for none
 
     // The same of biases, which no penalty holds down.
     UpdateStep of_biases() const {
         UpdateStep step = *this;
-        step.weight_decay = step.shrinkage = 0;
+        step.weight_decay = step.shrinkage = step.l1 = 0;
+        step.decay = nullptr;
         return step;
     }
 };
@@ -41,6 +44,14 @@ struct ParameterRows {
     T* w;                  // (rows, n)
     T* slots[kMostSlots];  // (rows, n) each, those that the rule has
     Index ld;
+};
+
+// What is added to the loss for each element of a code a = f(z): l1 |a| + linear a + squared
+// f'(z)^2.
+template <class T>
+struct CodePenalty {
+    T l1;
+    const T *linear, *squared;  // (n) each
 };
 
 // The values of packed non-zeros: as they are, or in bytes, of which a table says what each stands
@@ -145,6 +156,15 @@ struct Kernels {
     void (*activate)(const T* b, Activation f, View<T> out);
     void (*derive)(Activation f, View<const T> a, View<T> delta);
     void (*update)(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>& parameters);
+    // sums (n) = the sum of the squares of each column of w (m, n)
+    void (*column_squares)(View<const T> w, T* sums);
+    // sums (n) = the sum over rows of weight f'(z)^2, a (m, n) being f(z); weights null: ones
+    void (*slope_squares)(Activation f, View<const T> a, const T* weights, T* sums);
+    // delta (m, n) += weight * d penalty / d z, a being f(z); weights null: ones
+    void (*penalize)(Activation f, View<const T> a, const T* weights, const CodePenalty<T>& penalty,
+                     View<T> delta);
+    // Shortens the columns of w whose norm is above `most` to that.
+    void (*limit_norms)(View<T> w, T most);
     // out (n, n) = h (m, n)^T h, its upper triangle; of the lower one what comes along
     void (*gram)(View<const T> h, View<T> out);
     // out (n, m) = in (m, n)^T

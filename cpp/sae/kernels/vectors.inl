@@ -44,6 +44,12 @@ SAE_INLINE V constant(double x) {
     return V{} + static_cast<std::decay_t<decltype(V{}[0])>>(x);
 }
 
+// 1 above zero, -1 below, and 0 at it.
+template <class V>
+SAE_INLINE V sign(V x) {
+    return x > V{} ? constant<V>(1) : x < V{} ? constant<V>(-1) : V{};
+}
+
 // Lane by lane, unless the instruction set names the vector instruction.
 template <class V>
 SAE_INLINE V square_root(V x) {

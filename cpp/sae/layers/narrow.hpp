@@ -34,12 +34,13 @@ class Narrow : public Strategy<T> {
                 const List<Range>& stretches, Workspace<T>&) override {
         for (const Range rows : stretches) {
             k.dense_update(x.dense.columns(rows), delta, update.step, update.from(rows.begin));
-            refresh(rows);
+            refresh(rows, {0, layer.n_out});
         }
     }
 
-    void refresh(Range rows) override {
-        if (w_t_.data) k.transpose(layer.w.part(rows), w_t_.columns(rows));
+    void refresh(Range rows, Range columns) override {
+        if (!w_t_.data) return;
+        k.transpose(layer.w.part(rows).columns(columns), w_t_.part(columns).columns(rows));
     }
     View<T> transposed() const override { return w_t_; }
 

@@ -59,7 +59,7 @@ void Network<T>::set_parameters(Index l, const T* w, const T* b) {
     const Dense<T>& to = layer(l);
     for (Index i = 0; i < to.n_in; ++i) std::copy_n(w + i * to.n_out, to.n_out, to.w.row(i));
     std::copy_n(b, to.n_out, to.b);
-    strategies_[l]->refresh({0, to.n_in});
+    strategies_[l]->refresh({0, to.n_in}, {0, to.n_out});
 }
 
 template <class T>
@@ -74,7 +74,7 @@ template <class T>
 void Network<T>::copy_layer(Index l, const Network& from, Index from_l) {
     const Dense<T>& to = layer(l);
     std::copy_n(from.layer(from_l).w.data, (to.n_in + 1) * to.w.ld, to.w.data);
-    strategies_[l]->refresh({0, to.n_in});
+    strategies_[l]->refresh({0, to.n_in}, {0, to.n_out});
 }
 
 template <class T>
@@ -96,7 +96,9 @@ bool Network<T>::uses_blas() const {
 
 template <class T>
 void Network<T>::refresh() {
-    for (Index l = 0; l < n_layers(); ++l) strategies_[l]->refresh({0, layer(l).n_in});
+    for (Index l = 0; l < n_layers(); ++l) {
+        strategies_[l]->refresh({0, layer(l).n_in}, {0, layer(l).n_out});
+    }
 }
 
 template <class T>

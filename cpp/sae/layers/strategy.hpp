@@ -82,8 +82,8 @@ class Strategy {
     // A step on b, db = the sum of delta's rows.
     void update_bias(View<const T> delta, const LayerUpdate<T>& update) const;
 
-    // Brings copies of the rows [begin, end) of w up to date.
-    virtual void refresh(Range) {}
+    // Brings copies of a part of w up to date.
+    virtual void refresh(Range /* rows */, Range /* columns */) {}
     // A copy of w^T (n_out, n_in), or empty.
     virtual View<T> transposed() const { return {}; }
 

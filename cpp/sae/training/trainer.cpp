@@ -10,8 +10,10 @@ namespace sae {
 
 namespace {
 
-// Rows of the batch are shared out in whole tiles.
+// Rows of the batch are shared out in whole tiles, units for penalties in whole vectors.
 constexpr Index kRowGrain = 4;
+template <class T>
+constexpr Index kUnitGrain = kAlignment / sizeof(T);
 
 template <class T>
 void copy(const Buffer<T>& from, Buffer<T>& to) {
@@ -33,6 +35,7 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       loss_(find_loss<T>(objective.loss)),
       top_(loss_.applied(network.layers().back().activation)),
       objective_(objective),
+      code_penalties_(objective.penalties, network),
       batch_size_(batch_size > 0
                       ? batch_size
                       : throw std::invalid_argument("expected a batch size of at least 1")),
@@ -81,6 +84,7 @@ void Trainer<T>::plan(int n_threads) {
     const auto at_rest = [&](Index r) {
         const Index ld = network_.layer(0).w.ld;
         return objective_.weight_decay == 0 && optimizer_.weight_decay == 0 &&
+               objective_.penalties.l1 == 0 && objective_.penalties.contractive == 0 &&
                std::all_of(state_.slots.begin(), state_.slots.end(), [&](const Buffer<T>& slot) {
                    const T* row = slot.data() + r * ld;
                    return std::all_of(row, row + ld, [](T value) { return value == T(0); });
@@ -131,8 +135,9 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             const std::int64_t* index = batches_.data() + step * batch_size_;
             const double learning_rate = learning_rates[step];
             const Index number = state_.steps_done + ++step;
-            const UpdateStep<T> update_step =
+            UpdateStep<T> update_step =
                 optimizer_.update_step<T>(number, learning_rate, objective_.weight_decay);
+            update_step.l1 = held<T>(objective_.penalties.l1);
             source_.read(index, 0, rows, batch_);
             if (corruption_) {
                 if (corruption_->reads_others()) member.barrier();
@@ -150,6 +155,7 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             update(update_step, scratch, 0, first);
             source_.prefetch(step < n_steps ? index + batch_size_ : index, rows);
             update(update_step, scratch, first, n_shares);
+            if (objective_.penalties.max_norm != 0) limit_norms(member);
             // read by all after this barrier, written again only after the next step's first one
             if (member.rank == 0) stop = Clock::now() >= deadline;
             member.barrier();
@@ -248,14 +254,34 @@ void Trainer<T>::loss_delta(Range rows) {
 template <class T>
 void Trainer<T>::backward(const Member& member, Range rows) {
     const Range all{0, batch_size_};
+    bool complete = true;  // whether all of the delta that is read next is there
     for (Index l = network_.n_layers() - 1; l > 0; --l) {
         const bool columns = by_columns(l);
-        if (columns || (l + 1 < network_.n_layers() && by_columns(l + 1))) member.barrier();
+        if (columns || !complete) member.barrier();
         const Range mine = columns ? all : rows;
         const Range units = columns_of_member(member, l, network_.layer(l).n_in);
         strategy(l).backward(deltas_[l].part(mine), network_.layer(l - 1).activation,
                              a_[l - 1].part(mine), deltas_[l - 1].part(mine), units);
         drop(l - 1, mine, units, deltas_[l - 1], deltas_[l - 1]);
+        complete = !columns;
+        if (!code_penalties_.any() || code_penalties_.layer() != l - 1) continue;
+        member.barrier();
+        code_penalties_.add_gradient(a_[l - 1], batch_.weights, deltas_[l - 1],
+                                     member.share(network_.layer(l).n_in, kUnitGrain<T>));
+        complete = false;
+    }
+}
+
+// Of the weights into each hidden unit, after all have been updated.
+template <class T>
+void Trainer<T>::limit_norms(const Member& member) {
+    member.barrier();
+    for (Index l = 0; l + 1 < network_.n_layers(); ++l) {
+        const Dense<T>& layer = network_.layer(l);
+        const Range units = member.share(layer.n_out, kUnitGrain<T>);
+        kernels<T>(active_isa())
+            .limit_norms(layer.w.columns(units), held<T>(objective_.penalties.max_norm));
+        strategy(l).refresh({0, layer.n_in}, units);
     }
 }
 
@@ -270,6 +296,7 @@ void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first
         for (Index s = 0; s < state_.slots.count(); ++s) {
             update.rows.slots[s] = state_.slots[s].data() + offset;
         }
+        if (share.layer == code_penalties_.layer()) update.step.decay = code_penalties_.decay();
         if (share.bias) {
             strategy(share.layer).update_bias(deltas_[share.layer], update);
         } else {

@@ -7,6 +7,7 @@
 // their gradients over the whole batch in order and applies the update rule at once. Neither cut
 // enters any sum, so the result is the same, to the bit, for every number of threads. One barrier
 // after each phase is all that layers cut by rows need; those cut by columns have one between.
+// Penalties on codes, and a bound on norms, have a phase of their own, by units.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +16,11 @@
 #include "sae/data/corruption.hpp"
 #include "sae/data/draws.hpp"
 #include "sae/layers/network.hpp"
-#include "sae/losses/loss.hpp"
 #include "sae/optimizers/optimizer.hpp"
+#include "sae/penalties/penalties.hpp"
 #include "sae/training/plan.hpp"
 
 namespace sae {
-
-// What a training minimizes: a loss, and penalties on the parameters.
-struct Objective {
-    LossName loss;
-    double weight_decay;  // L2, on the weights, not on the biases
-};
 
 // Dropout of a layer's units (Srivastava et al. 2014): at each step each unit of each sample is
 // left out with probability `share`, and what the others say counts 1 / (1 - share) times. The
@@ -79,6 +74,7 @@ class Trainer {
     void forward(const Member& member, Range rows, Scratch& scratch);
     void loss_delta(Range rows);
     void backward(const Member& member, Range rows);
+    void limit_norms(const Member& member);
     void update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last);
 
     Network<T>& network_;
@@ -89,6 +85,7 @@ class Trainer {
     const Loss<T>& loss_;
     const Activation top_;  // what the last layer applies, the rest being part of the loss
     Objective objective_;
+    CodePenalties<T> code_penalties_;
     Index batch_size_;
     Batch<T> batch_;
     List<std::int64_t> batches_;  // (n_steps, batch_size), of run()

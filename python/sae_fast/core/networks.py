@@ -134,6 +134,7 @@ def evaluate(
     loss: str,
     weight: Any = None,
     weight_decay: float = 0.0,
+    penalties: Mapping[str, float] | None = None,
 ) -> tuple[float, float]:
     """Return the loss summed over an input, and the share of labels that are right.
 
@@ -149,6 +150,7 @@ def evaluate(
         targets=targets,
         loss=_loss(loss),
         weight_decay=weight_decay,
+        penalties=penalties or {},
         n_threads=n_threads,
     )
     n_labels = count_labels(y, loss)

@@ -29,6 +29,7 @@ from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import L2, Objective, Samples, check_dropout, check_loss
 from ..training.optimizers import Optimizer, Rule
+from ..training.penalties import Penalty, check_penalties
 from ..training.rates import RateOption
 from .model import Model, ReadOnly, in_turn, trains
 
@@ -211,6 +212,7 @@ class Autoencoder(Model):
         adam: str = "tf1",
         corruption: Corruption | None = None,
         dropout: float | Sequence[float] = 0.0,
+        penalties: Sequence[Penalty] = (),
     ) -> History:
         """Train from the current parameters.
 
@@ -238,8 +240,8 @@ class Autoencoder(Model):
         eval_every : int
             Steps between two evaluations of the loss; 0: only at the end.
         eval_set : array_like or SciPy sparse matrix, shape (n, n_features), optional
-            What to measure the loss on, without weight decay; None: all of `x`, with it and with
-            `sample_weight`.
+            What to measure the loss on, without penalties; None: all of `x`, with weight decay,
+            `penalties` and `sample_weight`.
         batches : array_like of int, shape (n_steps, batch_size), optional
             Sample numbers of each step, instead of the shuffle. For a training that is repeated
             elsewhere: it starts from `parameters` as they are, whatever `init` is.
@@ -279,6 +281,8 @@ class Autoencoder(Model):
             the others count ``1 / (1 - dropout)`` times [1]_. Evaluations and all that is computed
             later take all units as they are. Which are left out is a function of the model's seed,
             its layer, the step, the row of the batch and the unit.
+        penalties : list of objects of :mod:`sae_fast.penalties`
+            What is added to the loss, beside weight decay; one of a kind.
 
         Returns
         -------
@@ -305,7 +309,8 @@ class Autoencoder(Model):
         checked = Optimizer.check(optimizer, adam, learning_rate)
         decay = self.weight_decay if weight_decay is None else weight_decay
         shares = check_dropout(dropout, 1)
-        objective = Objective(check_loss(loss, self.output), (L2(decay),), shares)
+        added = check_penalties(penalties, [self.activation])
+        objective = Objective(check_loss(loss, self.output), (L2(decay), *added), shares)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
         units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
         measured = Samples(evaluated[0], units=units) if evaluated else None

@@ -57,6 +57,7 @@ from ..training.objective import (
     losses_of,
 )
 from ..training.optimizers import Optimizer, Rule
+from ..training.penalties import Penalty, check_penalties
 from ..training.rates import RateOption
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
 from .model import Model, ReadOnly, in_turn, trains
@@ -405,6 +406,7 @@ class StackedAutoencoder(Model):
         adam: str = "tf1",
         corruption: Corruption | None = None,
         dropout: float | Sequence[float] = 0.0,
+        penalties: Sequence[Penalty] = (),
     ) -> list[History]:
         """Train the hidden layers one after another, each as an autoencoder on the codes below it.
 
@@ -415,7 +417,7 @@ class StackedAutoencoder(Model):
         Parameters
         ----------
         x, batch_size, sample_weight, eval_every, eval_set, scale, continued, callbacks, \
-        progress, optimizer, adam, corruption
+        progress, optimizer, adam, corruption, penalties
             As in :meth:`Autoencoder.fit`.
         steps, epochs : int or sequence of int, default 3000 steps (or the length of `batches`)
             For all layers, or for each; one or the other, as in :meth:`Autoencoder.fit`.
@@ -458,8 +460,9 @@ class StackedAutoencoder(Model):
         for at, below in enumerate(self.autoencoders[:-1], start=1):
             check_codes(losses[at], below.activation, at + 1)
         shares = check_dropout(dropout, self._depth) or (0.0,) * self._depth
+        added = check_penalties(penalties, *([one.activation] for one in self.autoencoders))
         objectives = [
-            Objective(one, (L2(weight_decay),), check_dropout(share, 1))
+            Objective(one, (L2(weight_decay), *added), check_dropout(share, 1))
             for one, share in zip(losses, shares, strict=True)
         ]
         noise = check_corruption(corruption, self.dtype)
@@ -564,6 +567,7 @@ class StackedAutoencoder(Model):
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         corruption: Corruption | None = None,
+        penalties: Sequence[Penalty] = (),
     ) -> History:
         """Train all autoencoders as one, without labels: the unrolled stack on what it restores.
 
@@ -575,7 +579,7 @@ class StackedAutoencoder(Model):
         Parameters
         ----------
         x, epochs, batch_size, learning_rate, sample_weight, eval_every, eval_set, batches, scale, \
-        continued, callbacks, progress, loss, optimizer, adam, corruption
+        continued, callbacks, progress, loss, optimizer, adam, corruption, penalties
             As in :meth:`Autoencoder.fit`.
         steps : int, default 3000 (or the length of `batches`)
         weight_decay : float
@@ -611,7 +615,8 @@ class StackedAutoencoder(Model):
            networks", Science 313, 2006.
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
-        objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay),))
+        added = check_penalties(penalties, [one.activation for one in self.autoencoders])
+        objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay), *added))
         noise = check_corruption(corruption, self.dtype)
         watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
@@ -668,6 +673,7 @@ class StackedAutoencoder(Model):
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
         dropout: float | Sequence[float] = 0.0,
+        penalties: Sequence[Penalty] = (),
         title: str = "fine-tuning",
     ) -> History:
         """Train the whole network on samples with classes or targets, from its current parameters.
@@ -694,6 +700,8 @@ class StackedAutoencoder(Model):
             ``head="sigmoid"`` "binary_cross_entropy". None: the first of each.
         dropout : float or sequence of float
             Of all hidden layers, or of each, as in :meth:`Autoencoder.fit`.
+        penalties : list of objects of :mod:`sae_fast.penalties`
+            Those on weights: :class:`~sae_fast.penalties.L1`, :class:`~sae_fast.penalties.MaxNorm`.
         title : str
             What the progress bar and errors call this training.
 
@@ -713,7 +721,9 @@ class StackedAutoencoder(Model):
         """
         loss = self._check_loss(loss)
         checked = Optimizer.check(optimizer, adam, learning_rate)
-        objective = Objective(loss, (L2(weight_decay),), check_dropout(dropout, self._depth))
+        added = check_penalties(penalties)
+        shares = check_dropout(dropout, self._depth)
+        objective = Objective(loss, (L2(weight_decay), *added), shares)
         watching = as_callbacks(callbacks, progress)
         if not isinstance(title, str):
             raise DataError(f"title: expected a str, got {title!r}")

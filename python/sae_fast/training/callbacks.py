@@ -174,8 +174,7 @@ class Training:
     @property
     def settings(self) -> dict[str, Any]:  # noqa: D102
         return {
-            "loss": self.objective.loss,
-            "weight_decay": self.objective.weight_decay,
+            **self.objective.describe(),
             **self.optimizer.describe(),
             "corruption": self.samples.corruption and self.samples.corruption.describe(),
             "dropout": list(self.objective.dropout),

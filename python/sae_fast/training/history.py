@@ -22,7 +22,7 @@ class History(Described):
     steps : list of int
         Step after which each point was measured, counted from 1.
     loss : list of float
-        Sum over the evaluated set (weight decay included where there is any).
+        Sum over the evaluated set (weight decay and penalties included where there are any).
     accuracy : list of float
         Share of right classes in ``[0, 1]``; empty for an autoencoder.
     seconds : float

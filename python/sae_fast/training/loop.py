@@ -66,6 +66,7 @@ def train(training: Training) -> None:
         dropout=_dropout(training),
         loss=training.objective.loss,
         weight_decay=training.objective.weight_decay,
+        penalties=training.objective.added,
         batch_size=schedule.batch_size,
     )
     started = time.perf_counter()
@@ -118,6 +119,7 @@ def train(training: Training) -> None:
                 loss=objective.loss,
                 weight=on.weight,
                 weight_decay=objective.weight_decay,
+                penalties=objective.added,
             )
             loss = objective.in_units(loss, on)
         if not math.isfinite(loss):

@@ -15,6 +15,7 @@ from ..core.activations import ACTIVATIONS
 from ..core.units import PLAIN, Units
 from ..errors import DataError
 from .corruptions import Corruption
+from .penalties import Penalty
 
 #: What the softmax, which the losses of labels hold, is called among the outputs.
 SOFTMAX = "softmax"
@@ -114,7 +115,7 @@ class Objective:
     """A loss, summed over samples, what is added to it, and what is left out meanwhile."""
 
     loss: str
-    penalties: tuple[L2, ...] = ()
+    penalties: tuple[L2 | Penalty, ...] = ()
     dropout: tuple[float, ...] = ()  # shares of the units of each hidden layer; empty: none
 
     def in_units(self, loss: float, samples: Samples) -> float:
@@ -127,7 +128,21 @@ class Objective:
     @property
     def weight_decay(self) -> float:
         """The factor of all L2 penalties together."""
-        return sum((penalty.weight_decay for penalty in self.penalties), 0.0)
+        return sum((one.weight_decay for one in self.penalties if isinstance(one, L2)), 0.0)
+
+    @property
+    def added(self) -> dict[str, float]:
+        """All other penalties as the core takes them."""
+        numbers: dict[str, float] = {}
+        for one in self.penalties:
+            if isinstance(one, Penalty):
+                numbers |= one._options()
+        return numbers
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies it, in JSON's types."""
+        others = [one.describe() for one in self.penalties if isinstance(one, Penalty)]
+        return {"loss": self.loss, "weight_decay": self.weight_decay, "penalties": others}
 
 
 def check_dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
