@@ -317,7 +317,11 @@ def test_pytorch_with_the_same_masks():
 
 
 def test_noise_has_the_units_of_the_samples():
-    units = Units(zero=5.0, unit=0.25)
+    units = Units(unit=0.25)
     assert Gaussian(0.3, emphasis=(1, 0)).in_units(units) == Gaussian(1.2, emphasis=(1, 0))
-    assert SaltAndPepper(low=0, high=6).in_units(units) == SaltAndPepper(low=-20, high=4)
+    assert SaltAndPepper(low=0, high=6).in_units(units) == SaltAndPepper(low=0, high=24)
     assert Masking().in_units(units) == Masking()
+    far = Units(zero=(5.0, 7.0))
+    assert Gaussian(0.3).in_units(far) == Gaussian(0.3)
+    with pytest.raises(DataError, match="corruption: expected none with a low and a high"):
+        SaltAndPepper().in_units(far)

@@ -287,7 +287,7 @@ class TestScales:
     @pytest.mark.parametrize(
         ("x", "message"),
         [
-            (np.hstack([PLAIN, np.full((200, 1), 1000.0)]), r"column 20 with .* 1e\+03 ± 0"),
+            (np.hstack([PLAIN, 1e6 * (PLAIN[:, :1] - 0.5)]), r"column 20 with .* ± 3e\+05"),
             (np.hstack([PLAIN, 2e4 + 3e3 * PLAIN[:, :1]]), r"column 20 with .* 2.1\de\+04 ± [89]"),
         ],
     )
@@ -323,6 +323,7 @@ FAR = {  # samples, and what a float32 leaves of them
     "huge": (PLAIN * np.float32(1e6), 1e-6),
     "far": (PLAIN + np.float32(300), 1e-4),
     "far below": (PLAIN.astype(np.float64) - 5000, 1e-3),
+    "constants": (np.hstack([PLAIN, np.full((200, 15), 1000.0)]), 1e-4),
     "tiny, sparse": (WORDS * np.float32(1e-6), 1e-6),
 }
 

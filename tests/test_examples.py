@@ -43,6 +43,15 @@ OUTPUT = {
         r"784-200-30: mean squared error 0\.0[0-4]\d+ a pixel\n"
         r"see reconstructions\.png\n"
     ),
+    "deep_autoencoder.py": (
+        r"784-80-40-30-10, pretrained: squared error \d+\.\d\d a test image, .*\n"
+        r"784-80-40-30-10, from nothing: squared error \d+\.\d\d a test image, .*\n"
+        r"PCA, 10 components: squared error \d+\.\d\d a test image\n"
+    ),
+    "stacked_denoising.py": (
+        r"784-60-60-60, pretrained: test error \d\.\d\d %, \d+ s of pretraining, \d+ s of .*\n"
+        r"784-60-60-60, from nothing: test error \d+\.\d\d %, 0 s of pretraining, \d+ s of .*\n"
+    ),
     "detect_anomalies.py": (
         r"normal: 3, anomalies: all other digits\n"
         r"alarms for 9\d% of 404 anomalies and \d+% of 46 normal rows\n"

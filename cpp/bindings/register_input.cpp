@@ -16,7 +16,10 @@ Storage storage_of(const py::array& a) {
 
 template <class T>
 BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_threads,
-                         double zero) {
+                         const std::optional<Array<double>>& zero) {
+    if (zero && (zero->ndim() != 1 || x.ndim() != 2 || zero->size() != x.shape(1))) {
+        throw py::value_error("expected a zero for each feature");
+    }
     if (x.ndim() != 2) throw py::value_error("expected two dimensions");
     const DenseSource source{x.data(),
                              storage_of(x),
@@ -24,8 +27,10 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
                              x.shape(1),
                              x.strides(0) / x.itemsize(),
                              x.strides(1) / x.itemsize()};
-    return {without_gil(
-                [&] { return Input<T>(source, static_cast<T>(scale), layout, n_threads, zero); }),
+    return {without_gil([&] {
+                return Input<T>(source, static_cast<T>(scale), layout, n_threads,
+                                zero ? zero->data() : nullptr);
+            }),
             x};
 }
 
@@ -63,7 +68,7 @@ void register_input(py::module_& m) {
     def_from_csr(&from_csr<T, std::int64_t>);
     input
         .def(py::init(&from_dense<T>), py::arg("x"), py::kw_only(), py::arg("scale"),
-             py::arg("layout"), py::arg("n_threads"), py::arg("zero") = 0.0)
+             py::arg("layout"), py::arg("n_threads"), py::arg("zero") = py::none())
         .def_property_readonly("n_samples", [](const Bound& x) { return x.input.n_samples(); })
         .def_property_readonly("n_features", [](const Bound& x) { return x.input.n_features(); })
         .def_property_readonly("n_nonzero", [](const Bound& x) { return x.input.n_nonzero(); })

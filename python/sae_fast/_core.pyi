@@ -55,7 +55,13 @@ class Optimizer:
 
 class _Input(Generic[_T]):
     def __init__(
-        self, x: NDArray[Any], *, scale: float, layout: Layout, n_threads: int, zero: float = ...
+        self,
+        x: NDArray[Any],
+        *,
+        scale: float,
+        layout: Layout,
+        n_threads: int,
+        zero: NDArray[np.float64] | None = ...,
     ) -> None: ...
     @staticmethod
     def from_csr(

@@ -78,7 +78,7 @@ bool scan_row(const S* row, Index n, Index stride, const Value& value_of, Index&
         if constexpr (std::is_same_v<S, std::uint8_t>) {
             count += row[j * stride] != 0;
         } else {
-            const T value = value_of(row[j * stride]);
+            const T value = value_of(row[j * stride], j);
             count += value != T(0);
             not_finite |= !(std::abs(value) <= std::numeric_limits<T>::max());
         }
@@ -120,31 +120,33 @@ void pack_row(const S* row, Index n, Index stride, T scale, Index count, Column*
 }  // namespace
 
 template <class T>
-Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads, double zero)
-    : source_(source),
-      scale_(scale),
-      zero_(zero),
-      n_samples_(source.n_samples),
-      n_features_(source.n_features) {
+Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads,
+                const double* zero)
+    : source_(source), scale_(scale), n_samples_(source.n_samples), n_features_(source.n_features) {
+    if (zero) zero_.assign(zero, zero + n_features_);
     List<Index> counts(static_cast<std::size_t>(n_samples_));
     n_threads = useful_threads(n_threads, static_cast<double>(n_samples_ * n_features_) / 8);
     with_type(source.storage, source.data, [&](const auto* data) {
         const auto row = [&](Index i) { return data + i * source_.row_stride; };
         const Index stride = source_.column_stride;
-        const auto value_of = [&](auto x) { return value(x); };
-        const Index bad = find_first(n_samples_, n_threads, [&](Index i) {
-            return !scan_row<T>(row(i), n_features_, stride, value_of, counts[i]);
+        Index bad = 0;
+        with_values([&](const auto& value_of) {
+            bad = find_first(n_samples_, n_threads, [&](Index i) {
+                return !scan_row<T>(row(i), n_features_, stride, value_of, counts[i]);
+            });
         });
         if (bad < n_samples_) {
             for (Index j = 0; j < n_features_; ++j) {
                 const auto found = row(bad)[j * stride];
-                if (std::isfinite(value(found))) continue;
+                T value = 0;
+                with_values([&](const auto& value_of) { value = value_of(found, j); });
+                if (std::isfinite(value)) continue;
                 raise_not_finite<T>(static_cast<double>(found), bad, j);
             }
             raise_changed(bad);
         }
         for (const Index count : counts) n_nonzero_ += count;
-        if (layout == Layout::dense || zero_ != 0 ||
+        if (layout == Layout::dense || !zero_.empty() ||
             (layout == Layout::automatic && density() > kSparseDensity)) {
             return;
         }
@@ -319,9 +321,11 @@ void Input<T>::for_each_value(Index sample, const F& f) const {
     if (sparse()) return for_each_nonzero(packed(), row_start(sample), f);
     with_type(source_.storage, source_.data, [&](const auto* data) {
         const auto* row = data + sample * source_.row_stride;
-        for (Index j = 0; j < n_features_; ++j) {
-            f(j, value(row[j * source_.column_stride]));
-        }
+        with_values([&](const auto& value_of) {
+            for (Index j = 0; j < n_features_; ++j) {
+                f(j, value_of(row[j * source_.column_stride], j));
+            }
+        });
     });
 }
 
@@ -340,13 +344,15 @@ void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const
         for (Index i = 0; i < out.rows; ++i) {
             const auto* row = data + sample(i) * source_.row_stride;
             T* to = out.row(i);
-            if (source_.column_stride == 1) {
-                for (Index j = 0; j < n_features_; ++j) to[j] = value(row[j]);
-            } else {
-                for (Index j = 0; j < n_features_; ++j) {
-                    to[j] = value(row[j * source_.column_stride]);
+            with_values([&](const auto& value_of) {
+                if (source_.column_stride == 1) {
+                    for (Index j = 0; j < n_features_; ++j) to[j] = value_of(row[j], j);
+                } else {
+                    for (Index j = 0; j < n_features_; ++j) {
+                        to[j] = value_of(row[j * source_.column_stride], j);
+                    }
                 }
-            }
+            });
         }
     });
 }

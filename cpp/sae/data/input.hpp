@@ -45,10 +45,11 @@ template <class T>
 class Input {
    public:
     // Reads all of the source once. Values are multiplied by `scale`, those of a matrix less `zero`
-    // first, which then is dense.
+    // (n_features, or null) first, which then is dense.
     // std::domain_error names the first value that is not finite; std::invalid_argument a CSR
     // structure that is not one.
-    Input(const DenseSource& source, T scale, Layout layout, int n_threads, double zero = 0);
+    Input(const DenseSource& source, T scale, Layout layout, int n_threads,
+          const double* zero = nullptr);
     template <class I>
     Input(const CsrSource<I>& source, T scale, int n_threads);
 
@@ -98,16 +99,19 @@ class Input {
     void for_each_value(Index sample, const F& f) const;
     ColumnSums sum_columns(int n_threads) const;
 
-    // What a number of the source stands for.
-    template <class S>
-    T value(S x) const {
-        if (zero_ == 0) return static_cast<T>(x) * scale_;
-        return static_cast<T>(static_cast<double>(x) - zero_) * scale_;
+    // Calls f with what says which value a number of the source, of a column, stands for.
+    template <class F>
+    void with_values(const F& f) const {
+        if (zero_.empty())
+            return f([scale = scale_](auto x, Index) { return static_cast<T>(x) * scale; });
+        f([scale = scale_, zero = zero_.data()](auto x, Index j) {
+            return static_cast<T>(static_cast<double>(x) - zero[j]) * scale;
+        });
     }
 
     DenseSource source_{};
     T scale_ = 1;
-    double zero_ = 0;
+    List<double> zero_;  // (n_features), or empty
     Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
     // Non-zeros and, behind each row, kNoColumn with the value 0.
     List<Index> row_start_;   // (n_samples + 1), empty if dense

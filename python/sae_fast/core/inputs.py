@@ -79,11 +79,12 @@ def as_input(
         factor, sparse = 1.0, False
     else:
         x, factor, sparse = _checked(name, x, n_features, scale, default_scale, dtype)
-    zero = 0.0
+    zero = None
     if units:
-        zero, factor = units.zero / factor, factor / units.unit
+        zero = np.array(units.zero) / factor if units.zero else None
+        factor /= units.unit
     try:
-        if sparse and zero == 0:
+        if sparse and zero is None:
             return _from_sparse(input_class, x, factor, n_threads)
         if sparse:
             x = _as_csr(x).toarray()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A zero and a unit of all samples of a model: its network reads ``(x - zero) / unit``.
+"""A zero of each feature and a unit of all: a network reads ``(x - zero) / unit``.
 
 Networks learn from values around 1, and float32 holds small differences around 0 alone. Layers and
 reconstructions leave a model in the samples' own units.
@@ -8,6 +8,7 @@ reconstructions leave a model in the samples' own units.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -21,26 +22,31 @@ from .layers import Layer
 class Units:
     """What samples are measured in."""
 
-    zero: float = 0.0
+    zero: tuple[float, ...] = ()  # of each feature; empty: 0
     unit: float = 1.0  # a power of 2, which nothing is rounded by
 
     def __post_init__(self) -> None:
         """Check the numbers, which may come from a file."""
-        check_float("zero", abs(self.zero), positive=False)
+        zero = tuple(check_float("zero", abs(one), positive=False) for one in self.zero)
+        object.__setattr__(self, "zero", tuple(map(math.copysign, zero, self.zero)))
         check_float("unit", self.unit, positive=True)
 
     def __bool__(self) -> bool:
         """Say whether they change anything."""
         return self != PLAIN
 
+    @property
+    def _zeros(self) -> Any:
+        return np.array(self.zero) if self.zero else 0.0
+
     def undo(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return what a network gives back, in the samples' units."""
-        return (x * self.unit + self.zero).astype(x.dtype) if self else x
+        return (x * self.unit + self._zeros).astype(x.dtype) if self else x
 
     def read(self, layer: Layer) -> Layer:
         """Return a network's first layer as one that reads samples as they are."""
         w = layer.w / self.unit
-        moved = (self.zero * w.astype(np.float64)).sum(axis=0)
+        moved = (np.reshape(self._zeros, (-1, 1)) * w.astype(np.float64)).sum(axis=0)
         return layer._replace(w=w.astype(layer.w.dtype), b=(layer.b - moved).astype(layer.b.dtype))
 
     def restore(self, layer: Layer) -> Layer:

@@ -325,7 +325,7 @@ class Autoencoder(Model):
             batches=batches,
             **asked,
         )
-        chosen = self._fitting(checked, data, schedule)
+        chosen = self._fitting(checked, data, schedule, units)
         watching = as_callbacks(callbacks, progress)
         noise = check_corruption(corruption, self.dtype)
         samples = Samples(data, weight=weight, corruption=noise, units=units)

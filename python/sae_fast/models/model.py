@@ -400,7 +400,13 @@ class Model(Described):
         return self._input("x", x, self.n_features, scale, self._scale, units)
 
     def _fitting(
-        self, optimizer: Optimizer, data: Any, schedule: Schedule, *, codes: bool = False
+        self,
+        optimizer: Optimizer,
+        data: Any,
+        schedule: Schedule,
+        units: Units,
+        *,
+        codes: bool = False,
     ) -> Optimizer:
         """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
         optimizer = optimizer.until(schedule.steps_before + schedule.steps)
@@ -408,7 +414,7 @@ class Model(Described):
         if not warns and optimizer.learning_rate is not None:
             return optimizer
         sizes = Sizes.of(data)
-        complaint = sizes.complaint()
+        complaint = sizes.complaint(units)
         if complaint is not None and warns:
             warn(
                 f"x: expected values around 1, got {complaint}: training will make "

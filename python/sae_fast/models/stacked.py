@@ -501,7 +501,7 @@ class StackedAutoencoder(Model):
             looking = [_Follow(follow), *watching]
             what = autoencoder, autoencoder._title, autoencoder.layer
             fitting = autoencoder._fitting(
-                own_optimizer, data, schedule, codes=autoencoder.layer > 1
+                own_optimizer, data, schedule, units, codes=autoencoder.layer > 1
             )
             how = objective, fitting, schedule
             training = Training(*what, *how, samples, measured, looking)
@@ -633,7 +633,7 @@ class StackedAutoencoder(Model):
             batches=batches,
             **asked,
         )
-        chosen = self._fitting(checked, data, schedule)
+        chosen = self._fitting(checked, data, schedule, units)
         samples = Samples(data, weight=weight, corruption=noise, units=units)
         measured = Samples(evaluated[0], units=units) if evaluated else None
         self._settle()
@@ -748,7 +748,7 @@ class StackedAutoencoder(Model):
             batches=batches,
             **asked,
         )
-        chosen = self._fitting(checked, data, schedule)
+        chosen = self._fitting(checked, data, schedule, units)
         self._settle()
         samples = Samples(data, target, weight, units=units)
         training = Training(

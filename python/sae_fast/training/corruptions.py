@@ -196,7 +196,12 @@ class SaltAndPepper(Corruption):
             raise DataError(f"low: expected less than high={self.high!r}, got {self.low!r}")
 
     def in_units(self, units: Units) -> SaltAndPepper:  # noqa: D102
-        low, high = ((end - units.zero) / units.unit for end in (self.low, self.high))
+        if units.zero:
+            raise DataError(
+                "corruption: expected none with a low and a high where samples lie far from zero, "
+                f"got {shown(self)}; scale them first"
+            )
+        low, high = self.low / units.unit, self.high / units.unit
         return dataclasses.replace(self, low=low, high=high)
 
 

@@ -27,7 +27,7 @@ _LONGEST_STRETCH = 100_000  # samples of the batches that are drawn at once
 
 def advice(training: Training) -> str:
     """Say what may help a training that diverged."""
-    complaint = Sizes.of(training.samples.x).complaint()
+    complaint = Sizes.of(training.samples.x).complaint(training.samples.units)
     if complaint is None:
         return "a smaller learning_rate may help"
     what = "x" if training.layer in (None, 1) else f"what layer {training.layer} reads"

@@ -62,27 +62,44 @@ class Sizes:
     def units(self, *, sparse: bool) -> Units:
         """Return units in which samples are around 1: as they are, unless that is in the way.
 
-        What is sparse keeps its zero. A column that is apart from the others is left to complain.
+        What is sparse keeps its zero.
         """
-        if self.complaint() is None:
+        if self._in_the_way() is None:
             return PLAIN
-        zero, size = float(self.mean.mean()), self.size
-        spread = float(np.sqrt((self.spread**2).mean() + self.mean.var()))
-        if sparse or abs(zero) <= _FAR * spread:
-            zero = 0.0
-        else:
-            size = spread
+        zero, size = np.zeros_like(self.mean), self.size
+        far = np.abs(self.mean) > _FAR * np.sqrt((self.spread**2).mean())
+        if far.any() and not sparse:
+            zero = np.where(far, self.mean, 0)
+            left = np.hypot(self.mean - zero, self.spread)
+            size = float(np.sqrt((left[left > 0] ** 2).mean())) if left.any() else 0.0
         unit = 2.0 ** round(math.log2(size)) if size > 0 else 1.0
         measured = Sizes((self.mean - zero) / unit, self.spread / unit, size / unit)
-        return Units(zero, unit) if measured.complaint() is None else PLAIN
+        if measured._in_the_way() is not None:
+            return PLAIN
+        return Units(tuple(zero.tolist()) if zero.any() else (), unit)
 
-    def complaint(self) -> str | None:
-        """Say which feature is of a size that is in the way of training, or None."""
+    def complaint(self, units: Units = PLAIN) -> str | None:
+        """Say which feature is of a size that is in the way of training, or None.
+
+        The sizes are those of samples in some units, the words of what they were.
+        """
+        at = self._in_the_way()
+        varied = self.spread[self.spread > 0]
+        if at is None and varied.size and varied.max() > _LARGE * np.median(varied):
+            at = int(np.argmax(self.spread))
+        if at is None:
+            return None
+        if at < 0:
+            return f"values around {self.size * units.unit:.1g}"
+        mean = self.mean[at] * units.unit + (units.zero[at] if units.zero else 0)
+        spread = self.spread[at] * units.unit
+        return f"column {at} with values around {mean:.3g} ± {spread:.2g}"
+
+    def _in_the_way(self) -> int | None:
+        """Return a feature that is too large or too far from zero, -1 if all are tiny, or None."""
         far = np.hypot(self.mean, self.spread)
         at = int(np.argmax(far))
         spread = float(np.sqrt((self.spread**2).mean()))
         if far[at] > _LARGE or far[at] > _FAR * spread > 0:
-            return f"column {at} with values around {self.mean[at]:.3g} ± {self.spread[at]:.2g}"
-        if 0 < self.size < _SMALL:
-            return f"values around {self.size:.1g}"
-        return None
+            return at
+        return -1 if 0 < self.size < _SMALL else None
