@@ -233,6 +233,7 @@ class TestOptimizer:
             "learning_rate": 1e-3,
             "corruption": None,
             "dropout": [],
+            "penalties": [],
             "batch_size": 20,
             "eval_every": 100,
         }  # fmt: skip
