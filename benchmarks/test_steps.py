@@ -63,6 +63,18 @@ def test_hundred_steps_of_the_first_autoencoder(benchmark, x_train, n_threads):
     run_steps(benchmark, trainer, x_train.n_samples, n_threads)
 
 
+@pytest.mark.parametrize("kept", [25, 125, 126])  # of the last the decoder reads all units
+def test_hundred_steps_of_sparse_codes(benchmark, x_train, kept):
+    functions = [_core.Activation.top_k, _core.Activation.linear]
+    network = _core.Network_float32([784, 1000, 784], functions, [kept, 0])
+    rng = np.random.default_rng(0)
+    for layer, shape in enumerate([(784, 1000), (1000, 784)]):
+        w = rng.normal(0, 0.01, shape).astype(np.float32)
+        network.set_parameters(layer, w, np.zeros(shape[1], np.float32))
+    trainer = make_trainer(network, x_train, None, _core.Loss.squared_error)
+    run_steps(benchmark, trainer, x_train.n_samples, 1)
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_evaluation_on_the_test_set(benchmark, data, x_test, n_threads):
     labels = data.y_test.astype(np.int64)

@@ -35,6 +35,7 @@ from sae_fast import (
     ModelFileError,
     StackedAutoencoder,
 )
+from sae_fast.activations import TopK
 from sae_fast.base import arrays_file, threads
 from sae_fast.base import checks as validation
 from sae_fast.base.arrays_file import read_arrays
@@ -136,6 +137,7 @@ def small_models() -> list[Any]:
     net.scale, net.classes = 1 / 255, ["ä", 'b"']
     return [
         Autoencoder(2, 1, weight_decay=1e-5),
+        Autoencoder(2, 2, activation=TopK(1), tied=True),
         net,
         StackedAutoencoder([2, 1, 1], 2, dtype="float64", init="he"),
         StackedAutoencoder([2, 1]),

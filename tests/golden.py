@@ -80,10 +80,15 @@ def hashes() -> dict[str, str]:
         }
         added = L1(0.01), MaxNorm(1.2), CodeL1(0.02), KLSparsity(0.1, 0.2), Contractive(0.05)
         trainings["penalties"] = {"activation": "sigmoid"}, {"penalties": added, **how}
+        for k in (4, 20):  # the decoder reads non-zeros, or all
+            trainings[f"top_k, {k}"] = {"activation": activations.TopK(k)}, {}
+        trainings["tied"] = {"tied": True}, {}
         for name, (functions, how) in trainings.items():
             ae = Autoencoder(61, 33, dtype=dtype, **functions)
             ae.parameters = {
-                key: (mixed(*value.shape) - 0.5) / 3 for key, value in ae.parameters.items()
+                key: (mixed(*value.shape) - 0.5) / 3
+                for key, value in ae.parameters.items()
+                if not (ae.tied and key == "W_dec")
             }
             history = ae.fit(x, batches=batches, eval_every=10, **how)
             digest = hashlib.sha256(repr(history.loss).encode())

@@ -51,8 +51,10 @@ def softplus(z: Array) -> Array:
     return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
 
 
+Activation = tuple[Callable[[Array], Array], Callable[[Array], Array]]
+
 #: What units make of their pre-activations z, and its derivative with respect to z.
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+ACTIVATIONS: dict[str, Activation] = {
     "linear": (lambda z: z, np.ones_like),
     "relu": (relu, lambda z: (z > 0.0).astype(np.float64)),
     "leaky_relu": (leaky_relu, lambda z: np.where(z > 0.0, 1.0, 0.01)),
@@ -64,7 +66,26 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
     "sigmoid": (sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
     "tanh": (np.tanh, lambda z: 1.0 - np.tanh(z) ** 2),
     "softplus": (softplus, sigmoid),
+    # what a unit does that its row keeps
+    "top_k": (lambda z: z, lambda z: (z != 0.0).astype(np.float64)),
 }
+
+
+def top_k(k: int) -> Activation:
+    """Keep the k largest of each row, the first of equals (Makhzani and Frey 2013)."""
+
+    def kept(z: Array) -> Array:
+        places = np.argsort(-z, axis=1, kind="stable")[:, :k]
+        mask = np.zeros_like(z)
+        np.put_along_axis(mask, places, 1.0, axis=1)
+        return mask
+
+    return lambda z: z * kept(z), kept
+
+
+def functions(activation: str | int) -> Activation:
+    """Give an activation by its name, or the k-sparse one by its k."""
+    return top_k(activation) if isinstance(activation, int) else ACTIVATIONS[activation]
 
 
 #: The losses of an output a and its target t, element by element, and their derivative with respect
@@ -113,19 +134,25 @@ def autoencoder_gradients(
     weight_decay: float = 0.0,
     *,
     target: ArrayLike | None = None,
-    activation: str = "relu",
+    activation: str | int = "relu",
     output: str = "linear",
     loss: str = "squared_error",
     emphasis: ArrayLike = 1.0,
 ) -> LossAndGradients:
     """Loss on `x` and its gradient with respect to every parameter; `target`: the clean x.
 
-    `emphasis` (n_samples, n_features) are factors of the squared errors.
+    `emphasis` (n_samples, n_features) are factors of the squared errors. Without ``W_dec`` the
+    decoder is tied: W_encᵀ, a sum over both uses in the gradient.
     """
     p = as_float64(parameters)
+    if "W_dec" not in p:
+        return _tied(
+            autoencoder_gradients, {"W_dec": "W_enc"}, p, x, weight_decay,
+            target=target, activation=activation, output=output, loss=loss, emphasis=emphasis,
+        )  # fmt: skip
     x = np.asarray(x, np.float64)
     target = x if target is None else np.asarray(target, np.float64)
-    (f, df), (g, dg) = ACTIVATIONS[activation], ACTIVATIONS[output]
+    (f, df), (g, dg) = functions(activation), functions(output)
     z = x @ p["W_enc"] + p["b_enc"]
     code = f(z)
     z_out = code @ p["W_dec"] + p["b_dec"]
@@ -233,26 +260,50 @@ CORRUPTIONS = {
 }
 
 
+def _tied(
+    gradients_of: Callable[..., LossAndGradients],
+    copies: Mapping[str, str],
+    p: Parameters,
+    x: ArrayLike,
+    weight_decay: float,
+    *arguments: object,
+    **options: object,
+) -> LossAndGradients:
+    """Gradients where some weights are the transposes of others, whose decay counts once."""
+    whole = {**p, **{copy: p[source].T for copy, source in copies.items()}}
+    value, gradients = gradients_of(whole, x, *arguments, **options)
+    for copy, source in copies.items():
+        gradients[source] = gradients[source] + gradients.pop(copy).T + weight_decay * p[source]
+        value += weight_decay / 2 * np.sum(p[source] ** 2)
+    return float(value), gradients
+
+
 # Deep autoencoder: layers W1, b1, ..., each with its activation, the last restoring x.
 
 
 def unrolled_gradients(
     parameters: Mapping[str, ArrayLike],
     x: ArrayLike,
-    activations: Sequence[str],
+    activations: Sequence[str | int],
     weight_decay: float = 0.0,
 ) -> LossAndGradients:
-    """Loss on `x`, the sum of its squared errors and the decay term, and its gradient."""
-    p = as_float64(parameters)
+    """Loss on `x`, the sum of its squared errors and the decay term, and its gradient.
+
+    Without the upper half's weights they are tied to those of the lower half.
+    """
+    p, n_layers = as_float64(parameters), len(activations)
+    copies = {f"W{k}": f"W{n_layers + 1 - k}" for k in range(n_layers // 2 + 1, n_layers + 1)}
+    if not copies.keys() & p.keys():
+        return _tied(unrolled_gradients, copies, p, x, weight_decay, activations)
     a, z = [np.asarray(x, np.float64)], []
     for k, name in enumerate(activations, start=1):
         z.append(a[-1] @ p[f"W{k}"] + p[f"b{k}"])
-        a.append(ACTIVATIONS[name][0](z[-1]))
+        a.append(functions(name)[0](z[-1]))
     error = a[-1] - a[0]
     gradients: Parameters = {}
     upper = 2.0 * error
     for k in range(len(activations), 0, -1):
-        delta = upper * ACTIVATIONS[activations[k - 1]][1](z[k - 1])
+        delta = upper * functions(activations[k - 1])[1](z[k - 1])
         gradients[f"W{k}"] = a[k - 1].T @ delta + weight_decay * p[f"W{k}"]
         gradients[f"b{k}"] = delta.sum(axis=0)
         upper = delta @ p[f"W{k}"].T

@@ -810,8 +810,8 @@ def test_what_an_older_release_did_not_know(files, name, tmp_path):
 
 def test_what_a_later_release_knows(files, tmp_path):
     path = tmp_path / "model"
-    path.write_bytes(with_description(files["stack"], architecture(tied=False, dropout=0)))
-    with pytest.raises(ModelFileError, match="got tied, dropout in its architecture, which this"):
+    path.write_bytes(with_description(files["stack"], architecture(gates=False, dropout=0)))
+    with pytest.raises(ModelFileError, match="got gates, dropout in its architecture, which this"):
         load(path)
 
 

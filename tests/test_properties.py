@@ -13,6 +13,7 @@ import sae_fast
 from helpers import assert_identical
 from hypothesis import HealthCheck, given, settings
 from sae_fast import Autoencoder, DataError, StackedAutoencoder
+from sae_fast.activations import TopK
 from sae_fast.callbacks import Callback
 from scipy import sparse
 
@@ -54,6 +55,8 @@ def cases(draw):
         "n_classes": N_CLASSES,
         "seed": draw(st.integers(0, 2**70)),
         "init": draw(st.sampled_from(["normal", "he"])),
+        "activation": draw(st.sampled_from(["relu", "tanh", TopK(1)])),
+        "tied": draw(st.booleans()),
         "dtype": dtype,
     }
     finetuning = {
@@ -133,6 +136,8 @@ def test_an_autoencoder_in_two_parts(case, first, second):
             weight_decay=shared["weight_decay"],
             seed=stack["seed"],
             dtype=stack["dtype"],
+            activation=stack["activation"],
+            tied=stack["tied"],
         )
         for _ in range(2)
     )
@@ -193,11 +198,32 @@ STOP = [AtOnce()]
 CALLS = {
     "Autoencoder": (
         lambda **k: Autoencoder(**{"n_features": 4, "n_hidden": 3, **k}),
-        ("n_features", "n_hidden", "weight_decay", "seed", "dtype", "n_threads", "layer"),
+        (
+            "n_features",
+            "n_hidden",
+            "weight_decay",
+            "activation",
+            "output",
+            "tied",
+            "seed",
+            "dtype",
+            "n_threads",
+            "layer",
+        ),
     ),
     "StackedAutoencoder": (
         lambda **k: StackedAutoencoder(**{"sizes": [4, 3], "n_classes": 3, **k}),
-        ("sizes", "n_classes", "seed", "init", "dtype", "n_threads"),
+        (
+            "sizes",
+            "n_classes",
+            "activation",
+            "output",
+            "tied",
+            "seed",
+            "init",
+            "dtype",
+            "n_threads",
+        ),
     ),
     "fit": (
         lambda **k: Autoencoder(4, 3).fit(**{"x": X, "batch_size": 2, "callbacks": STOP, **k}),

@@ -44,7 +44,15 @@ FLOORS = (
     "sae/base", "sae/kernels", "sae/data", "sae/layers", "sae/losses", "sae/optimizers",
     "sae/penalties", "sae/training", "sae/evaluation", "bindings", "fuzz",
 )  # fmt: skip
-KERNELS_MAY_INCLUDE = {"array", "cmath", "type_traits", "cstddef", "cstdint", "immintrin.h"}
+KERNELS_MAY_INCLUDE = {
+    "array",
+    "cmath",
+    "type_traits",
+    "cstddef",
+    "cstdint",
+    "limits",
+    "immintrin.h",
+}
 
 
 def room(name: str) -> str:

@@ -181,6 +181,11 @@ void register_kernels_of(py::module_& m) {
         table(isa).limit_norms(out, most);
         return out.array();
     });
+    m.def("keep_largest", [=](Name isa, Index k, A a) {
+        const Padded<T> out(a);
+        table(isa).keep_largest(k, out);
+        return out.array();
+    });
     m.def("transpose", [=](Name isa, A w) {
         const Padded<T> out(w.shape(1), w.shape(0));
         table(isa).transpose(view(w), out);

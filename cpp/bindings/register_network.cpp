@@ -18,10 +18,11 @@ void register_network(py::module_& m) {
     using Net = Network<T>;
     using Bound = BoundInput<T>;
     class_of<T, Net>(m, "Network")
-        .def(py::init([](const std::vector<Index>& sizes, const std::vector<Activation>& f) {
-                 return std::make_unique<Net>(sizes, f);
-             }),
-             py::arg("sizes"), py::arg("activations"))
+        .def(py::init([](const std::vector<Index>& sizes, const std::vector<Activation>& f,
+                         const std::vector<Index>& kept,
+                         bool tied) { return std::make_unique<Net>(sizes, f, kept, tied); }),
+             py::arg("sizes"), py::arg("activations"), py::arg("kept") = std::vector<Index>{},
+             py::arg("tied") = false)
         .def(
             "set_parameters",
             [](Net& net, Index layer, const Array<T>& w, const Array<T>& b) {

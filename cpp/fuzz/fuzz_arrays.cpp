@@ -136,7 +136,21 @@ void compute(Data& data, const Input<T>& input, bool large) {
     sizes.push_back(labelled || targeted ? pick(data, 2, 12) : input.n_features());
     activations.push_back(any_of<Activation>(data));
 
-    Network<T> network(sizes, activations);
+    const bool tied = !labelled && !targeted && data.ConsumeBool();
+    if (tied) {  // the way up again as the way down
+        sizes.pop_back();
+        for (Index l = sizes.count() - 2; l >= 0; --l) sizes.push_back(sizes[l]);
+        if (sizes.count() == 1) sizes = {sizes[0], pick(data, 1, 40), sizes[0]};
+        while (activations.count() < sizes.count() - 1) {
+            activations.push_back(any_of<Activation>(data));
+        }
+    }
+    List<Index> kept;
+    for (Index l = 0; l < activations.count(); ++l) {
+        kept.push_back(activations[l] == Activation::top_k ? pick(data, 0, sizes[l + 1]) : 0);
+    }
+
+    Network<T> network(sizes, activations, kept, tied);
     for (Index l = 0; l < network.n_layers(); ++l) {
         const Dense<T>& layer = network.layer(l);
         const Index n_given = std::min<Index>(layer.n_in * layer.n_out, 64);

@@ -95,17 +95,18 @@ template <>
 auto* const kGemm<float> = BLAS(cblas_sgemm);
 
 template <class T>
-void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b,
-          View<T> c) {
+void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b, View<T> c,
+          T beta) {
     const Call call;
     const auto k = static_cast<int>(transpose_a == Transpose::yes ? a.rows : a.cols);
     kGemm<T>(kRowMajor, flag(transpose_a), flag(transpose_b), static_cast<int>(c.rows),
              static_cast<int>(c.cols), k, T(1), a.data, static_cast<int>(a.ld), b.data,
-             static_cast<int>(b.ld), T(0), c.data, static_cast<int>(c.ld));
+             static_cast<int>(b.ld), beta, c.data, static_cast<int>(c.ld));
 }
 
-template void gemm(Transpose, Transpose, View<const float>, View<const float>, View<float>);
-template void gemm(Transpose, Transpose, View<const double>, View<const double>, View<double>);
+template void gemm(Transpose, Transpose, View<const float>, View<const float>, View<float>, float);
+template void gemm(Transpose, Transpose, View<const double>, View<const double>, View<double>,
+                   double);
 
 #ifdef SAE_FAST_BLAS_VENDORED
 std::string blas_description() {

@@ -11,10 +11,10 @@ namespace sae {
 
 enum class Transpose { no, yes };
 
-// c = op(a) op(b)
+// c = op(a) op(b) + beta c
 template <class T>
-void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b,
-          View<T> c);
+void gemm(Transpose transpose_a, Transpose transpose_b, View<const T> a, View<const T> b, View<T> c,
+          T beta = 0);
 
 // What the library says of itself: version, build options, kernel in use.
 std::string blas_description();

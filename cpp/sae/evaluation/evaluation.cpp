@@ -11,7 +11,8 @@ namespace {
 template <class T>
 double weight_penalties(const Network<T>& network, double l2, double l1) {
     double squares = 0, absolute = 0;
-    for (const Dense<T>& layer : network.layers()) {
+    for (Index l = 0; l < network.n_layers() && !network.copies(l); ++l) {
+        const Dense<T>& layer = network.layer(l);
         for (Index i = 0; (l2 != 0 || l1 != 0) && i < layer.n_in; ++i) {
             for (Index j = 0; j < layer.n_out; ++j) {
                 const auto w = static_cast<double>(layer.w(i, j));

@@ -141,6 +141,24 @@ struct Softplus {
     }
 };
 
+// What is left of a row by keep_largest(): units that it made zero, and the rare kept ones that are
+// exactly zero, pass nothing back.
+struct TopK {
+    static constexpr bool fused = true;
+    template <class V>
+    static SAE_INLINE V forward(V z) {
+        return z;
+    }
+    template <class V>
+    static SAE_INLINE V derivative(V a) {
+        return a == V{} ? V{} : constant<V>(1);
+    }
+    template <class V>
+    static SAE_INLINE V second_derivative(V) {
+        return V{};
+    }
+};
+
 // Calls f with the struct of an activation.
 template <class F>
 SAE_INLINE void with_activation(Activation activation, F&& f) {

@@ -2,6 +2,7 @@
 // The one body of all kernels, in the compiler's vector types. Each file beside this one compiles
 // it for one instruction set: it defines SAE_ISA (a namespace) and SAE_VECTOR_BYTES.
 #include <cmath>
+#include <limits>
 #include <type_traits>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -111,6 +112,12 @@ void dense_update(View<const T> x, View<const T> delta, const UpdateStep<T>& ste
 }
 
 template <class T>
+void dense_gradient(View<const T> x, View<const T> delta, View<T> dw) {
+    dense_product(x.cols, delta.cols, delta.rows, x.data, 1, x.ld, delta.data, delta.ld,
+                  Add<T>{dw.data, dw.ld});
+}
+
+template <class T>
 void sparse_forward(const SparseRows<T>& x, View<const T> w, bool resume, const T* b, Activation f,
                     View<T> out) {
     const auto product = [&](auto epilogue) {
@@ -139,6 +146,14 @@ void sparse_update(Index rows, const SparseColumnEntries<T>& x, View<const T> de
 }
 
 template <class T>
+void sparse_gradient(const SparseColumnEntries<T>& x, View<const T> delta, View<T> dw) {
+    for_each_panel<T, kRowVectors>(delta.cols, [&](auto panel, Index c) {
+        sparse_columns_panel<decltype(panel)>(dw.rows, x, delta.data + c, delta.ld, c,
+                                              Add<T>{dw.data, dw.ld});
+    });
+}
+
+template <class T>
 void activate(const T* b, Activation f, View<T> out) {
     activated(f, b, out, [&](auto epilogue) { from_memory<T>(out, epilogue); });
 }
@@ -154,12 +169,30 @@ void update(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>&
 }
 
 template <class T>
-inline constexpr Kernels<T> kTable = {
-    dense_forward<T>, dense_backward<T>, dense_update<T>, sparse_forward<T>, sparse_update<T>,
-    activate<T>,      derive<T>,         update<T>,       column_squares<T>, slope_squares<T>,
-    penalize<T>,      limit_norms<T>,    gram<T>,         transpose<T>,      loss_delta<T>,
-    loss_value<T>,    exp_shifted<T>,    dot<T>,          random_groups,     normals<T>,
-    multiply_adds<T>};
+inline constexpr Kernels<T> kTable = {dense_forward<T>,
+                                      dense_backward<T>,
+                                      dense_update<T>,
+                                      dense_gradient<T>,
+                                      sparse_forward<T>,
+                                      sparse_update<T>,
+                                      sparse_gradient<T>,
+                                      activate<T>,
+                                      derive<T>,
+                                      update<T>,
+                                      column_squares<T>,
+                                      slope_squares<T>,
+                                      penalize<T>,
+                                      limit_norms<T>,
+                                      keep_largest<T>,
+                                      gram<T>,
+                                      transpose<T>,
+                                      loss_delta<T>,
+                                      loss_value<T>,
+                                      exp_shifted<T>,
+                                      dot<T>,
+                                      random_groups,
+                                      normals<T>,
+                                      multiply_adds<T>};
 
 }  // namespace
 }  // namespace sae::SAE_ISA

@@ -12,6 +12,19 @@ struct Store {
     }
 };
 
+// On top of what is there.
+template <class T>
+struct Add {
+    T* out;
+    Index ldo;
+
+    template <class V>
+    SAE_INLINE void operator()(Index r, Index c, V sum) const {
+        T* const to = out + r * ldo + c;
+        store(to, load<V>(to) + sum);
+    }
+};
+
 // a = f(z), z being the sums and the bias.
 template <class F, class T>
 struct Activate {

@@ -144,6 +144,9 @@ struct Kernels {
     // A step on some rows of w with dw (rows, n) = x (batch, rows)^T delta (batch, n)
     void (*dense_update)(View<const T> x, View<const T> delta, const UpdateStep<T>& step,
                          const ParameterRows<T>& parameters);
+    // The gradient alone, on top of what is there: dw (rows, n) += x (batch, rows)^T delta (batch,
+    // n)
+    void (*dense_gradient)(View<const T> x, View<const T> delta, View<T> dw);
     // out (m, n) = f(sum over the non-zeros of value * w[column] + b (n)); resume: on top of the
     // sums in out; b null: the sums alone, for a later call to resume
     void (*sparse_forward)(const SparseRows<T>& x, View<const T> w, bool resume, const T* b,
@@ -151,6 +154,8 @@ struct Kernels {
     // A step on `rows` rows of w with dw (rows, n) = sum over the entries of value * delta[row]
     void (*sparse_update)(Index rows, const SparseColumnEntries<T>& x, View<const T> delta,
                           const UpdateStep<T>& step, const ParameterRows<T>& parameters);
+    // dw (rows, n) += sum over the entries of value * delta[row]
+    void (*sparse_gradient)(const SparseColumnEntries<T>& x, View<const T> delta, View<T> dw);
     // The epilogues of the above on what lies in memory: out = f(out + b), delta = delta * f'(z),
     // a step with dw.
     void (*activate)(const T* b, Activation f, View<T> out);
@@ -165,6 +170,8 @@ struct Kernels {
                      View<T> delta);
     // Shortens the columns of w whose norm is above `most` to that.
     void (*limit_norms)(View<T> w, T most);
+    // Makes all but the k largest of each row zero, the first of equals being larger; NaN stays.
+    void (*keep_largest)(Index k, View<T> a);
     // out (n, n) = h (m, n)^T h, its upper triangle; of the lower one what comes along
     void (*gram)(View<const T> h, View<T> out);
     // out (n, m) = in (m, n)^T

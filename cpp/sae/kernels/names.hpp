@@ -16,7 +16,8 @@ namespace sae {
     X(selu, Selu)            \
     X(sigmoid, Sigmoid)      \
     X(tanh, Tanh)            \
-    X(softplus, Softplus)
+    X(softplus, Softplus)    \
+    X(top_k, TopK)
 SAE_ENUM(Activation, SAE_ACTIVATIONS)
 
 #define SAE_VALUE_LOSSES(X)                     \

@@ -19,6 +19,49 @@ void transpose(View<const T> from, View<T> to) {
     }
 }
 
+// The number whose place among all numbers, by size, is this: nearly its own bits.
+template <class T, class Place>
+T number_at(Place place) {
+    constexpr Place smallest = std::numeric_limits<Place>::min();
+    if (place < 0) place = smallest - place - 1;  // the sign, and what is left in reverse
+    T number;
+    __builtin_memcpy(&number, &place, sizeof number);
+    return number;
+}
+
+// How many are t or larger, or NaN.
+template <class Place, class T>
+Place count_from(T t, Index n, const T* a) {
+    Place count = 0;
+    for (Index j = 0; j < n; ++j) count += !(a[j] < t);
+    return count;
+}
+
+// The k-th largest is found by halving the numbers from -inf to inf: some twenty passes over a row,
+// each in whole vectors.
+template <class T>
+void keep_largest(Index k, View<T> a) {
+    using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    Place end;
+    __builtin_memcpy(&end, &infinity, sizeof end);
+    for (Index r = 0; r < a.rows; ++r) {
+        T* const row = a.row(r);
+        Place low = -end - 1, high = end + 1;
+        for (Place count = 0; count != k && low + 1 < high;) {
+            const Place middle = (low & high) + ((low ^ high) >> 1);  // without overflow
+            count = count_from<Place>(number_at<T>(middle), a.cols, row);
+            (count < k ? high : low) = middle;
+        }
+        const T t = number_at<T>(low);
+        Place ties = static_cast<Place>(k);
+        for (Index j = 0; j < a.cols; ++j) ties -= !(row[j] <= t);
+        for (Index j = 0; j < a.cols; ++j) {
+            if (row[j] < t || (row[j] == t && ties-- <= 0)) row[j] = 0;
+        }
+    }
+}
+
 // The sum over n elements of f(a, x) in float64, in the same eight sums on every instruction set.
 template <class T, class F>
 SAE_INLINE double sum_float64(Index n, const T* a, const T* x, const F& f) {

@@ -61,6 +61,14 @@ class Blas : public Strategy<T> {
         }
     }
 
+    void gradient(const Rows<T>& x, View<const T> delta, View<T> dw, const List<Range>& stretches,
+                  Workspace<T>&) override {
+        for (const Range rows : stretches) {
+            gemm<T>(Transpose::yes, Transpose::no, x.dense.columns(rows), delta, dw.part(rows),
+                    T(1));
+        }
+    }
+
    private:
     template <class F>
     static void for_each_tile(Range columns, const F& f) {

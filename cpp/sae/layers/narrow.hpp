@@ -13,9 +13,12 @@ class Narrow : public Strategy<T> {
     using Strategy<T>::k;
 
    public:
-    // A layer that passes nothing back (the first) needs no copy of w.
-    Narrow(const Dense<T>& dense, bool passes_back) : Strategy<T>(dense) {
-        if (passes_back) w_t_ = Matrix<T>(layer.n_out, layer.n_in);
+    // A layer that passes nothing back (the first) needs no copy of w; nor does one that is given
+    // what is always w^T.
+    Narrow(const Dense<T>& dense, bool passes_back, View<T> w_t) : Strategy<T>(dense), w_t_(w_t) {
+        if (!passes_back || w_t.data) return;
+        copy_ = Matrix<T>(layer.n_out, layer.n_in);
+        w_t_ = copy_;
     }
 
     Cut cut() const override { return Cut::rows; }
@@ -38,14 +41,22 @@ class Narrow : public Strategy<T> {
         }
     }
 
+    void gradient(const Rows<T>& x, View<const T> delta, View<T> dw, const List<Range>& stretches,
+                  Workspace<T>&) override {
+        for (const Range rows : stretches) {
+            k.dense_gradient(x.dense.columns(rows), delta, dw.part(rows));
+        }
+    }
+
     void refresh(Range rows, Range columns) override {
-        if (!w_t_.data) return;
+        if (!copy_.data) return;
         k.transpose(layer.w.part(rows).columns(columns), w_t_.part(columns).columns(rows));
     }
     View<T> transposed() const override { return w_t_; }
 
    private:
-    Matrix<T> w_t_;  // (n_out, n_in)
+    Matrix<T> copy_;
+    View<T> w_t_;  // (n_out, n_in)
 };
 
 }  // namespace sae

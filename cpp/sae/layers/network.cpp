@@ -25,41 +25,64 @@ template <class T>
 
 template <class T>
 Activations<T>::Activations(const List<Dense<T>>& layers, Index first, Index last, Index rows)
-    : of_layer_(layers.size()) {
+    : of_layer_(layers.size()), codes_(layers.size()) {
     Index size = 0;
     for (Index l = first; l < last; ++l) size += rows * padded<T>(layers[l].n_out);
     arena_ = Buffer<T>(size);
     T* next = arena_.data();
-    for (Index l = first; l < last; ++l) of_layer_[l] = take(next, rows, layers[l].n_out);
+    for (Index l = first; l < last; ++l) {
+        of_layer_[l] = take(next, rows, layers[l].n_out);
+        if (is_sparse(layers[l])) codes_[l] = {rows, layers[l].n_out, layers[l].kept};
+    }
 }
 
 template <class T>
-Network<T>::Network(const List<Index>& sizes, const List<Activation>& activations) {
+Network<T>::Network(const List<Index>& sizes, const List<Activation>& activations,
+                    const List<Index>& kept, bool tied)
+    : tied_(tied) {
     const Index n_layers = activations.count();
     const auto is_width = [](Index n) { return n > 0 && n <= kMostUnits; };
     if (n_layers < 1 || sizes.count() != n_layers + 1 ||
         !std::all_of(sizes.begin(), sizes.end(), is_width)) {
         throw std::invalid_argument("expected widths of the input and of each layer");
     }
-    Index n_parameters = 0;
-    for (Index l = 0; l < n_layers; ++l) n_parameters += (sizes[l] + 1) * padded<T>(sizes[l + 1]);
-    parameters_ = Buffer<T>(n_parameters);
-    T* next = parameters_.data();
-    for (Index l = 0; l < n_layers; ++l) {
-        const View<T> w = take(next, sizes[l], sizes[l + 1]);
-        T* const b = take(next, 1, sizes[l + 1]).data;
-        layers_.push_back({sizes[l], sizes[l + 1], activations[l], w, b});
-        strategies_.push_back(choose_strategy(layers_.back(), l == 0));
+    for (Index l = 0; l < kept.count(); ++l) {
+        if (kept.count() != n_layers || kept[l] < 0 || kept[l] > sizes[l + 1]) {
+            throw std::invalid_argument("expected for each layer how many units it keeps");
+        }
     }
-    sparse_ = sparse_strategy(layers_.front());
+    if (tied && (n_layers % 2 != 0 || !std::equal(sizes.begin(), sizes.end(), sizes.rbegin()))) {
+        throw std::invalid_argument("expected layers that mirror each other");
+    }
+    const auto copied = [&](Index l) { return tied && l >= n_layers / 2; };
+    Index n_parameters = 0, n_copied = 0;
+    for (Index l = 0; l < n_layers; ++l) {
+        const Index row = padded<T>(sizes[l + 1]);
+        (copied(l) ? n_copied : n_parameters) += sizes[l] * row;
+        n_parameters += row;
+    }
+    parameters_ = Buffer<T>(n_parameters);
+    copies_ = Buffer<T>(n_copied);
+    T *next = parameters_.data(), *next_copy = copies_.data();
+    for (Index l = 0; l < n_layers; ++l) {
+        const View<T> w = take(copied(l) ? next_copy : next, sizes[l], sizes[l + 1]);
+        T* const b = take(next, 1, sizes[l + 1]).data;
+        const View<T> w_t = copied(l) ? layers_[n_layers - 1 - l].w : View<T>{};
+        const bool reads_codes = l > 0 && is_sparse(layers_.back());
+        layers_.push_back(
+            {sizes[l], sizes[l + 1], activations[l], w, b, kept.empty() ? 0 : kept[l]});
+        strategies_.push_back(choose_strategy(layers_.back(), l == 0 || reads_codes, w_t));
+        sparse_.push_back(l == 0 || reads_codes ? sparse_strategy(layers_.back()) : nullptr);
+    }
 }
 
 template <class T>
 void Network<T>::set_parameters(Index l, const T* w, const T* b) {
     const Dense<T>& to = layer(l);
-    for (Index i = 0; i < to.n_in; ++i) std::copy_n(w + i * to.n_out, to.n_out, to.w.row(i));
     std::copy_n(b, to.n_out, to.b);
-    strategies_[l]->refresh({0, to.n_in}, {0, to.n_out});
+    if (copies(l)) return;
+    for (Index i = 0; i < to.n_in; ++i) std::copy_n(w + i * to.n_out, to.n_out, to.w.row(i));
+    refresh(l, {0, to.n_in}, {0, to.n_out});
 }
 
 template <class T>
@@ -73,8 +96,11 @@ void Network<T>::get_parameters(Index l, T* w, T* b) const {
 template <class T>
 void Network<T>::copy_layer(Index l, const Network& from, Index from_l) {
     const Dense<T>& to = layer(l);
-    std::copy_n(from.layer(from_l).w.data, (to.n_in + 1) * to.w.ld, to.w.data);
-    strategies_[l]->refresh({0, to.n_in}, {0, to.n_out});
+    const Dense<T>& source = from.layer(from_l);
+    std::copy_n(source.b, to.w.ld, to.b);
+    if (copies(l)) return;
+    std::copy_n(source.w.data, to.n_in * to.w.ld, to.w.data);
+    refresh(l, {0, to.n_in}, {0, to.n_out});
 }
 
 template <class T>
@@ -95,10 +121,21 @@ bool Network<T>::uses_blas() const {
 }
 
 template <class T>
+void Network<T>::refresh(Index l, Range rows, Range columns) {
+    strategies_[l]->refresh(rows, columns);
+    if (!tied_ || copies(l)) return;
+    const View<T> copy = layer(mirror(l)).w.part(columns).columns(rows);
+    kernels<T>(active_isa()).transpose(layer(l).w.part(rows).columns(columns), copy);
+}
+
+template <class T>
 void Network<T>::refresh() {
-    for (Index l = 0; l < n_layers(); ++l) {
-        strategies_[l]->refresh({0, layer(l).n_in}, {0, layer(l).n_out});
-    }
+    for (Index l = 0; l < n_layers(); ++l) refresh(l, {0, layer(l).n_in}, {0, layer(l).n_out});
+}
+
+template <class T>
+void Network<T>::keep_largest(Index l, View<T> a) const {
+    if (layer(l).kept > 0) kernels<T>(active_isa()).keep_largest(layer(l).kept, a);
 }
 
 template <class T>
@@ -126,10 +163,10 @@ void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index f
         const Index rows = std::min(n, kChunk);
         own.push_back(
             {source.make_batch(rows, form), {layers_, first_layer, last_layer, rows}, {}});
-        const Rows<T>& x = own.back().batch.x;
+        Rows<T> x = own.back().batch.x;
         for (Index l = first_layer; l < last_layer; ++l) {
-            strategy(l, l == first_layer && x.sparse())
-                .reserve(own.back().workspace, x, rows, false);
+            strategy(l, x.sparse()).reserve(own.back().workspace, x, rows, false);
+            x = own.back().a.rows(l);
         }
     }
     run_team(team, [&](Member member) {
@@ -146,7 +183,9 @@ void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index f
                 strategy(l, x.sparse())
                     .forward(x, l + 1 < last_layer ? f_own : top.value_or(f_own), a, {0, a.cols},
                              mine.workspace);
-                x = a;
+                keep_largest(l, a);
+                mine.a.pack(l, mine.a[l], rows);
+                x = mine.a.rows(l).part(rows);
             }
             f({member.rank, first, rows.end, mine.batch, mine.a});
         }

@@ -10,6 +10,7 @@
 
 #include "sae/base/buffer.hpp"
 #include "sae/data/batch.hpp"
+#include "sae/data/codes.hpp"
 #include "sae/layers/strategy.hpp"
 
 namespace sae {
@@ -23,9 +24,18 @@ struct Activations {
     const View<T>& operator[](Index l) const { return of_layer_[l]; }
     const View<T>& back() const { return of_layer_.back(); }
     const List<View<T>>& all() const { return of_layer_; }
+    // Layer l's as the next one reads them.
+    Rows<T> rows(Index l) const {
+        return codes_[l].empty() ? Rows<T>(of_layer_[l]) : codes_[l].rows();
+    }
+    // Takes some rows of `of_layer`, l's or what a dropout left of them, over into them.
+    void pack(Index l, View<const T> of_layer, Range rows) const {
+        if (!codes_[l].empty()) codes_[l].pack(of_layer, rows);
+    }
 
    private:
     List<View<T>> of_layer_;
+    List<Codes<T>> codes_;  // of layers whose units are few that are not zero
     Buffer<T> arena_;
 };
 
@@ -41,22 +51,34 @@ struct Chunk {
 template <class T>
 class Network {
    public:
-    // sizes: n_in of the first layer, then n_out of each; activations: one per layer.
-    // std::invalid_argument if there are not as many, or one is not from 1 to kMostUnits.
-    Network(const List<Index>& sizes, const List<Activation>& activations);
+    // sizes: n_in of the first layer, then n_out of each; activations: one per layer; kept: of
+    // each, how many of a row's largest stay, 0 for all; tied: the upper half of the layers are the
+    // lower ones' mirror images, with the transposes of their w. std::invalid_argument if there are
+    // not as many, one is not from 1 to kMostUnits, kept is more than there are, or halves that are
+    // tied do not mirror each other.
+    Network(const List<Index>& sizes, const List<Activation>& activations,
+            const List<Index>& kept = {}, bool tied = false);
 
     const List<Dense<T>>& layers() const { return layers_; }
     const Dense<T>& layer(Index l) const { return layers_[l]; }
     Index n_layers() const { return layers_.count(); }
     const Buffer<T>& parameters() const { return parameters_; }
-    // Where layer l's w begins in them; its b follows.
-    Index offset(Index l) const { return layers_[l].w.data - parameters_.data(); }
-    // How layer l computes what is sparse or not.
+    // Where in them something of a layer is.
+    Index offset(const T* parameter) const { return parameter - parameters_.data(); }
+    bool tied() const { return tied_; }
+    Index mirror(Index l) const { return n_layers() - 1 - l; }
+    // Whether layer l's w is a copy, its mirror's transpose, and none of the parameters.
+    bool copies(Index l) const { return tied_ && l > mirror(l); }
+    // How layer l computes what is sparse, as the input or the codes below may be, or not.
     Strategy<T>& strategy(Index l, bool sparse) const {
-        return sparse ? *sparse_ : *strategies_[l];
+        return sparse ? *sparse_[l] : *strategies_[l];
     }
 
-    // Copies w (n_in, n_out) and b (n_out), both contiguous, from and to the caller's memory.
+    // Whether a layer reads what the one below leaves that is not zero.
+    bool reads_codes(Index l) const { return l > 0 && sparse_[l]; }
+
+    // Copies w (n_in, n_out) and b (n_out), both contiguous, from and to the caller's memory. Of a
+    // layer that copies its mirror only b is set.
     void set_parameters(Index l, const T* w, const T* b);
     void get_parameters(Index l, T* w, T* b) const;
     // Copies a layer of another network that has its shape.
@@ -64,8 +86,11 @@ class Network {
     bool finite() const { return parameters_.finite(); }
     // Whether a layer rounds as BLAS's kernels for this processor do.
     bool uses_blas() const;
-    // Brings all copies of the weights up to date.
+    // Brings copies of a part of layer l's w up to date, or of all weights.
+    void refresh(Index l, Range rows, Range columns);
     void refresh();
+    // Makes all but the largest of each row of layer l's activations zero, if it keeps so many.
+    void keep_largest(Index l, View<T> a) const;
 
     // std::out_of_range if there are no layers [first, last), std::invalid_argument if the samples
     // of an input do not fit the first.
@@ -96,9 +121,11 @@ class Network {
 
    private:
     Buffer<T> parameters_;
+    Buffer<T> copies_;  // w of the upper half, if it is tied
+    bool tied_;
     List<Dense<T>> layers_;
     List<std::unique_ptr<Strategy<T>>> strategies_;
-    std::unique_ptr<Strategy<T>> sparse_;  // of the first layer
+    List<std::unique_ptr<Strategy<T>>> sparse_;  // null where nothing below is
 };
 
 }  // namespace sae

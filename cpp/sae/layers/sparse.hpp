@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The non-zeros of the input alone: by sample for the product, by column for the gradient. The rows
-// of w that a product gathers do not fit the nearest cache, so it is cut into blocks of columns
-// that do, and all samples go through one block before the next. Every sum stays in its order.
+// The non-zeros of what the layer reads alone: by sample for the product, by column for the
+// gradient. The rows of w that a product gathers do not fit the nearest cache, so it is cut into
+// blocks of columns that do, and all samples go through one block before the next. Every sum stays
+// in its order.
 #pragma once
 
 #include <algorithm>
-#include <stdexcept>
+#include <utility>
 
 #include "sae/layers/strategy.hpp"
 
@@ -27,7 +28,11 @@ class Sparse : public Strategy<T> {
 
     void reserve(Workspace<T>& workspace, const Rows<T>& x, Index n, bool train) const override {
         workspace.next = Buffer<Index>(n);
-        if (train) workspace.columns = {n, layer.n_in, x.density};
+        if (!train) return;
+        SparseColumns<T> columns(n, layer.n_in, x.density);
+        if (columns.max_columns() > workspace.columns.max_columns()) {
+            workspace.columns = std::move(columns);  // with room for any other sparse layer too
+        }
     }
 
     void forward(const Rows<T>& x, Activation f, View<T> a, Range,
@@ -46,15 +51,41 @@ class Sparse : public Strategy<T> {
         }
     }
 
-    void backward(View<const T>, Activation, View<const T>, View<T>, Range) const override {
-        throw std::logic_error("there is nothing below a sparse input");
+    // Below are units that are linear or, most of them, zero and without a derivative.
+    void backward(View<const T> delta, Activation, View<const T> a_in, View<T> delta_in,
+                  Range) const override {
+        for (Index i = 0; i < delta.rows; ++i) {
+            for (Index j = 0; j < layer.n_in; ++j) {
+                const bool passes = a_in(i, j) != T(0);
+                delta_in(i, j) =
+                    passes ? static_cast<T>(k.dot(layer.n_out, delta.row(i), layer.w.row(j)))
+                           : T(0);
+            }
+        }
     }
 
     // A row's gradient needs the non-zeros of its column, in the order of the batch.
     void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                 const List<Range>& stretches, Workspace<T>& workspace) override {
+        for_each_stretch(x, delta.rows, stretches, workspace, [&](Range rows, const auto& entries) {
+            k.sparse_update(rows.count(), entries, delta, update.step, update.from(rows.begin));
+        });
+    }
+
+    void gradient(const Rows<T>& x, View<const T> delta, View<T> dw, const List<Range>& stretches,
+                  Workspace<T>& workspace) override {
+        for_each_stretch(x, delta.rows, stretches, workspace, [&](Range rows, const auto& entries) {
+            k.sparse_gradient(entries, delta, dw.part(rows));
+        });
+    }
+
+   private:
+    // f(rows of w, the non-zeros of their columns of n samples).
+    template <class F>
+    static void for_each_stretch(const Rows<T>& x, Index n, const List<Range>& stretches,
+                                 Workspace<T>& workspace, const F& f) {
         SparseColumns<T>& columns = workspace.columns;
-        columns.choose(x, delta.rows, stretches.front().begin);
+        columns.choose(x, n, stretches.front().begin);
         for (Index first = 0, last; first < stretches.count(); first = last) {
             const Index begin = stretches[first].begin;
             for (last = first + 1; last < stretches.count(); ++last) {
@@ -62,9 +93,7 @@ class Sparse : public Strategy<T> {
             }
             columns.sort({begin, stretches[last - 1].end});
             for (Index i = first; i < last; ++i) {
-                const Range rows = stretches[i];
-                k.sparse_update(rows.count(), columns.from(rows.begin), delta, update.step,
-                                update.from(rows.begin));
+                f(stretches[i], columns.from(stretches[i].begin));
             }
         }
     }

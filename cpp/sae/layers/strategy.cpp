@@ -14,12 +14,12 @@ void Strategy<T>::update_bias(View<const T> delta, const LayerUpdate<T>& update)
 }
 
 template <class T>
-std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first) {
+std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first, View<T> w_t) {
     // From this size on BLAS, which packs its operands; up to there our tiles are as fast or faster
     // (benchmarks/test_kernels.py).
     constexpr Index kWide = 256;
     if (std::min(layer.n_in, layer.n_out) >= kWide) return std::make_unique<Blas<T>>(layer);
-    return std::make_unique<Narrow<T>>(layer, !first);
+    return std::make_unique<Narrow<T>>(layer, !first, w_t);
 }
 
 template <class T>
@@ -27,9 +27,9 @@ std::unique_ptr<Strategy<T>> sparse_strategy(const Dense<T>& layer) {
     return std::make_unique<Sparse<T>>(layer);
 }
 
-#define SAE_INSTANTIATE(T)                                                        \
-    template class Strategy<T>;                                                   \
-    template std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>&, bool); \
+#define SAE_INSTANTIATE(T)                                                                 \
+    template class Strategy<T>;                                                            \
+    template std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>&, bool, View<T>); \
     template std::unique_ptr<Strategy<T>> sparse_strategy(const Dense<T>&);
 SAE_INSTANTIATE(float)
 SAE_INSTANTIATE(double)

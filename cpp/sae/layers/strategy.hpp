@@ -16,9 +16,20 @@ template <class T>
 struct Dense {
     Index n_in, n_out;
     Activation activation;
-    View<T> w;  // (n_in, n_out)
-    T* b;       // (n_out), the row after w's last
+    View<T> w;       // (n_in, n_out)
+    T* b;            // (n_out)
+    Index kept = 0;  // of each row of a, its largest; the others are zero. 0: all
 };
+
+// Of how many units one that is not zero is worth its own search: from there on the layer above
+// reads non-zeros alone (benchmarks/test_steps.py).
+inline constexpr Index kUnitsPerCode = 8;
+
+// Whether so few units of a layer are not zero that the layer above reads those alone.
+template <class T>
+bool is_sparse(const Dense<T>& layer) {
+    return layer.kept > 0 && layer.kept * kUnitsPerCode <= layer.n_out;
+}
 
 // A step on parameters of a layer; `rows` are those of w's first row, or of b.
 template <class T>
@@ -79,6 +90,9 @@ class Strategy {
     // A step on some stretches of rows of w, in ascending order, with dw = x^T delta.
     virtual void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                         const List<Range>& stretches, Workspace<T>&) = 0;
+    // The gradient alone, on top of what is there: rows of dw (n_in, n_out) += x^T delta.
+    virtual void gradient(const Rows<T>& x, View<const T> delta, View<T> dw,
+                          const List<Range>& stretches, Workspace<T>&) = 0;
     // A step on b, db = the sum of delta's rows.
     void update_bias(View<const T> delta, const LayerUpdate<T>& update) const;
 
@@ -92,11 +106,12 @@ class Strategy {
     const Kernels<T>& k = kernels<T>(active_isa());
 };
 
-// The fastest way to compute a layer, as it was measured.
+// The fastest way to compute a layer, as it was measured; w_t: w^T where it is kept up to date
+// anyway, or empty.
 template <class T>
-std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first);
+std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first, View<T> w_t);
 
-// The way of a first layer whose input is sparse.
+// The way of a layer that reads non-zeros: of a sparse input, or of codes of few units.
 template <class T>
 std::unique_ptr<Strategy<T>> sparse_strategy(const Dense<T>& layer);
 

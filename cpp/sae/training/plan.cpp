@@ -23,8 +23,9 @@ Plan::Plan(const Network<T>& network, bool sparse, Index batch_size, const Produ
     for (Index l = 0; l < network.n_layers(); ++l) {
         const Dense<T>& layer = network.layer(l);
         const double vectors = std::ceil(static_cast<double>(layer.n_out) / lanes);
-        const Index most = network.strategy(l, sparse && l == 0).task_rows();
-        for (Index r = 0; r < layer.n_in;) {
+        const bool packed = l == 0 ? sparse : network.reads_codes(l);
+        const Index most = network.strategy(l, packed).task_rows();
+        for (Index r = 0; r < layer.n_in && !network.copies(l);) {
             const Index begin = r;
             double cost = 0;
             for (; r < std::min(begin + most, layer.n_in); ++r) {

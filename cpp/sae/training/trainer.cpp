@@ -51,6 +51,9 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
         fits = fits && slot.size() == network.parameters().size();
     }
     if (!fits) throw std::invalid_argument("state of another network or optimizer");
+    for (Index l = 0; network.tied() && !network.copies(l); ++l) {
+        gradients_.emplace_back(network.layer(l).n_in, network.layer(l).n_out);
+    }
     network.check(source.input(), 0, network.n_layers());
     loss_.check(source, network.layers().back().n_out);
     if (corruption && corruption->emphasizes() &&
@@ -83,7 +86,7 @@ void Trainer<T>::plan(int n_threads) {
     if (sparse()) nonzeros = source_.input().column_sums(n_threads).nonzeros.data();
     const auto at_rest = [&](Index r) {
         const Index ld = network_.layer(0).w.ld;
-        return objective_.weight_decay == 0 && optimizer_.weight_decay == 0 &&
+        return objective_.weight_decay == 0 && optimizer_.weight_decay == 0 && !network_.tied() &&
                objective_.penalties.l1 == 0 && objective_.penalties.contractive == 0 &&
                std::all_of(state_.slots.begin(), state_.slots.end(), [&](const Buffer<T>& slot) {
                    const T* row = slot.data() + r * ld;
@@ -91,9 +94,11 @@ void Trainer<T>::plan(int n_threads) {
                });
     };
     plan_ = Plan(network_, sparse(), batch_size_, [&](Index l, Index r) {
-        if (l > 0 || !sparse()) return batch;
+        const double twice = network_.tied() ? batch : 0;
+        if (l > 0 || !sparse()) return batch * x(l).density + twice;
         if (nonzeros[r] == 0 && at_rest(r)) return -1.0;
-        return batch * static_cast<double>(nonzeros[r]) / static_cast<double>(source_.n_samples());
+        const auto n = static_cast<double>(source_.n_samples());
+        return batch * static_cast<double>(nonzeros[r]) / n + twice;
     });
 }
 
@@ -102,7 +107,7 @@ void Trainer<T>::reserve_scratch(int n_threads) {
     while (scratch_.count() < n_threads) {
         Scratch scratch;
         for (Index l = 0; l < network_.n_layers(); ++l) {
-            strategy(l).reserve(scratch.workspace, batch_.x, batch_size_, true);
+            strategy(l).reserve(scratch.workspace, x(l), batch_size_, true);
         }
         scratch_.push_back(std::move(scratch));
     }
@@ -222,14 +227,22 @@ void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
     const Range all{0, batch_size_};
     for (Index l = 0; l < network_.n_layers(); ++l) {
         const bool columns = by_columns(l);
-        if (columns || (l > 0 && by_columns(l - 1))) member.barrier();
+        // what keeps few is whole already
+        const bool apart = l > 0 && by_columns(l - 1) && network_.layer(l - 1).kept == 0;
+        if (columns || apart) member.barrier();
         const Range mine = columns ? all : rows;
-        const Rows<T> x = l == 0 ? batch_.x : Rows<T>(output(l - 1));
         const Dense<T>& layer = network_.layer(l);
         const Activation f = l + 1 < network_.n_layers() ? layer.activation : top_;
         const Range units = columns_of_member(member, l, layer.n_out);
-        strategy(l).forward(x.part(mine), f, a_[l].part(mine), units, scratch.workspace);
-        drop(l, mine, units, a_[l], output(l));
+        strategy(l).forward(x(l).part(mine), f, a_[l].part(mine), units, scratch.workspace);
+        if (layer.kept == 0) {
+            drop(l, mine, units, a_[l], output(l));
+            continue;
+        }
+        if (columns) member.barrier();
+        network_.keep_largest(l, a_[l].part(rows));
+        drop(l, rows, {0, layer.n_out}, a_[l], output(l));
+        a_.pack(l, output(l), rows);
     }
 }
 
@@ -276,12 +289,12 @@ void Trainer<T>::backward(const Member& member, Range rows) {
 template <class T>
 void Trainer<T>::limit_norms(const Member& member) {
     member.barrier();
-    for (Index l = 0; l + 1 < network_.n_layers(); ++l) {
+    for (Index l = 0; l + 1 < network_.n_layers() && !network_.copies(l); ++l) {
         const Dense<T>& layer = network_.layer(l);
         const Range units = member.share(layer.n_out, kUnitGrain<T>);
         kernels<T>(active_isa())
             .limit_norms(layer.w.columns(units), held<T>(objective_.penalties.max_norm));
-        strategy(l).refresh({0, layer.n_in}, units);
+        network_.refresh(l, {0, layer.n_in}, units);
     }
 }
 
@@ -290,8 +303,7 @@ void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first
     for (Index i = first; i < last; ++i) {
         const LayerShare& share = scratch.shares[i];
         const Dense<T>& layer = network_.layer(share.layer);
-        const Index offset =
-            network_.offset(share.layer) + (share.bias ? layer.n_in * layer.w.ld : 0);
+        const Index offset = network_.offset(share.bias ? layer.b : layer.w.data);
         LayerUpdate<T> update{step, {network_.parameters().data() + offset, {}, layer.w.ld}};
         for (Index s = 0; s < state_.slots.count(); ++s) {
             update.rows.slots[s] = state_.slots[s].data() + offset;
@@ -299,11 +311,31 @@ void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first
         if (share.layer == code_penalties_.layer()) update.step.decay = code_penalties_.decay();
         if (share.bias) {
             strategy(share.layer).update_bias(deltas_[share.layer], update);
+        } else if (network_.tied()) {
+            update_tied(share, update, scratch);
         } else {
-            const Rows<T> x = share.layer == 0 ? batch_.x : Rows<T>(output(share.layer - 1));
             strategy(share.layer)
-                .update(x, deltas_[share.layer], update, share.stretches, scratch.workspace);
+                .update(x(share.layer), deltas_[share.layer], update, share.stretches,
+                        scratch.workspace);
         }
+    }
+}
+
+// A step on w of layer l, which its mirror m has transposed: dw = x^T delta + delta_m^T x_m.
+template <class T>
+void Trainer<T>::update_tied(const LayerShare& share, const LayerUpdate<T>& update,
+                             Scratch& scratch) {
+    const Index l = share.layer, mirror = network_.mirror(l);
+    const View<T> dw = gradients_[l];
+    for (const Range rows : share.stretches) {
+        std::fill(dw.row(rows.begin), dw.row(rows.end), T(0));
+    }
+    strategy(l).gradient(x(l), deltas_[l], dw, share.stretches, scratch.workspace);
+    network_.strategy(l, false).gradient(Rows<T>(deltas_[mirror]), output(mirror - 1), dw,
+                                         share.stretches, scratch.workspace);
+    for (const Range rows : share.stretches) {
+        kernels<T>(active_isa()).update(dw.part(rows), update.step, update.from(rows.begin));
+        network_.refresh(l, rows, {0, dw.cols});
     }
 }
 

@@ -59,7 +59,14 @@ class Trainer {
         List<LayerShare> shares;
     };
 
-    Strategy<T>& strategy(Index l) const { return network_.strategy(l, l == 0 && sparse()); }
+    // What layer l reads of the batch.
+    Rows<T> x(Index l) const {
+        if (l == 0) return batch_.x;
+        return network_.reads_codes(l) ? a_.rows(l - 1) : Rows<T>(output(l - 1));
+    }
+    Strategy<T>& strategy(Index l) const {
+        return network_.strategy(l, l == 0 ? sparse() : network_.reads_codes(l));
+    }
     bool sparse() const { return batch_.x.sparse(); }
     bool by_columns(Index l) const { return strategy(l).cut() == Cut::columns; }
     Range columns_of_member(const Member& member, Index l, Index n_columns) const;
@@ -76,6 +83,7 @@ class Trainer {
     void backward(const Member& member, Range rows);
     void limit_norms(const Member& member);
     void update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last);
+    void update_tied(const LayerShare& share, const LayerUpdate<T>& update, Scratch& scratch);
 
     Network<T>& network_;
     const Optimizer& optimizer_;
@@ -98,7 +106,8 @@ class Trainer {
         Matrix<T> a;                  // (batch, n_out): what is left of a_
     };
     List<Dropped> dropped_;
-    Activations<T> deltas_;  // the loss's gradient with respect to their pre-activations
+    Activations<T> deltas_;      // the loss's gradient with respect to their pre-activations
+    List<Matrix<T>> gradients_;  // of w that two layers use (n_in, n_out)
     Plan plan_;
     struct {
         Buffer<T> parameters;

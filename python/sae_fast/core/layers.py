@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from .activations import Function
+
 
 class Layer(NamedTuple):
     """One dense layer: the activation of ``x w + b``."""
 
     w: NDArray[Any]  # (n_in, n_out)
     b: NDArray[Any]  # (n_out,)
-    activation: str = "linear"
+    activation: Function = "linear"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..errors import DataError
+from .activations import Function, TopK
 from .inputs import as_input, core_class
 from .layers import Part
 
@@ -39,11 +40,20 @@ def _dtype(network: Network) -> str:
 # Building
 
 
-def new_network(dtype: str, widths: Sequence[int], activations: Sequence[str]) -> Network:
-    """Return a network of layers `widths`, all parameters 0; MemoryError says its size."""
+def new_network(
+    dtype: str, widths: Sequence[int], activations: Sequence[Function], *, tied: bool = False
+) -> Network:
+    """Return a network of layers `widths`, all parameters 0; MemoryError says its size.
+
+    Where it is `tied` the upper half of its layers has the transposed weights of the lower one.
+    """
+    names = ["top_k" if isinstance(one, TopK) else one for one in activations]
     try:
         network: Network = core_class("Network", dtype)(
-            widths, [_core.Activation[activation] for activation in activations]
+            widths,
+            [_core.Activation[name] for name in names],
+            kept=[one.k if isinstance(one, TopK) else 0 for one in activations],
+            tied=tied,
         )
     except MemoryError:
         size = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))

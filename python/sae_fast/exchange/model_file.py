@@ -20,6 +20,7 @@ import numpy as np
 from ..base.arrays_file import read_arrays, write_arrays
 from ..base.checks import check_int
 from ..base.text import cut
+from ..core.activations import from_description
 from ..core.build import VERSION
 from ..core.units import Units
 from ..errors import DataError, DivergenceError, ModelFileError
@@ -155,7 +156,7 @@ def _build(architecture: Mapping[str, Any], values: Mapping[str, Any]) -> Storab
 
     What older releases did not know yet has its default.
     """
-    arguments = dict(architecture)
+    arguments = {key: from_description(value) for key, value in dict(architecture).items()}
     name = arguments.pop("class")
     if name not in _CLASSES:
         raise DataError(f"class {name!r}")

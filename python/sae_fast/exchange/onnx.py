@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ..core.activations import ACTIVATIONS
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.activations import ACTIVATIONS, Function, TopK
 from ..core.build import VERSION
 from ..core.layers import Part
 from ..errors import DataError
@@ -19,6 +23,28 @@ _OUTPUTS = {
 }
 _OPSET = 13  # the oldest whose Softmax is one over an axis: what most runtimes can read
 _MOST_BYTES = 2**31 - 2**20  # of parameters; a protobuf message ends at 2 GiB
+
+
+def add_activation(
+    activation: Function,
+    z: str,
+    add: Callable[..., str],
+    constant: Callable[[NDArray[Any]], str],
+    dtype: np.dtype[Any],
+) -> str:
+    """Return the name of what an activation makes of `z`.
+
+    ``add(operator, inputs, **attributes)`` adds a node, also one of two outputs, and says what its
+    (last) output is called; `constant` adds an array and says its name.
+    """
+    if isinstance(activation, TopK):
+        k = constant(np.array([activation.k], np.int64))
+        places = add("TopK", [z, k], n_outputs=2, axis=1)
+        values = add("GatherElements", [z, places], axis=1)
+        nothing = add("Mul", [z, constant(np.zeros(1, dtype))])
+        return add("ScatterElements", [nothing, places, values], axis=1)
+    row = ACTIVATIONS[activation]
+    return z if row.onnx is None else add(row.onnx, [z], **row.onnx_attributes)
 
 
 def to_onnx(source: Part, metadata: Mapping[str, str]) -> bytes:
@@ -37,16 +63,24 @@ def to_onnx(source: Part, metadata: Mapping[str, str]) -> bytes:
         ) from error
     from onnx import helper, numpy_helper
 
-    nodes, values, last = [], [], "x"
+    nodes: list[Any] = []
+    values: list[Any] = []
+
+    def constant(array: NDArray[Any], name: str | None = None) -> str:
+        name = name or f"c{len(values) + 1}"
+        values.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add(operator: str, inputs: list[str], n_outputs: int = 1, **attributes: Any) -> str:
+        name = f"{operator.lower()}{len(nodes) + 1}"
+        outputs = [*(f"{name}_{i}" for i in range(1, n_outputs)), name]
+        nodes.append(helper.make_node(operator, inputs, outputs, name, **attributes))
+        return name
+
+    last = "x"
     for i, (w, b, activation) in enumerate(source.layers, start=1):
-        values += [numpy_helper.from_array(w, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
-        nodes.append(helper.make_node("Gemm", [last, f"W{i}", f"b{i}"], [f"z{i}"], f"dense{i}"))
-        last = f"z{i}"
-        row = ACTIVATIONS[activation]
-        if row.onnx is not None:
-            named = {"name": f"{activation}{i}", **row.onnx_attributes}
-            nodes.append(helper.make_node(row.onnx, [last], [f"a{i}"], **named))
-            last = f"a{i}"
+        z = add("Gemm", [last, constant(w, f"W{i}"), constant(b, f"b{i}")])
+        last = add_activation(activation, z, add, constant, w.dtype)
     if source.softmax:
         nodes.append(helper.make_node("Softmax", [last], ["p"], "softmax", axis=1))
     nodes[-1].output[0] = _OUTPUTS[source.name]

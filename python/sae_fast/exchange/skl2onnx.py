@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.text import shown
-from ..core.activations import ACTIVATIONS
 from ..core.layers import Part
 from ..errors import DataError
+from .onnx import add_activation
 
 _OPSET = 13
 
@@ -56,10 +56,17 @@ def add_nodes(
 
     types = onnx_proto.TensorProto
 
-    def add(operation: str, inputs: list[str], out: str | None = None, **attributes: Any) -> str:
-        name = out or scope.get_unique_variable_name(operation.lower())
+    def add(
+        operation: str,
+        inputs: list[str],
+        out: str | None = None,
+        n_outputs: int = 1,
+        **attributes: Any,
+    ) -> str:
+        names = [scope.get_unique_variable_name(operation.lower()) for _ in range(n_outputs)]
+        name = names[-1] = out or names[-1]
         unique = scope.get_unique_operator_name(operation)
-        container.add_node(operation, inputs, name, op_version=_OPSET, name=unique, **attributes)
+        container.add_node(operation, inputs, names, op_version=_OPSET, name=unique, **attributes)
         return name
 
     def constant(name: str, kind: int, values: NDArray[Any]) -> str:
@@ -67,14 +74,16 @@ def add_nodes(
         container.add_initializer(name, kind, values.shape, values.ravel().tolist())
         return name
 
+    def array(values: NDArray[Any]) -> str:
+        own = types.INT64 if values.dtype == np.int64 else kind
+        return constant("c", own, values)
+
     *labels, numbers = operator.outputs
     kind = types.FLOAT if part.layers[0].w.dtype == np.float32 else types.DOUBLE
     last = add("Cast", [operator.inputs[0].full_name], to=kind)
     for w, b, activation in part.layers:
         last = add("Gemm", [last, constant("w", kind, w), constant("b", kind, b)])
-        operation = ACTIVATIONS[activation].onnx
-        if operation is not None:
-            last = add(operation, [last])
+        last = add_activation(activation, last, add, array, w.dtype)
     if part.softmax:
         last = add("Softmax", [last], axis=1)
     add("Cast", [last], numbers.full_name, to=guess_proto_type(numbers.type))

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.activations import ACTIVATIONS
+from ..core.activations import ACTIVATIONS, Function, TopK
 from ..core.layers import Layer, Part
 from ..errors import DataError
 
@@ -26,6 +27,44 @@ def _torch(caller: str) -> Any:
     return torch
 
 
+@functools.cache
+def _top_k() -> Any:
+    """Return the module of `TopK`, a class that can be once torch is there."""
+    base: Any = _torch("TopK").nn.Module
+
+    class Module(base):  # type: ignore[misc]
+        """The k largest of each row, the others 0; which of equal ones stays, topk decides."""
+
+        def __init__(self, k: int) -> None:
+            super().__init__()
+            self.k = k
+
+        def forward(self, z: Any) -> Any:
+            values, places = z.topk(self.k, dim=-1)
+            return z.new_zeros(z.shape).scatter(-1, places, values)
+
+        def extra_repr(self) -> str:
+            return f"k={self.k}"
+
+    Module.__name__ = Module.__qualname__ = "TopKModule"
+    return Module
+
+
+def __getattr__(name: str) -> Any:
+    """Find the module of `TopK` where a pickle names it."""
+    if name == "TopKModule":
+        return _top_k()
+    raise AttributeError(name)
+
+
+def _module_of(activation: Function, nn: Any) -> Any | None:
+    """Return the module of an activation, None if it does nothing."""
+    if isinstance(activation, TopK):
+        return _top_k()(activation.k)
+    row = ACTIVATIONS[activation]
+    return None if row.torch is None else getattr(nn, row.torch)(**row.torch_options)
+
+
 def to_torch(source: Part) -> torch.nn.Sequential:
     """Return a part of a model as a PyTorch module; see :meth:`Model.to_torch`."""
     torch = _torch("to_torch")
@@ -38,9 +77,9 @@ def to_torch(source: Part) -> torch.nn.Sequential:
             linear.weight.copy_(torch.from_numpy(w.T))
             linear.bias.copy_(torch.from_numpy(b))
         modules.append(linear)
-        row = ACTIVATIONS[activation]
-        if row.torch is not None:
-            modules.append(getattr(nn, row.torch)(**row.torch_options))
+        function = _module_of(activation, nn)
+        if function is not None:
+            modules.append(function)
     if source.softmax:
         modules.append(nn.Softmax(dim=1))
     return nn.Sequential(*modules)
@@ -92,6 +131,8 @@ def from_torch(module: Any) -> Part:
                 if getattr(child, option) != value:
                     raise DataError(f"{name}: expected {option}={value}, got {child}")
             layers[-1] = layers[-1]._replace(activation=row.name)
+        elif isinstance(child, _top_k()) and after_linear:
+            layers[-1] = layers[-1]._replace(activation=TopK(child.k))
         elif (
             isinstance(child, (nn.Softmax, nn.LogSoftmax))
             and child.dim in (1, -1)

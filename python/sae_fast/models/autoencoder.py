@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import (
+    check_bool,
     check_choice,
     check_float,
     check_int,
@@ -18,7 +19,7 @@ from ..base.checks import (
     check_width,
 )
 from ..base.streams import Purpose, generator
-from ..core.activations import ACTIVATIONS
+from ..core.activations import Function, check_activation, check_output, traits
 from ..core.layers import Part
 from ..core.networks import new_network
 from ..errors import DataError
@@ -47,10 +48,10 @@ _VARIANCES: dict[str, Callable[[int, int], float]] = {
 INITS = (*_VARIANCES, "data")
 
 
-def initial_stddev(init: str, activation: str, n_in: int, n_out: int) -> float:
+def initial_stddev(init: str, activation: Function, n_in: int, n_out: int) -> float:
     """Return the standard deviation of the initial weights of a hidden layer."""
     if init == "data":
-        init = ACTIVATIONS[activation].init
+        init = traits(activation).init
     return math.sqrt(_VARIANCES[init](n_in, n_out))
 
 
@@ -65,7 +66,7 @@ def draw_weights(
 
 @register
 class Autoencoder(Model):
-    """An autoencoder with one hidden layer and an untied decoder.
+    """An autoencoder with one hidden layer.
 
     ``code = relu(x W_enc + b_enc)``, ``reconstruction = code W_dec + b_dec``, or with other
     activations. The loss of a batch is
@@ -79,7 +80,12 @@ class Autoencoder(Model):
     weight_decay : float, default 0
         L2 penalty, part of the loss that the optimizer differentiates.
     activation, output : str, default "relu" and "linear"
-        Of the hidden layer, and of the decoder; one of :data:`sae_fast.activations.NAMES`.
+        Of the hidden layer, and of the decoder; one of :data:`sae_fast.activations.NAMES`. The
+        hidden layer's may be a :class:`~sae_fast.activations.TopK` too.
+    tied : bool, default False
+        Whether ``W_dec`` is the transpose of ``W_enc`` [5]_: one matrix, whose gradient is the sum
+        of both uses, ``xᵀ delta + delta_decᵀ code``, with one state of the optimizer. Penalties on
+        weights count it once.
     init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
         Initial ``W_enc``: "he" from N(0, 2/n_features) [2]_, "glorot" from N(0, 2/(n_features +
         n_hidden)) [3]_, "lecun" from N(0, 1/n_features) [4]_, "normal" from N(0, 0.01²), as
@@ -87,7 +93,7 @@ class Autoencoder(Model):
         else "he", and the first training starts from biases with which the sums of each unit have
         the mean 0, and a linear or sigmoid decoder gives the mean of the samples. Samples that are
         all tiny, huge or far from zero it measures in units of their own from then on, if `output`
-        is linear; results, parameters and losses stay in those of the samples.
+        is linear and nothing `tied`; results, parameters and losses stay in those of the samples.
     seed : int, default 0
         For the initial weights and the order of the samples.
     dtype : {"float32", "float64"}, default "float32"
@@ -101,7 +107,8 @@ class Autoencoder(Model):
     ----------
     parameters : dict of ndarray
         Copies of ``W_enc`` (n_features, n_hidden), ``b_enc``, ``W_dec`` and ``b_dec``; assignable,
-        as `scale` and `n_threads` are. What the constructor takes is there too, and read-only.
+        as `scale` and `n_threads` are; a tied ``W_dec`` follows ``W_enc``, and nothing else may be
+        assigned to it. What the constructor takes is there too, and read-only.
 
     Raises
     ------
@@ -127,6 +134,8 @@ class Autoencoder(Model):
     .. [3] Glorot and Bengio, "Understanding the difficulty of training deep feedforward
        neural networks", AISTATS 2010.
     .. [4] LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998.
+    .. [5] Vincent, Larochelle, Lajoie, Bengio and Manzagol, "Stacked denoising
+       autoencoders", JMLR 11, 2010.
     """
 
     _NAME = "Autoencoder"
@@ -134,7 +143,7 @@ class Autoencoder(Model):
 
     n_hidden = ReadOnly[int]()
     weight_decay = ReadOnly[float]()
-    activation = ReadOnly[str]()
+    activation = ReadOnly[Function]()
     output = ReadOnly[str]()
     layer = ReadOnly[int]()
 
@@ -144,8 +153,9 @@ class Autoencoder(Model):
         n_hidden: int,
         *,
         weight_decay: float = 0.0,
-        activation: str = "relu",
+        activation: Function = "relu",
         output: str = "linear",
+        tied: bool = False,
         init: str = "data",
         seed: int = 0,
         dtype: str = "float32",
@@ -155,17 +165,19 @@ class Autoencoder(Model):
         self.n_features = check_width("n_features", n_features)
         self.n_hidden = check_width("n_hidden", n_hidden)
         self.weight_decay = check_float("weight_decay", weight_decay, positive=False)
-        self.activation = check_choice("activation", activation, list(ACTIVATIONS))
-        self.output = check_choice("output", output, list(ACTIVATIONS))
+        layer = check_int("layer", layer, 1)
+        self.activation = check_activation("activation", activation, self.n_hidden, layer)
+        self.output = check_output("output", output)
+        self.tied = check_bool("tied", tied)
         self.init = check_choice("init", init, INITS)
         self.seed = check_int("seed", seed, 0)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
-        self.layer = check_int("layer", layer, 1)
+        self.layer = layer
         self._stream = Purpose.PRETRAIN_ORDER, self.layer
         self._widths = (self.n_features, self.n_hidden, self.n_features)
         self._activations, self._decoder = (self.activation, self.output), self.output
-        self._network = new_network(dtype, self._widths, self._activations)
+        self._network = new_network(dtype, self._widths, self._activations, tied=self.tied)
         if self._draws:
             self._draw()
 
@@ -173,10 +185,10 @@ class Autoencoder(Model):
         """Draw the initial parameters of this layer and seed."""
         shape = (self.n_features, self.n_hidden)
         stddev = initial_stddev(self.init, self.activation, *shape)
-        for name, purpose, (n_in, n_out), spread in (
-            ("W_enc", Purpose.WEIGHTS, shape, stddev),
-            ("W_dec", Purpose.DECODER, shape[::-1], STDDEV),
-        ):
+        drawn = [("W_enc", Purpose.WEIGHTS, shape, stddev)]
+        if not self.tied:
+            drawn.append(("W_dec", Purpose.DECODER, shape[::-1], STDDEV))
+        for name, purpose, (n_in, n_out), spread in drawn:
             w = draw_weights(self.seed, purpose, self.layer, n_in, n_out, spread)
             self.parameters = {name: w}
         self._drawn = True
@@ -186,8 +198,8 @@ class Autoencoder(Model):
 
     @classmethod
     def _widths_of(cls, architecture: Mapping[str, Any]) -> Sequence[Any]:
-        n_features = architecture["n_features"]
-        return n_features, architecture["n_hidden"], n_features
+        widths = architecture["n_features"], architecture["n_hidden"]
+        return widths if architecture.get("tied") else (*widths, widths[0])
 
     @trains
     def fit(
@@ -400,7 +412,7 @@ class Autoencoder(Model):
             n_hidden,
             weight_decay=weight_decay,
             activation=encoder.activation,
-            output=decoder.activation,
+            output=check_output("module", decoder.activation),
             seed=seed,
             dtype=encoder.w.dtype.name,
             n_threads=n_threads,

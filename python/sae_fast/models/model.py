@@ -36,6 +36,7 @@ from ..base.files import write_to
 from ..base.streams import Purpose, SampleOrder
 from ..base.text import Described, Table
 from ..base.threads import Turns, resolve_threads
+from ..core.activations import Function, describe
 from ..core.inputs import as_input, column_means, is_uint8, sample_blocks
 from ..core.layers import Layer, Part
 from ..core.networks import (
@@ -176,6 +177,7 @@ class Model(Described):
     dtype = ReadOnly[str]()
     seed = ReadOnly[int]()
     init = ReadOnly[str]()
+    tied = ReadOnly[bool]()
     _scale: float | None = None
     _units = PLAIN  # of the samples that its network reads
     _restoring: int | None = None  # the layer that gives samples back, if one does
@@ -184,7 +186,7 @@ class Model(Described):
     _n_threads: int
     _network: Network
     _widths: Sequence[int]  # of the samples, and of each layer of the network
-    _activations: Sequence[str]  # of each layer of the network
+    _activations: Sequence[Function]  # of each layer of the network
     _depth: int  # hidden layers: what is above them is no code
     _state: Any = None  # of the optimizer of the latest training
     _optimizer: str | None = None  # its name
@@ -230,13 +232,21 @@ class Model(Described):
         """Return the network that holds a layer, and where in it."""
         return self._network, layer
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each parameter by its name."""
+    def _copied(self) -> dict[str, str]:
+        """Return the names of weights that are the transposes of others, with theirs."""
+        if self._restoring is None or not self.tied:
+            return {}
+        weights = [w for w, _ in self._names()]
+        return dict(zip(weights[self._depth :], weights[self._depth - 1 :: -1], strict=True))
+
+    def _shapes(self, *, copied: bool = False) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each parameter by its name, of those that are `copied` if asked."""
         shapes: dict[str, tuple[int, ...]] = {}
         widths = itertools.pairwise(self._widths)
         for (w, b), (n_in, n_out) in zip(self._names(), widths, strict=True):
             shapes |= {w: (n_in, n_out), b: (n_out,)}
-        return shapes
+        left_out = () if copied else self._copied()
+        return {name: shape for name, shape in shapes.items() if name not in left_out}
 
     def _layer(self, layer: int) -> Layer:
         """Return a layer as the network has it, its parameters copied."""
@@ -279,8 +289,9 @@ class Model(Described):
     @property
     @in_turn
     def _values(self) -> dict[str, NDArray[Any]]:
-        """The parameters as the network has them, copied; assignable like `parameters`."""
-        return self._named(self._layer)
+        """The parameters as the network has them, each once; assignable like `parameters`."""
+        named = self._named(self._layer)
+        return {name: named[name] for name in self._shapes()}
 
     @_values.setter
     def _values(self, values: Mapping[str, Any]) -> None:
@@ -296,7 +307,7 @@ class Model(Described):
     def _checked(self, values: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         if not isinstance(values, Mapping):
             raise DataError(f"parameters: expected a mapping, got {type(values).__name__}")
-        shapes = self._shapes()
+        shapes = self._shapes(copied=True)
         unknown = [name for name in values if name not in shapes]
         if unknown:
             raise DataError(f"parameters: expected names of {list(shapes)}, got {unknown}")
@@ -315,6 +326,13 @@ class Model(Described):
                 raise DataError(
                     "parameters: expected a model that is not in training, got one that is being "
                     "trained on another thread"
+                )
+        for name, source in self._copied().items():
+            w = new[source] if source in new else self._named(self._layer)[source]
+            if name in new and not np.array_equal(new[name], w.T):
+                raise DataError(
+                    f"parameters[{name!r}]: expected the transpose of {source}, to which it is "
+                    "tied, got another matrix"
                 )
         if units:
             new, self._units = {**self._named(self._own_layer), **new}, PLAIN
@@ -375,7 +393,8 @@ class Model(Described):
 
         units = self._units
         inputs = read(units)
-        if fit and self.init == "data" and self._untouched and self._decoder == "linear":
+        fit = fit and self._decoder == "linear" and not self.tied
+        if fit and self.init == "data" and self._untouched:
             units = Sizes.of(inputs[0]).units(sparse=inputs[0].sparse)
             inputs = read(units) if units else inputs
         return units, inputs
@@ -674,7 +693,7 @@ class Model(Described):
 
     def _describe(self) -> dict[str, Any]:
         """Say what the model is, beside its parameters, in JSON's types."""
-        own = {name: getattr(self, name) for name in asked(self._NAME)}
+        own = {name: describe(getattr(self, name)) for name in asked(self._NAME)}
         described = {"architecture": {"class": self._NAME, **own}, "scale": self.scale}
         units = {
             number: dataclasses.astuple(model._units)
@@ -867,13 +886,19 @@ class Model(Described):
 
     def _functions(self) -> list[str]:
         """Return what each layer of the network does to its sums."""
-        functions, head = [*self._activations], getattr(self, "head", None)
+        functions, head = [str(one) for one in self._activations], getattr(self, "head", None)
         return functions if head is None else [*functions[:-1], head]
 
     def _line(self) -> str:
         widths, functions = "-".join(map(str, self._widths)), dict.fromkeys(self._functions())
         return ", ".join(
-            [f"{self._NAME} {widths}", " and ".join(functions), self.dtype, *self._learned()]
+            [
+                f"{self._NAME} {widths}",
+                " and ".join(functions),
+                *(["tied"] if self.tied else []),
+                self.dtype,
+                *self._learned(),
+            ]
         )
 
     def _learned(self) -> list[str]:
@@ -882,13 +907,14 @@ class Model(Described):
 
     def _tables(self, dead_units: Sequence[int] = ()) -> list[Table]:
         names, widths = self._names(), itertools.pairwise(self._widths)
+        sizes = {name: math.prod(shape) for name, shape in self._shapes().items()}
         rows = [
             {
                 "layer": f"{w}, {b}",
                 "inputs": str(n_in),
                 "units": str(n_out),
                 "activation": function,
-                "parameters": f"{(n_in + 1) * n_out:,}",
+                "parameters": f"{sizes.get(w, 0) + sizes[b]:,}",
             }
             for (w, b), (n_in, n_out), function in zip(
                 names, widths, self._functions(), strict=True

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import (
     check_array,
+    check_bool,
     check_choice,
     check_classes,
     check_float,
@@ -25,7 +26,7 @@ from ..base.checks import (
 )
 from ..base.streams import Purpose, generator
 from ..base.text import shown
-from ..core.activations import ACTIVATIONS
+from ..core.activations import Function, check_activation, check_output
 from ..core.inputs import as_targets
 from ..core.layers import Layer, Part
 from ..core.networks import (
@@ -65,12 +66,6 @@ from .unrolled import Unrolled
 
 if TYPE_CHECKING:
     import torch
-
-
-def _each(name: str, value: Any, depth: int) -> tuple[str | tuple[str, ...], list[str]]:
-    """Return activations as they were asked for, and one for each hidden layer."""
-    names = [check_choice(name, one, list(ACTIVATIONS)) for one in per_layer(name, value, depth)]
-    return value if isinstance(value, str) else tuple(names), names
 
 
 class _Follow(Callback):
@@ -123,9 +118,11 @@ class StackedAutoencoder(Model):
         starts from what it sees, as there. The layer on top starts from N(0, 0.01²) with biases
         from N(0, 1).
     activation, output : str or sequence of str, default "relu" and "linear"
-        Of the hidden layers, and of their decoders; a name of :data:`sae_fast.activations.NAMES`
-        for all, or one for each. ``["sigmoid"] * 3 + ["linear"]`` and "sigmoid" make the deep
-        autoencoder of [2]_.
+        Of the hidden layers, and of their decoders; a name of :data:`sae_fast.activations.NAMES`,
+        or a :class:`~sae_fast.activations.TopK` of a hidden layer, for all, or one for each.
+        ``["sigmoid"] * 3 + ["linear"]`` and "sigmoid" make the deep autoencoder of [2]_.
+    tied : bool, default False
+        Whether each of `autoencoders` is tied, in `pretrain` and in `finetune_autoencoder`.
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
     n_threads : int or None
@@ -176,7 +173,7 @@ class StackedAutoencoder(Model):
     n_targets = ReadOnly["int | None"]()
     head = ReadOnly["str | None"]()
     init = ReadOnly[str]()
-    activation = ReadOnly["str | tuple[str, ...]"]()
+    activation = ReadOnly["Function | tuple[Function, ...]"]()
     output = ReadOnly["str | tuple[str, ...]"]()
     pretrained = ReadOnly[bool]()
     autoencoders = ReadOnly[tuple[Autoencoder, ...]]()
@@ -190,8 +187,9 @@ class StackedAutoencoder(Model):
         head: str | None = None,
         seed: int = 0,
         init: str = "data",
-        activation: str | Sequence[str] = "relu",
+        activation: Function | Sequence[Function] = "relu",
         output: str | Sequence[str] = "linear",
+        tied: bool = False,
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
@@ -204,8 +202,15 @@ class StackedAutoencoder(Model):
         self.head = _check_head(n_classes, n_targets, head)
         self.seed = check_int("seed", seed, 0)
         self.init = check_choice("init", init, INITS)
-        self.activation, activations = _each("activation", activation, self._depth)
-        self.output, outputs = _each("output", output, self._depth)
+        activations = [
+            check_activation("activation", one, self.sizes[layer], layer)
+            for layer, one in enumerate(per_layer("activation", activation, self._depth), start=1)
+        ]
+        outputs = [check_output("output", one) for one in per_layer("output", output, self._depth)]
+        one = isinstance(activation, Function)
+        self.activation = activations[0] if one else tuple(activations)
+        self.output = outputs[0] if isinstance(output, str) else tuple(outputs)
+        self.tied = check_bool("tied", tied)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
         self._classes: list[int] | list[str] | None = None
@@ -215,6 +220,7 @@ class StackedAutoencoder(Model):
                 n_hidden=n_out,
                 activation=activations[layer - 1],
                 output=outputs[layer - 1],
+                tied=self.tied,
                 init=init,
                 seed=seed,
                 dtype=dtype,

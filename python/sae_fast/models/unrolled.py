@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..base.streams import Purpose
+from ..core.activations import Function
 from ..core.networks import Network, new_network
 from ..exchange.model_file import to_bytes
 from .model import Model, in_turn
@@ -23,18 +24,18 @@ class Unrolled(Model):
 
     _stream = Purpose.PRETRAIN_ORDER, 0
 
-    def __init__(self, stack: Model, sizes: Sequence[int], activations: Sequence[str]) -> None:
+    def __init__(self, stack: Model, sizes: Sequence[int], activations: Sequence[Function]) -> None:
         self._stack = weakref.ref(stack)
         self._NAME = stack._NAME  # type: ignore[misc]
         self.n_features, self.dtype, self.seed = stack.n_features, stack.dtype, stack.seed
-        self.init, self._turns = stack.init, stack._turns
+        self.init, self.tied, self._turns = stack.init, stack.tied, stack._turns
         self._widths = (*sizes, *sizes[-2::-1])
         self._activations, self._depth = activations, stack._depth
         self._restoring: int = len(activations) - 1
 
     @functools.cached_property
     def _network(self) -> Network:  # type: ignore[override]
-        return new_network(self.dtype, self._widths, self._activations)
+        return new_network(self.dtype, self._widths, self._activations, tied=self.tied)
 
     def _names(self) -> list[tuple[str, str]]:
         return [(f"W{layer}", f"b{layer}") for layer in range(1, len(self._widths))]

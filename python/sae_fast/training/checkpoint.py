@@ -422,7 +422,7 @@ def _translate(kept: dict[str, Any]) -> None:
     optimizer = Optimizer(Adam(identity.pop("adam")), Constant(rate)).describe()
     head = SOFTMAX if identity.get("n_classes") else None
     own: dict[str, Any] = {"activation": "relu", "output": "linear", "head": head}
-    own |= {"corruption": None, "dropout": [], "penalties": []}
+    own |= {"tied": False, "corruption": None, "dropout": [], "penalties": []}
     kept["identity"] = {**identity, **own, **optimizer}
     kept["committed"] = kept["step"]
 

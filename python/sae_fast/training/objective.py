@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_choice, check_float, per_layer, settle_float
 from ..base.text import shown
-from ..core.activations import ACTIVATIONS
+from ..core.activations import ACTIVATIONS, Function, traits
 from ..core.units import PLAIN, Units
 from ..errors import DataError
 from .corruptions import Corruption
@@ -60,7 +60,7 @@ def losses_of(output: str, *, head: bool = False) -> list[str]:
 def check_loss(value: object, output: str, *, head: bool = False) -> str:
     """Return the name of a loss that takes an output, or raise DataError with those that do."""
     fitting = losses_of(output, head=head)
-    if value in list(LOSSES) and value not in fitting:
+    if isinstance(value, str) and value in LOSSES and value not in fitting:
         what = "head" if head else "output"
         raise DataError(
             f"loss: expected one of {', '.join(fitting)} with {what} {output!r}, got {value!r}"
@@ -82,12 +82,12 @@ def check_targets(name: str, target: Any, loss: str, n_threads: int) -> None:
         )
 
 
-def check_codes(loss: str, activation: str, layer: int) -> None:
+def check_codes(loss: str, activation: Function, layer: int) -> None:
     """Raise DataError if a loss has no meaning for all that an activation may give it to restore.
 
     layer: whose autoencoder restores them, counted from 1.
     """
-    row, codes = LOSSES[loss], ACTIVATIONS[activation]
+    row, codes = LOSSES[loss], traits(activation)
     if codes.low < row.low or codes.high > row.high:
         raise DataError(
             f"loss: expected codes {_span(row.low, row.high).removeprefix('values ')} for {loss!r} "

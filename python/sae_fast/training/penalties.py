@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ..base.checks import settle_float
 from ..base.text import shown
+from ..core.activations import Function
 from ..errors import DataError
 
 
@@ -23,7 +24,7 @@ class Penalty:
         (number,) = vars(self).values()
         return {self.name: number}
 
-    def _check(self, encoder: Sequence[str]) -> None:
+    def _check(self, encoder: Sequence[Function]) -> None:
         """Raise DataError if it does not fit an encoder with these activations."""
 
     def describe(self) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class KLSparsity(Penalty):
     def _options(self) -> dict[str, float]:
         return {"kl_sparsity": self.strength, "kl_target": self.target}
 
-    def _check(self, encoder: Sequence[str]) -> None:
+    def _check(self, encoder: Sequence[Function]) -> None:
         if encoder[-1] != "sigmoid":
             raise DataError(
                 f"penalties: expected a code of activation 'sigmoid' for {self}, got one of "
@@ -232,7 +233,7 @@ class Contractive(_Strength):
     name: ClassVar[str] = "contractive"
     on_codes: ClassVar[bool] = True
 
-    def _check(self, encoder: Sequence[str]) -> None:
+    def _check(self, encoder: Sequence[Function]) -> None:
         if len(encoder) > 1:
             raise DataError(
                 f"penalties: expected one layer to the code for {self}, got {len(encoder)}"
@@ -252,7 +253,7 @@ PENALTIES: dict[str, type[Penalty]] = {
 }
 
 
-def check_penalties(penalties: object, *encoders: Sequence[str]) -> tuple[Penalty, ...]:
+def check_penalties(penalties: object, *encoders: Sequence[Function]) -> tuple[Penalty, ...]:
     """Return what a user asked for, or raise DataError.
 
     encoders: of each autoencoder in the training, the activations up to its code; none: no codes.
