@@ -324,6 +324,7 @@ CURVATURES: dict[str, Callable[[Array], Array]] = {
     "sigmoid": lambda z: sigmoid(z) * sigmoid(-z) * (sigmoid(-z) - sigmoid(z)),
     "tanh": lambda z: -2.0 * np.tanh(z) / np.cosh(z) ** 2,
     "softplus": lambda z: sigmoid(z) * sigmoid(-z),
+    "top_k": np.zeros_like,
 }
 
 
