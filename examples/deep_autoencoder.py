@@ -19,7 +19,7 @@ options = parser.parse_args()
 
 if options.data_dir:
     data = sae_fast.datasets.load_mnist(options.data_dir)
-    sizes, pretrain_epochs, epochs = [784, 1000, 500, 250, 30], 10, 40
+    sizes, pretrain_epochs, epochs = [784, 1000, 500, 250, 30], 5, 15
 else:
     data = sae_fast.datasets.load_strokes(n_train=2000, n_test=500)
     sizes, pretrain_epochs, epochs = [784, 80, 40, 30, 10], 20, 60

@@ -16,7 +16,7 @@ options = parser.parse_args()
 
 if options.data_dir:
     data = sae_fast.datasets.load_mnist(options.data_dir)
-    sizes, pretrain_epochs, finetune_epochs = [784, 1000, 1000, 1000], 10, 20
+    sizes, pretrain_epochs, finetune_epochs = [784, 1000, 1000, 1000], 5, 10
 else:
     data = sae_fast.datasets.load_strokes(n_train=2000, n_test=500)
     sizes, pretrain_epochs, finetune_epochs = [784, 60, 60, 60], 20, 100
