@@ -262,7 +262,12 @@ class TestTuning:
         assert lines[5].startswith("6 of 6, results: 100%")
 
     def test_none_without_pretraining(self, data):
-        result = run_experiment(dataset=data, arms="he", quiet=True, **TUNED, **TRAINED)
+        for name, value in {"tune_steps": 5, "corruption": "swap", "loss": "huber"}.items():
+            with pytest.raises(DataError, match=f"^{name}: expected .* without the arm pretrained"):
+                run_experiment(dataset=data, arms="he", quiet=True, **{name: value})
+        result = run_experiment(
+            dataset=data, arms="he", quiet=True, **{**TUNED, "tune_steps": 0}, **TRAINED
+        )
         assert result.tuning is None
         assert "tuning" not in result.to_dict()
 

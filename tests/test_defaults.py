@@ -431,6 +431,27 @@ class TestUnits:
             getattr(model, name)(x, steps=1)
             assert model._units
 
+    def test_penalties_are_of_weights_that_read_samples_as_they_are(self):
+        x = PLAIN * np.float32(1e-6)
+        for options in ({"weight_decay": 0.1}, {"penalties": [sae_fast.penalties.MaxNorm(0.5)]}):
+            ae = Autoencoder(20, 6, n_threads=1)
+            with pytest.warns(ScaleWarning):
+                ae.fit(x, steps=50, **options)
+            assert not ae._units
+        assert np.linalg.norm(ae.parameters["W_enc"], axis=0).max() <= 0.5 + 1e-6
+        ae = Autoencoder(20, 6, n_threads=1)
+        ae.fit(x, steps=5)
+        before = ae.parameters
+        with pytest.raises(DataError, match="penalties: expected none for a model that measures"):
+            ae.fit(x, steps=5, penalties=[sae_fast.penalties.L1(0.1)])
+        assert_identical(ae.parameters, before)
+
+    def test_what_leaves_with_fewer_digits_says_so(self):
+        ae = Autoencoder(20, 6, n_threads=1)
+        ae.fit(PLAIN + np.float32(1e4), steps=5)
+        with pytest.warns(ScaleWarning, match="too far for float32"):
+            pytest.importorskip("torch") and ae.to_torch()
+
     def test_they_stay(self):
         """Later trainings, on other samples too, and continued ones measure in the same units."""
         x = PLAIN + np.float32(300)
@@ -473,7 +494,7 @@ class TestUnits:
         y = (PLAIN[:, :10].sum(axis=1) > 5).astype(int)
         for pretrain_steps in (0, 200):
             classifier = StackedAutoencoderClassifier(
-                standardize=False, pretrain_steps=pretrain_steps, random_state=0
+                standardize=False, pretrain_steps=pretrain_steps, weight_decay=0, random_state=0
             ).fit(PLAIN + np.float32(300), y)
             assert classifier.score(PLAIN + np.float32(300), y) > 0.9
             np.testing.assert_allclose(
@@ -483,7 +504,7 @@ class TestUnits:
             )
 
     @pytest.mark.parametrize(
-        "units", [[0, 0], [0, -1], ["a", 1], [0, float("inf")], [1], [1, 2, 3]]
+        "units", [[0, 0], [0, -1], ["a", 1], [0, float("inf")], [1, 2, 3], [[0.0] * 19, 1]]
     )
     def test_a_file_with_nonsense_is_refused(self, units, tmp_path):
         from sae_fast.exchange import model_file
@@ -495,8 +516,9 @@ class TestUnits:
         assert set(described["units"]) == {""}
         ae._describe = lambda: {**described, "units": {"": units}}
         data = model_file.to_bytes(ae)
-        if units == [1]:
-            return
+        if units == [[0.0] * 19, 1]:
+            with pytest.raises(sae_fast.ModelFileError, match="zeros of 19 features"):
+                model_file.from_bytes(data, "it")
         with pytest.raises(sae_fast.ModelFileError):
             model_file.from_bytes(data, "it")
 

@@ -49,7 +49,7 @@ OUTPUT = {
         r"PCA, 10 components: squared error \d+\.\d\d a test image\n"
     ),
     "stacked_denoising.py": (
-        r"784-60-60-60, pretrained: test error \d\.\d\d %, \d+ s of pretraining, \d+ s of .*\n"
+        r"784-60-60-60, pretrained: test error \d+\.\d\d %, \d+ s of pretraining, \d+ s of .*\n"
         r"784-60-60-60, from nothing: test error \d+\.\d\d %, 0 s of pretraining, \d+ s of .*\n"
     ),
     "detect_anomalies.py": (

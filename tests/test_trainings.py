@@ -11,6 +11,7 @@ import re
 import numpy as np
 import pytest
 import reference as ref
+import sae_fast
 import scipy.sparse
 from helpers import assert_close, assert_identical, draw_batches, draw_x, draw_y
 from sae_fast import (
@@ -146,7 +147,7 @@ class TestSchedules:
         untold.fit(X, steps=5, learning_rate=Cosine(0.01), continued=True)
         assert_identical(told.parameters, untold.parameters)
 
-    def test_a_function_is_asked_for_each_step_once_more_for_the_first(self):
+    def test_a_function_is_asked_for_all_steps_before_them_too(self):
         asked = []
 
         def rate(t):
@@ -154,7 +155,7 @@ class TestSchedules:
             return 0.01
 
         autoencoder().fit(X, steps=250, batch_size=20, learning_rate=rate)
-        assert asked == [0, *range(250)]
+        assert asked == [*range(250), *range(250)]
 
     def test_for_each_layer(self):
         rates = [Step(0.01, every=2), lambda t: 0.001]
@@ -191,12 +192,17 @@ class TestSchedules:
             assert snapshot(net) == before
 
     def test_a_function_that_fails_later(self):
-        """The model is where the last step before left it, and can go on from there."""
+        """Once all was well: the model is where the last step before left it, and can go on."""
         ae, other = autoencoder(), autoencoder()
         options = {"batch_size": 20, "eval_every": 10}
-        rate = [0.01] * 25 + [math.nan] * 25
+        asked = []
+
+        def rate(step):
+            asked.append(step)
+            return math.nan if step >= 25 and len(asked) > 50 else 0.01
+
         with pytest.raises(DataError, match=r"^learning_rate\(25\): .*, got nan"):
-            ae.fit(X, steps=50, learning_rate=rate.__getitem__, **options)
+            ae.fit(X, steps=50, learning_rate=rate, **options)
         other.fit(X, steps=20, learning_rate=0.01, **options)
         assert_identical(ae.parameters, other.parameters)
         for model in (ae, other):
@@ -589,3 +595,35 @@ def test_the_nearest_name(call, hint):
 def test_no_name_is_near():
     with pytest.raises(DataError, match=r"got 'quadratic'$"):
         autoencoder().fit(X, optimizer="quadratic")
+
+
+def test_a_function_is_asked_for_all_of_its_rates_before_anything_changes():
+    ae = sae_fast.Autoencoder(6, 3, n_threads=1)
+    before = ae.parameters
+    x = np.random.default_rng(0).random((50, 6), dtype=np.float32)
+    with pytest.raises(sae_fast.DataError, match=r"learning_rate\(150\): expected a number"):
+        ae.fit(x, steps=500, learning_rate=lambda step: 1e-3 if step < 150 else None)
+    for name, value in ae.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("rate", ["cosine", sae_fast.schedules.Cosine, "0.01"])
+def test_what_is_no_rate_is_told_what_is(rate):
+    with pytest.raises(sae_fast.DataError, match=r"object of sae_fast\.schedules or a function"):
+        sae_fast.Autoencoder(6, 3).fit(np.ones((5, 6)), learning_rate=rate)
+
+
+def test_a_resumed_history_is_per_sample(tmp_path):
+    x = np.random.default_rng(0).random((50, 6), dtype=np.float32)
+    seen = []
+
+    class Look(sae_fast.callbacks.Callback):
+        def on_start(self, training):
+            seen.append(training.history.mean_loss[-1:])
+
+    for steps in (20, 40):
+        ae = sae_fast.Autoencoder(6, 3, n_threads=1)
+        keep = sae_fast.RunCheckpoint(tmp_path, every=10)
+        history = ae.fit(x, steps=steps, eval_every=10, callbacks=[keep, Look()])
+    assert seen[0] == []
+    assert seen[1] == [history.mean_loss[1]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -248,3 +250,68 @@ def test_no_training_within_another():
 
     net.finetune_autoencoder(X, steps=2, callbacks=[train])
     assert len(met) == 2
+
+
+def test_callbacks_are_given_what_they_may_ask_of_a_stack():
+    net = stack(False)
+    seen = []
+
+    def look(training):
+        model = training.model
+        assert (model.sizes, model.n_hidden, model.pretrained) == (SIZES, 4, True)
+        assert model.count_dead_units(X) == net.count_dead_units(X)
+        for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert isinstance(again, StackedAutoencoder)
+            assert_identical(unrolled(again), unrolled(net))
+        np.testing.assert_array_equal(net.reconstruct(X), model.reconstruct(X))
+        assert model._part("encoder").layers[0].w.shape == (30, 12)
+        with pytest.raises(AttributeError):
+            model.nothing_of_the_kind  # noqa: B018
+        seen.append(training.step)
+
+    net.finetune_autoencoder(X, steps=20, eval_every=10, callbacks=[look])
+    assert seen == [10, 20]
+
+
+def test_files_written_meanwhile_are_of_one_moment():
+    net = StackedAutoencoder([60, 300, 200, 50], n_threads=1)
+    x, mixed, done = draw_x(500, 60, zeros=0.5), [], threading.Event()
+
+    def save():
+        while not done.is_set():
+            again = pickle.loads(pickle.dumps(net))
+            own = again.parameters
+            mixed.append(
+                any(
+                    not np.array_equal(own[f"W{ae.layer}"], ae.parameters["W_enc"])
+                    for ae in again.autoencoders
+                )
+            )
+
+    class Often(sae_fast.callbacks.Callback):
+        every = 1
+
+    net.finetune_autoencoder(x, steps=1)
+    thread = threading.Thread(target=save)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        net.finetune_autoencoder(x, steps=150, callbacks=[Often()])
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert mixed
+    assert not any(mixed)
+
+
+def test_dropout_of_all_hidden_layers():
+    plain, some, none = stack(), stack(), stack()
+    plain.finetune_autoencoder(X, steps=30)
+    some.finetune_autoencoder(X, steps=30, dropout=[0, 0, 0.5, 0, 0])
+    none.finetune_autoencoder(X, steps=30, dropout=0.0)
+    assert_identical(unrolled(plain), unrolled(none))
+    assert not np.array_equal(unrolled(plain)["W1"], unrolled(some)["W1"])
+    with pytest.raises(DataError, match="dropout"):
+        plain.finetune_autoencoder(X, dropout=[0.1, 0.1])

@@ -36,6 +36,7 @@ class Storable(Protocol):
     """What a file has to know of a model, or of one that it is made of."""
 
     dtype: str
+    n_features: Any
     _values: Any  # parameters as the network has them
     _units: Units
     _NAME: ClassVar[str]
@@ -136,6 +137,8 @@ def from_bytes(data: bytes, source: str) -> Any:
         units = description.get("units", {})
         for number, part in model._stored():
             part._units = Units(*units.get(number, ()))
+            if len(part._units.zero) not in (0, part.n_features):
+                raise DataError(f"zeros of {len(part._units.zero):,} features")
             part._values = {name: values.pop(f"{name}{number}") for name in part._shapes()}
         model._drew(description.get("drawn") is True)
     except (

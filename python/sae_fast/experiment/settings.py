@@ -327,6 +327,14 @@ class RunSettings(Settings):
     def __post_init__(self) -> None:
         """Check what the decoders above the first have to restore too."""
         super().__post_init__()
+        if not any(ARMS[arm].pretrained for arm in self.arms):
+            for name in ("tune_steps", "corruption", "loss", "decoder"):
+                given, default = getattr(self, name), getattr(RunSettings, name)
+                if given != default:
+                    raise DataError(
+                        f"{name}: expected {shown(default)} without the arm pretrained, "
+                        f"got {shown(given)}"
+                    )
         if len(self.hidden) > 1 and not _restores(self.decoder, self.activation):
             fitting = " or ".join(one for one in _DECODERS if _restores(one, self.activation))
             others = " or ".join(one for one in ACTIVATIONS if _restores(self.decoder, one))

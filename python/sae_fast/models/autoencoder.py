@@ -222,7 +222,7 @@ class Autoencoder(Model):
         loss: str = "squared_error",
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
         dropout: float | Sequence[float] = 0.0,
         penalties: Sequence[Penalty] = (),
     ) -> History:
@@ -286,11 +286,11 @@ class Autoencoder(Model):
         adam : {"tf1", "torch"}
             The form of ``optimizer="adam"``. Where epsilon is added: to the uncorrected √v
             (TensorFlow 1) or the corrected (PyTorch).
-        corruption : object of :mod:`sae_fast.corruptions`, optional
+        corruption : str or object of :mod:`sae_fast.corruptions`, optional
             Noise on the samples of each step; the loss, and evaluations, go by the clean ones.
         dropout : float
             Share of the hidden units that is left out of each sample at each step, less than 1;
-            the others count ``1 / (1 - dropout)`` times [1]_. Evaluations and all that is computed
+            the others count ``1 / (1 - dropout)`` times [3]_. Evaluations and all that is computed
             later take all units as they are. Which are left out is a function of the model's seed,
             its layer, the step, the row of the batch and the unit.
         penalties : list of objects of :mod:`sae_fast.penalties`
@@ -324,7 +324,7 @@ class Autoencoder(Model):
         added = check_penalties(penalties, [self.activation])
         objective = Objective(check_loss(loss, self.output), (L2(decay), *added), shares)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
+        units, (data, *evaluated) = self._to_restore(objective, scale, batches is None, **sets)
         measured = Samples(evaluated[0], units=units) if evaluated else None
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from ..base.checks import check_bool, check_parameter, check_scale
 from ..base.files import write_to
 from ..base.streams import Purpose, SampleOrder
-from ..base.text import Described, Table
+from ..base.text import Described, Table, shown
 from ..base.threads import Turns, resolve_threads
 from ..core.activations import Function, describe
 from ..core.inputs import as_input, column_means, is_uint8, sample_blocks
@@ -62,7 +62,7 @@ from ..exchange.torch import to_torch
 from ..training.callbacks import Training
 from ..training.history import History
 from ..training.loop import train
-from ..training.objective import LOSSES, check_targets
+from ..training.objective import L2, LOSSES, Objective, check_targets
 from ..training.optimizers import RULES, Optimizer
 from ..training.schedule import Schedule
 from ..training.sizes import LEARNING_RATE, Sizes
@@ -72,6 +72,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _LEAST_SHARE = 1e-3  # of 1, what a sigmoid decoder starts from
+
+_FAR = 1e3  # units from zero, beyond which float32 loses digits that matter
+#: Steps of which a schedule's rates are checked before a training starts.
+_MOST_ASKED = 1_000_000
 
 _M = TypeVar("_M", bound="Model")
 _B = TypeVar("_B", bound=BinaryIO)
@@ -375,12 +379,22 @@ class Model(Described):
         """Return the core's input for an argument, shape (n_samples, n_features)."""
         return as_input(name, x, n_features, self.dtype, self.n_threads, *more)
 
-    def _inputs(self, scale: float | None, fit: bool, **named: Any) -> tuple[Units, list[Any]]:
+    def _inputs(
+        self, objective: Objective, scale: float | None, fit: bool, **named: Any
+    ) -> tuple[Units, list[Any]]:
         """Return the core's inputs for arguments; `scale` is for those of uint8, or for all.
 
         They come with the units that they are read in: those of the model or, if it has not been
-        trained and may `fit` them, what the samples need.
+        trained and may `fit` them, what the samples need. Penalties are of weights, and of codes,
+        that read samples as they are.
         """
+        penalized = [one for one in objective.penalties if one != L2(0.0)]
+        if self._units and any(type(one) is not L2 for one in penalized):
+            raise DataError(
+                "penalties: expected none for a model that measures samples in units of its own, "
+                f"got {shown(penalized)}; assigning its parameters ends those"
+            )
+        fit = fit and not penalized
         uint8 = [is_uint8(x) for x in named.values()]
 
         def read(units: Units) -> list[Any]:
@@ -400,15 +414,17 @@ class Model(Described):
         return units, inputs
 
     def _to_restore(
-        self, loss: str, scale: float | None, fit: bool, **named: Any
+        self, objective: Objective, scale: float | None, fit: bool, **named: Any
     ) -> tuple[Units, list[Any]]:
         """Return what `_inputs` does, of samples that are to be restored by a loss."""
+        loss = objective.loss
         if self._units and LOSSES[loss].degree is None:
             raise DataError(
                 "loss: expected squared_error or absolute_error for a model that measures samples "
                 f"in units of its own, got {loss!r}; assigning its parameters ends those"
             )
-        units, inputs = self._inputs(scale, fit and LOSSES[loss].degree is not None, **named)
+        fit = fit and LOSSES[loss].degree is not None
+        units, inputs = self._inputs(objective, scale, fit, **named)
         for name, target in zip(named, inputs, strict=True):
             check_targets(name, target, loss, self.n_threads)
         return units, inputs
@@ -470,7 +486,7 @@ class Model(Described):
         schedule = Schedule.check(order=order, **before, **asked)
         if optimizer.learning_rate is not None:  # one that cannot begin is refused here
             first = schedule.steps_before
-            optimizer.until(first + schedule.steps).rates(first, 1)
+            optimizer.until(first + schedule.steps).rates(first, min(schedule.steps, _MOST_ASKED))
         return schedule
 
     def _train(self, training: Training, scale: float | None) -> History:
@@ -524,6 +540,16 @@ class Model(Described):
                 share = bias.clip(_LEAST_SHARE, 1 - _LEAST_SHARE)
                 bias = np.log(share / (1 - share))
             self._network.set_parameters(self._restoring, w, bias.astype(self.dtype))
+
+    def _warn_of_far_samples(self) -> None:
+        """Warn if what leaves the model reads samples with fewer digits than the model does."""
+        far = np.abs(self._units.zero).max(initial=0) / self._units.unit
+        if self.dtype == "float32" and far > _FAR:
+            warn(
+                f"x lies {far:,.0f} of its units from zero, too far for float32: what is exported "
+                "reads samples as they are and computes roughly; dtype='float64' is exact",
+                ScaleWarning,
+            )
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is dead on all samples; most trainings show on a few."""
@@ -805,6 +831,7 @@ class Model(Described):
         >>> bool(np.abs(probabilities - net.predict_proba(x)).max() < 1e-5)
         True
         """
+        self._warn_of_far_samples()
         metadata = {
             name: json.dumps(value)
             for name in ("scale", "classes")
@@ -843,6 +870,7 @@ class Model(Described):
           (2): Linear(in_features=3, out_features=6, bias=True)
         )
         """
+        self._warn_of_far_samples()
         return to_torch(self._part(part))
 
     def summary(self, x: Any = None, *, scale: float | None = None) -> str:

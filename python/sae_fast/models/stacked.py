@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,13 @@ from ..core.units import PLAIN, Units
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
-from ..training.callbacks import Callback, CallbackOption, Training, as_callbacks
+from ..training.callbacks import (
+    Callback,
+    CallbackOption,
+    ProgressBar,
+    Training,
+    as_callbacks,
+)
 from ..training.corruptions import Corruption, check_corruption
 from ..training.history import History
 from ..training.objective import (
@@ -68,15 +76,30 @@ if TYPE_CHECKING:
     import torch
 
 
-class _Follow(Callback):
-    """Keeps a network up with what is trained apart from it, for who predicts meanwhile."""
+_SECONDS_BEHIND = 0.5  # that a network may be behind what is trained apart from it
 
-    def __init__(self, copy: Callable[[], None]) -> None:
-        self._copy = copy
+
+class _Follow(Callback):
+    """Keeps a network up with what is trained apart from it, for who looks at it meanwhile."""
+
+    def __init__(self, copy: Callable[[], None], others: Sequence[Callback]) -> None:
+        self._copy, self._copied = copy, 0.0
+        looking = (Callback.on_step, ProgressBar.on_step)
+        self._often = any(type(other).on_step not in looking for other in others)
 
     def on_step(self, training: Training) -> None:
+        """Copy the layers before other callbacks look, else now and then for other threads."""
+        if self._often or time.monotonic() - self._copied > _SECONDS_BEHIND:
+            self._follow(training)
+
+    def on_evaluation(self, training: Training) -> None:
         """Copy the layers before other callbacks look."""
-        self._copy()
+        self._follow(training)
+
+    def _follow(self, training: Training) -> None:
+        with training.model._turns.queue, training.model._turns.lock:
+            self._copy()
+        self._copied = time.monotonic()
 
 
 def _check_head(n_classes: Any, n_targets: Any, head: Any) -> str | None:
@@ -289,6 +312,11 @@ class StackedAutoencoder(Model):
     def _trained(self) -> list[Model]:
         return [self, *self.autoencoders, self._unrolled]
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become the stack of a pickle, which what it unrolls belongs to."""
+        super().__setstate__(state)
+        self._unrolled._stack = weakref.ref(self)
+
     def _resumed(self) -> list[Model]:
         return [*super()._resumed(), *([self._unrolled] if self.pretrained else [])]
 
@@ -323,6 +351,7 @@ class StackedAutoencoder(Model):
         deep = self._unrolled
         self.scale = deep.scale
         self._units = self.autoencoders[0]._units = deep._units
+        self._set(pretrained=True)
         for layer, autoencoder in enumerate(self.autoencoders):
             autoencoder._network.copy_layer(0, deep._network, layer)
             autoencoder._network.copy_layer(1, deep._network, deep._restoring - layer)
@@ -410,7 +439,7 @@ class StackedAutoencoder(Model):
         loss: str | Sequence[str] = "squared_error",
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
         dropout: float | Sequence[float] = 0.0,
         penalties: Sequence[Penalty] = (),
     ) -> list[History]:
@@ -474,7 +503,7 @@ class StackedAutoencoder(Model):
         noise = check_corruption(corruption, self.dtype)
         watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._to_restore(losses[0], scale, batches is None, **sets)
+        units, (data, *evaluated) = self._to_restore(objectives[0], scale, batches is None, **sets)
         listed = isinstance(batches, (list, tuple))
         if listed and any(check_array("batches", item).ndim == 2 for item in batches):
             layer_batches = per_layer("batches", list(batches), self._depth)
@@ -504,7 +533,7 @@ class StackedAutoencoder(Model):
             samples = Samples(data, weight=weight, corruption=noise, units=units)
             measured = Samples(evaluated[0], units=units) if evaluated else None
             follow = functools.partial(self._take_over, autoencoder)
-            looking = [_Follow(follow), *watching]
+            looking = [_Follow(follow, watching), *watching]
             what = autoencoder, autoencoder._title, autoencoder.layer
             fitting = autoencoder._fitting(
                 own_optimizer, data, schedule, units, codes=autoencoder.layer > 1
@@ -530,6 +559,7 @@ class StackedAutoencoder(Model):
         """Train an autoencoder from the weights of its layer, which it holds meanwhile."""
         layer = autoencoder.layer - 1
         before = self._scale, self._units, self.pretrained, autoencoder.weight_decay
+        drawn = autoencoder._drawn
         w, b, _ = autoencoder._layer(0)
         try:
             with self._turns.queue, self._turns.lock:
@@ -548,6 +578,7 @@ class StackedAutoencoder(Model):
                     self.scale, self._units, pretrained, weight_decay = before
                     self._set(pretrained=pretrained)
                     autoencoder._set(weight_decay=weight_decay)
+                    autoencoder._drawn = drawn
                     autoencoder._network.set_parameters(0, w, b)
                 self._settle()
 
@@ -572,7 +603,8 @@ class StackedAutoencoder(Model):
         loss: str = "squared_error",
         optimizer: str | Rule = "adam",
         adam: str = "tf1",
-        corruption: Corruption | None = None,
+        corruption: str | Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
         penalties: Sequence[Penalty] = (),
     ) -> History:
         """Train all autoencoders as one, without labels: the unrolled stack on what it restores.
@@ -590,6 +622,8 @@ class StackedAutoencoder(Model):
         steps : int, default 3000 (or the length of `batches`)
         weight_decay : float
             L2 penalty on all weights.
+        dropout : float or sequence of float
+            Of all hidden layers, those of the decoders too, or of each, on the way up and down.
 
         Returns
         -------
@@ -622,11 +656,12 @@ class StackedAutoencoder(Model):
         """
         checked = Optimizer.check(optimizer, adam, learning_rate)
         added = check_penalties(penalties, [one.activation for one in self.autoencoders])
-        objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay), *added))
+        shares = check_dropout(dropout, 2 * self._depth - 1)
+        objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay), *added), shares)
         noise = check_corruption(corruption, self.dtype)
         watching = as_callbacks(callbacks, progress)
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._to_restore(loss, scale, batches is None, **sets)
+        units, (data, *evaluated) = self._to_restore(objective, scale, batches is None, **sets)
         unrolled = self._unrolled
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
@@ -645,7 +680,7 @@ class StackedAutoencoder(Model):
         self._settle()
         self._unroll()
         title = f"tuning ({self.n_features} → {self.n_hidden} → {self.n_features})"
-        looking = [_Follow(self._roll_up), *watching]
+        looking = [_Follow(self._roll_up, watching), *watching]
         what = unrolled, title, None
         training = Training(*what, objective, chosen, schedule, samples, measured, looking)
         try:
@@ -654,7 +689,6 @@ class StackedAutoencoder(Model):
             if training.started:
                 with self._turns.queue, self._turns.lock:
                     self._roll_up()
-                    self._set(pretrained=True)
 
     @trains
     def finetune(
@@ -736,7 +770,7 @@ class StackedAutoencoder(Model):
         if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
             raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
         sets = {"x": x} if eval_set is None else {"x": x, "eval_set[0]": eval_set[0]}
-        units, (data, *evaluated) = self._inputs(scale, batches is None, **sets)
+        units, (data, *evaluated) = self._inputs(objective, scale, batches is None, **sets)
         target = self._check_target("y", y, data.n_samples, loss)
         weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
         measured = None

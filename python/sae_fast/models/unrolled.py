@@ -7,6 +7,7 @@ copies them here and back, so that neither holds the other; a network is there o
 
 from __future__ import annotations
 
+import copy
 import functools
 import weakref
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from ..base.streams import Purpose
 from ..core.activations import Function
+from ..core.layers import Part
 from ..core.networks import Network, new_network
 from ..exchange.model_file import to_bytes
 from .model import Model, in_turn
@@ -51,3 +53,16 @@ class Unrolled(Model):
     @in_turn
     def _bytes(self) -> bytes:
         return to_bytes(self._whole())
+
+    def _part(self, part: str | None) -> Part:
+        return self._whole()._part(part)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what callbacks may want to know of the stack."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._whole(), name)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Let pickles and copies be of the stack, as files are."""
+        return copy.copy, (self._whole(),)

@@ -12,7 +12,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 
-from ..base.checks import check_choice, check_float, check_int
+from ..base.checks import check_float, check_int
+from ..base.text import shown
 from ..errors import DataError, UnlabelledWarning, warn
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import CallbackOption
@@ -218,8 +219,11 @@ class StackedAutoencoderClassifier(
         super()._check_settings()
         if self._mark is not None:
             check_int("unlabelled", self._mark, -(2**63))
-        if self.class_weight is not None and not isinstance(self.class_weight, dict):
-            check_choice("class_weight", self.class_weight, ("balanced",))
+        if not (self.class_weight in (None, "balanced") or isinstance(self.class_weight, dict)):
+            raise DataError(
+                "class_weight: expected None, 'balanced' or a dict of weights, "
+                f"got {shown(self.class_weight)}"
+            )
 
     def _weigh(
         self, X: Any, y: NDArray[Any], classes: NDArray[Any], sample_weight: Any

@@ -16,15 +16,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..base.checks import check_choice, check_int, check_sizes, check_unmasked, per_layer
+from ..base.checks import check_int, check_sizes, check_unmasked, per_layer
+from ..base.text import shown
 from ..core.inputs import from_frame, is_frame
 from ..errors import DataError
 from ..exchange import skl2onnx
 from ..models.stacked import StackedAutoencoder
 from ..models.standard import Standard
-from ..training.corruptions import CORRUPTIONS
+from ..training.corruptions import check_corruption
 from ..training.history import History
-from ..training.rates import check_rate
+from ..training.rates import Cosine, check_rate
 
 POINTS = 20  # of a curve, at most, if nobody has said how many
 
@@ -171,6 +172,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         for name, asked, has in (
             ("units", self._units(), net.sizes[1:]),
             ("dtype", self.dtype, net.dtype),
+            ("activation", self.activation, net.activation),
+            ("init", self.init, net.init),
         ):
             if asked != has:
                 raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
@@ -183,11 +186,17 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"{name}: expected 0 for all layers or none, got {value!r}")
         return steps
 
-    def _check_rates(self, name: str) -> None:
-        """Check a learning rate for all layers, or for each, under the parameter's own name."""
-        for rate in per_layer(name, getattr(self, name), len(self._units())):
+    def _check_rates(self, name: str, *, continued: bool = False, whole: bool = False) -> None:
+        """Check a learning rate of a `whole`, or for each layer, under the parameter's own name."""
+        rates = getattr(self, name)
+        for rate in [rates] if whole else per_layer(name, rates, len(self._units())):
             if rate is not None:
                 check_rate(name, rate)
+            if continued and isinstance(rate, Cosine) and rate.steps is None:
+                raise DataError(
+                    f"{name}: expected Cosine(..., steps=) for partial_fit, which does not know "
+                    f"where the last pass ends, got {shown(rate)}"
+                )
 
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
@@ -203,13 +212,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if self.eval_every is not None:
             return check_int("eval_every", self.eval_every, 0)
         return max(one_pass, -(-steps // POINTS))
-
-    @property
-    def _noise(self) -> Any:
-        """The corruption, which the network checks unless it is a name."""
-        if not isinstance(self.corruption, str):
-            return self.corruption
-        return CORRUPTIONS[check_choice("corruption", self.corruption, list(CORRUPTIONS))]()
 
     def _options(self, X: Any, most_steps: int) -> dict[str, Any]:
         """Return what every training on X takes, the longest of which is of so many steps."""
@@ -228,9 +230,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self, net: StackedAutoencoder, X: Any, steps: list[int], learning_rate: Any, **options: Any
     ) -> list[History]:
         """Pretrain the network; `steps` and `learning_rate` have been checked."""
+        noise = check_corruption(self.corruption, self.dtype)
         if not any(steps):
             return []
-        options = {**self._options(X, max(steps)), "corruption": self._noise, **options}
+        options = {**self._options(X, max(steps)), "corruption": noise, **options}
         return net.pretrain(X, steps=steps, learning_rate=learning_rate, **options)
 
     def __sklearn_tags__(self) -> Any:  # noqa: D105

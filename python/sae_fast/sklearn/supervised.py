@@ -16,7 +16,6 @@ from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import EarlyStopping
 from ..training.history import History
 from ..training.objective import check_dropout
-from ..training.rates import check_rate
 from .estimator import POINTS, Estimator
 
 _LEARNING_RATE = 3e-3  # of fine-tuning where the rows allow it: it is short
@@ -34,8 +33,7 @@ class Supervised(Estimator):
         check_choice("loss", self.loss, self._losses)
         check_dropout(self.dropout, len(self._units()))
         self._check_rates("pretrain_learning_rate")
-        if self.learning_rate is not None:
-            check_rate("learning_rate", self.learning_rate)
+        self._check_rates("learning_rate", whole=True)
         check_float("weight_decay", self.weight_decay, positive=False)
         check_int("batch_size", self.batch_size, 1)
         check_int("patience", self.patience, 1)
@@ -97,6 +95,7 @@ class Supervised(Estimator):
             eval_set = (X[aside], y[aside])
             X, y, sample_weight = rows_of(kept, X, y, sample_weight)
             callbacks.append(EarlyStopping(patience=self.patience))
+        self._check_rates("learning_rate", continued=continued, whole=True)
         n_samples = X.shape[0]
         steps = one_pass = self._steps(None, n_samples, passes=1)
         if not continued:

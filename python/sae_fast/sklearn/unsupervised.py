@@ -54,17 +54,18 @@ class Unsupervised(Estimator):
             each = self._each_steps("steps", steps, 0 if tune_steps else 1)
             if continued and tune_steps:
                 each, tune_steps = [0], steps
-            self._check_rates("learning_rate")
-            self._check_rates("tune_learning_rate")
+            self._check_rates("learning_rate", continued=continued)
+            self._check_rates("tune_learning_rate", continued=continued, whole=True)
             net, X = self._begin(X, continued=continued)
             how = {"loss": self.loss, "continued": continued}
             self.histories_ = self._pretrain(net, X, each, self.learning_rate, **how)
+            self.__dict__.pop("history_", None)
             if tune_steps:
                 self.history_ = net.finetune_autoencoder(
                     X,
                     steps=tune_steps,
                     learning_rate=self.tune_learning_rate,
-                    corruption=self._noise,
+                    corruption=self.corruption,
                     **how,
                     **self._options(X, tune_steps),
                 )
@@ -73,6 +74,7 @@ class Unsupervised(Estimator):
 
     @property
     def loss_curve_(self) -> list[list[float]]:
-        """For each layer, the loss per row at each evaluation."""
+        """For each layer, and of tuning, the loss per row at each evaluation."""
         check_is_fitted(self)
-        return [history.mean_loss for history in self.histories_]
+        tuned = [self.history_] if hasattr(self, "history_") else []
+        return [history.mean_loss for history in [*self.histories_, *tuned]]

@@ -139,6 +139,11 @@ class Training:
     committed: Snapshot | None = None
     state: dict[Callback, Any] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Let the history know of how many samples its losses are sums."""
+        if self.measured is not None:
+            self.history.n_samples = self.measured[1].x.n_samples
+
     @property
     def n_steps(self) -> int:  # noqa: D102
         return self.schedule.steps

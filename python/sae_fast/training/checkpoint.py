@@ -537,7 +537,8 @@ def _restore(training: Training, kept: Mapping[str, Any], arrays: _Arrays) -> No
     slots = [arrays[slot,] for slot in training.optimizer.rule.slots]
     model._state.set_state(slots, training.schedule.steps_before + kept["step"])
     training.stopped = kept["stopped"]
-    training.history = history = History(**kept["history"])
+    n_samples = training.history.n_samples
+    training.history = history = History(**kept["history"], n_samples=n_samples)
     end, every = kept["identity"]["n_steps"], training.schedule.eval_every
     if end != training.n_steps and history.steps[-1:] == [end] and (not every or end % every):
         for figures in (history.steps, history.loss, history.accuracy):  # an end that is none now

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from ..base.checks import check_float, check_number, settle_float
+from ..base.checks import check_choice, check_float, check_number, settle_float
 from ..base.streams import Purpose, stream_key
 from ..base.text import shown
 from ..core.networks import Network, new_corruption
@@ -61,7 +61,8 @@ class Masking(Corruption):
     """Each feature of each sample is zero with probability `share`, anew at each step [1]_.
 
     Which are is a function of the model's seed, its layer, the step, the row of the batch and the
-    column. Sparse samples stay sparse, with fewer values to compute with.
+    column. Sparse samples stay sparse, with fewer values to compute with. Where all samples lie far
+    from zero, and a model measures them from their means, zero is the mean of the column.
 
     Parameters
     ----------
@@ -264,9 +265,11 @@ def check_corruption(corruption: object, dtype: str) -> Corruption | None:
     """Return what a user asked for; DataError if it is none, or none for this precision."""
     if corruption is None:
         return None
+    if isinstance(corruption, str):
+        corruption = CORRUPTIONS[check_choice("corruption", corruption, list(CORRUPTIONS))]()
     if type(corruption) not in CORRUPTIONS.values():
         raise DataError(
-            "corruption: expected None or an object of sae_fast.corruptions, "
+            "corruption: expected None, a name or an object of sae_fast.corruptions, "
             f"got {shown(corruption)}"
         )
     noise = cast("Corruption", corruption)

@@ -138,8 +138,6 @@ def train(training: Training) -> None:
 
     with watched(training):
         training.started = True
-        if training.measured is not None:
-            training.history.n_samples = training.measured[1].x.n_samples
         started -= training.history.seconds  # of a training that is taken up again
         trainer.save_state()
         seen = (training.committed or training.commit()).step  # callbacks have been called after it

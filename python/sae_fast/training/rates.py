@@ -279,4 +279,9 @@ def check_rate(name: str, rate: object) -> Rate:
         return rate
     if callable(rate) and not isinstance(rate, type):
         return _Function(rate)
+    if isinstance(rate, (str, type)):
+        raise DataError(
+            f"{name}: expected a number, an object of sae_fast.schedules or a function of the "
+            f"step, got {shown(rate)}"
+        )
     return Constant(check_float(name, rate, positive=True))
