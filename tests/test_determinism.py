@@ -501,7 +501,7 @@ class TestInitialValues:
             )
         ).standard_normal(3)
         np.testing.assert_array_equal(draws, expected)
-        assert [int(p) for p in Purpose] == [1, 2, 3, 4, 5, 6]
+        assert [int(p) for p in Purpose] == list(range(1, 9))
 
 
 class TestSampleOrder:
