@@ -147,7 +147,7 @@ class TestParameters:
             ({"units": (9, 9), "pretrain_steps": (0, 5)}, r"pretrain_steps: expected 0 for all"),
             ({"pretrain_steps": (1, 2, 3)}, "pretrain_steps: expected one value, or one for each"),
             ({"pretrain_learning_rate": 0}, "pretrain_learning_rate: expected a positive number"),
-            ({"learning_rate": "x"}, "learning_rate: expected a number, got 'x'"),
+            ({"learning_rate": "x"}, "learning_rate: expected a number, an object of sae_fast.schedules"),
             ({"steps": 0}, "steps: expected an integer of at least 1, got 0"),
             ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
             ({"weight_decay": -1}, "weight_decay: expected a number of at least 0, got -1"),
