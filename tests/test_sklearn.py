@@ -147,7 +147,10 @@ class TestParameters:
             ({"units": (9, 9), "pretrain_steps": (0, 5)}, r"pretrain_steps: expected 0 for all"),
             ({"pretrain_steps": (1, 2, 3)}, "pretrain_steps: expected one value, or one for each"),
             ({"pretrain_learning_rate": 0}, "pretrain_learning_rate: expected a positive number"),
-            ({"learning_rate": "x"}, "learning_rate: expected a number, an object of sae_fast.schedules"),
+            (
+                {"learning_rate": "x"},
+                "learning_rate: expected a number, an object of sae_fast.schedules",
+            ),
             ({"steps": 0}, "steps: expected an integer of at least 1, got 0"),
             ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
             ({"weight_decay": -1}, "weight_decay: expected a number of at least 0, got -1"),
@@ -478,7 +481,7 @@ class TestOptions:
         [
             ({"activation": "rely"}, "activation: expected one of .*did you mean 'relu'"),
             ({"optimizer": "adm"}, "optimizer: expected one of .*did you mean 'adam'"),
-            ({"corruption": 0.3}, "corruption: expected None or"),
+            ({"corruption": 0.3}, "corruption: expected None, a name or"),
             ({"corruption": "mask"}, "corruption: expected one of .*did you mean 'masking'"),
             ({"loss": "poisson"}, "loss: expected one of .* with output 'linear', got 'poisson'"),
             ({"tune_steps": -1}, "tune_steps: expected an integer of at least 0"),
@@ -662,8 +665,8 @@ class TestClassWeight:
     @pytest.mark.parametrize(
         ("weight", "message"),
         [
-            ("even", "class_weight: expected one of balanced, got 'even'"),
-            ([1, 2], r"class_weight: expected one of balanced, got \[1, 2\]"),
+            ("even", "class_weight: expected None, 'balanced' or a dict of weights, got 'even'"),
+            ([1, 2], r"class_weight: expected None, 'balanced' or a dict of weights, got \[1, 2\]"),
             ({11: 1}, r"class_weight: expected labels of \[0, .*, 9\], got \[11\]"),
             ({3: -1}, "class_weight: expected a number of at least 0, got -1"),
             ({3: "x"}, "class_weight: expected a number, got 'x'"),
