@@ -149,7 +149,7 @@ class TestParameters:
             ({"pretrain_learning_rate": 0}, "pretrain_learning_rate: expected a positive number"),
             (
                 {"learning_rate": "x"},
-                "learning_rate: expected a number, an object of sae_fast.schedules",
+                "learning_rate: expected a number, an object of",
             ),
             ({"steps": 0}, "steps: expected an integer of at least 1, got 0"),
             ({"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
