@@ -9,6 +9,7 @@ colours, which nobody sees, for the sake of small files.
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from PIL import Image
 DOCS = Path(__file__).resolve().parent
 EXAMPLES = DOCS.parent / "examples"
 WIDTH = 1200  # pixels at most
+RECIPES = {
+    "stacked_denoising.py": {"accuracy": "stacked_denoising"},
+    "deep_autoencoder.py": {"loss": "deep_loss", "reconstructions": "deep_reconstructions"},
+}
 
 
 def place(source: Path, name: str) -> None:
@@ -55,6 +60,15 @@ def main() -> None:
         runpy.run_path(str(EXAMPLES / "compress_images.py"))
         place(out / "compress.png", "compress")
 
+        for script, pictures in RECIPES.items():  # minutes each
+            sys.argv[1:] = ["--data-dir", str(Path(options.data_dir).resolve())]
+            os.chdir(out)  # where they draw
+            runpy.run_path(str(EXAMPLES / script))
+            os.chdir(DOCS)
+            for drawn, name in pictures.items():
+                place(out / f"{drawn}.png", name)
+
+        sys.argv[1:] = []
         found = runpy.run_path(str(EXAMPLES / "detect_anomalies.py"))
         axes = sae_fast.plot.plot_scores(
             found["scores"], found["is_anomaly"], threshold=float(found["threshold"])

@@ -36,7 +36,11 @@ for name in ("pretrained", "from nothing"):
         layers = net.pretrain(x_train, epochs=pretrain_epochs, eval_every=0)
         seconds = sum(layer.seconds for layer in layers)
     history = histories[name] = net.finetune_autoencoder(
-        x_train, epochs=epochs, eval_set=x_test, eval_every=len(x_train) // 100
+        x_train,
+        epochs=epochs,
+        learning_rate=sae_fast.schedules.Cosine(1e-3),
+        eval_set=x_test,
+        eval_every=len(x_train) // 100,
     )
     rows[name] = net.reconstruct(x_test)
     error = 784 * net.reconstruction_error(x_test)

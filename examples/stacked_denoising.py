@@ -42,6 +42,7 @@ for name in ("pretrained", "from nothing"):
         *train,
         epochs=finetune_epochs,
         loss="cross_entropy",
+        learning_rate=sae_fast.schedules.Cosine(1e-3),
         scale=data.scale,
         eval_set=test,
         eval_every=len(data.x_train) // 100,

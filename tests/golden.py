@@ -96,7 +96,33 @@ def hashes() -> dict[str, str]:
                 digest.update(np.ascontiguousarray(value).tobytes())
             found[f"{dtype}, {name}"] = digest.hexdigest()
         found[f"{dtype}, noise"] = noisy_hash(dtype)
+        for head, how in HEADS.items():
+            found[f"{dtype}, {head} head"] = stack_hash(dtype, head, **how)
     return found
+
+
+HEADS = {
+    "linear": {"loss": "huber"},
+    "softplus": {"loss": "poisson"},
+    "sigmoid": {"dropout": [0, 0.3]},
+}
+
+
+def stack_hash(dtype: str, head: str, **how: object) -> str:
+    """Return a hash of a stack that is tuned whole, and then fine-tuned for targets."""
+    x, y = np.maximum(mixed(300, 61) - 0.8, 0), np.round(mixed(300, 3))
+    batches = (mixed(30, 20) * len(x)).astype(np.int64)
+    net = StackedAutoencoder([61, 33, 7], n_targets=3, head=head, output="sigmoid", dtype=dtype)
+    for model in (net, *net.autoencoders):
+        model.parameters = {
+            name: (mixed(*value.shape) - 0.5) / 3 for name, value in model.parameters.items()
+        }
+    tuned = net.finetune_autoencoder(x, batches=batches, loss="binary_cross_entropy", dropout=0.1)
+    history = net.finetune(x, y, batches=batches, eval_set=(x, y), **how)
+    digest = hashlib.sha256(repr((tuned.loss, history.loss, history.accuracy)).encode())
+    for value in (*net.parameters.values(), net.predict(x), net.reconstruct(x)):
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def noisy_hash(dtype: str) -> str:

@@ -292,22 +292,28 @@ def test_numbers_that_float32_cannot_hold(noise):
         Autoencoder(4, 2).fit(np.ones((3, 4)), batch_size=2, corruption=noise)
 
 
-def test_pytorch_with_the_same_masks():
+@pytest.mark.parametrize("loss", ["squared_error", "binary_cross_entropy"])
+def test_pytorch_with_the_same_masks(loss):
     """A sigmoid code, masking noise handed over, 60 steps."""
     torch = pytest.importorskip("torch")
     x = draw_x(N, N_FEATURES, zeros=0.6).astype(np.float64)
     batches = np.random.default_rng(4).integers(0, N, (60, 15))
-    ae = Autoencoder(N_FEATURES, 8, activation="sigmoid", init="he", seed=1, dtype="float64")
+    output = "linear" if loss == "squared_error" else "sigmoid"
+    functions = {"activation": "sigmoid", "output": output}
+    ae = Autoencoder(N_FEATURES, 8, **functions, init="he", seed=1, dtype="float64")
     p = {name: torch.tensor(value, requires_grad=True) for name, value in ae.parameters.items()}
-    ae.fit(x, batches=batches, corruption=Masking(0.25), adam="torch")
+    ae.fit(x, batches=batches, corruption=Masking(0.25), adam="torch", loss=loss)
+    of_z = {
+        "squared_error": torch.nn.MSELoss(reduction="sum"),
+        "binary_cross_entropy": torch.nn.BCEWithLogitsLoss(reduction="sum"),
+    }[loss]
     adam, key = torch.optim.Adam(p.values(), lr=1e-3), int(stream_key(1, Purpose.CORRUPTION, 1)[0])
     for step, batch in enumerate(batches, start=1):
         kept = torch.tensor(~ref.choose(key, 0.25, (15, N_FEATURES), step))
         clean = torch.tensor(x[batch])
         code = torch.sigmoid((clean * kept) @ p["W_enc"] + p["b_enc"])
-        loss = ((code @ p["W_dec"] + p["b_dec"] - clean) ** 2).sum()
         adam.zero_grad()
-        loss.backward()
+        of_z(code @ p["W_dec"] + p["b_dec"], clean).backward()
         adam.step()
     for name, value in p.items():
         expected = value.detach().numpy()

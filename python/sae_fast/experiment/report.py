@@ -59,7 +59,7 @@ NO_PICTURES = (
     "<code>pip install 'sae-fast[plot]'</code> adds them.</p>"
 )
 
-LARGER = "<p>A tap or a click on a picture shows it in its full size, another one whole.</p>"
+LARGER = "<p>A tap or a click on a picture shows it in its full size, and again as it was.</p>"
 
 PAGE = Template("""\
 <!DOCTYPE html>

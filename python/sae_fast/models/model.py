@@ -442,6 +442,7 @@ class Model(Described):
         units: Units,
         *,
         codes: bool = False,
+        target: Any = None,
     ) -> Optimizer:
         """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
         optimizer = optimizer.until(schedule.steps_before + schedule.steps)
@@ -458,7 +459,8 @@ class Model(Described):
             )
         if optimizer.learning_rate is None:
             replayed = schedule.given is not None
-            sized = sizes, self._most_rate, schedule.batch_size
+            restored = None if target is None else Sizes.of(target)
+            sized = sizes, restored, self._most_rate, schedule.batch_size
             rate = LEARNING_RATE if replayed else optimizer.rule.fitting_rate(*sized)
             return optimizer.with_rate(rate)
         return optimizer

@@ -610,9 +610,9 @@ class StackedAutoencoder(Model):
         """Train all autoencoders as one, without labels: the unrolled stack on what it restores.
 
         Samples go up through all encoders and down through all decoders, and the loss of what comes
-        out trains them all at once [1]_. `reconstruct`, `decode` and `score_samples` then use what
-        it tuned, `encode` and a later `finetune` too. It starts from the network's layers and the
-        decoders as they are: after `pretrain`, or without.
+        out trains them all at once [1]_. Everything that follows uses the layers that it tuned:
+        `encode`, `reconstruct`, `decode`, `score_samples`, and a later `finetune`. It starts from
+        the network's layers and the decoders as they are: after `pretrain`, or without.
 
         Parameters
         ----------
@@ -788,7 +788,8 @@ class StackedAutoencoder(Model):
             batches=batches,
             **asked,
         )
-        chosen = self._fitting(checked, data, schedule, units)
+        of_values = None if self.n_targets is None else target
+        chosen = self._fitting(checked, data, schedule, units, target=of_values)
         self._settle()
         samples = Samples(data, target, weight, units=units)
         training = Training(
@@ -892,7 +893,7 @@ class StackedAutoencoder(Model):
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are dead on `x`.
 
-        What counts as dead says :meth:`Autoencoder.count_dead_units`.
+        :meth:`Autoencoder.count_dead_units` says what counts as dead.
         """
         data = self._samples(x, scale)
         return self._network.count_dead_units(data, n_threads=self.n_threads)[: self._depth]

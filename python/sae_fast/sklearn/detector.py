@@ -31,8 +31,8 @@ class StackedAutoencoderOutlierDetector(
 ):
     """Outliers are the rows that autoencoders, trained on all, reconstruct worst [1]_.
 
-    What each method says of a row: ``feature_errors`` where it is wrong and by how much, squared;
-    ``score_samples`` *minus* the mean of these, as scikit-learn has it: **lower is more
+    Of a row, ``feature_errors`` says where it is wrong and by how much, squared;
+    ``score_samples`` is *minus* the mean of these, as scikit-learn has it: **lower is more
     abnormal**, the other way round than `score_samples` of
     :class:`StackedAutoencoderTransformer` and of the models, which is the error itself;
     ``decision_function`` that score less `offset_`, negative for outliers; ``predict`` -1 for

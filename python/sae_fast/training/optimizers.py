@@ -29,8 +29,10 @@ class Rule:
         """Return the settings as the core takes them."""
         return vars(self)
 
-    def fitting_rate(self, sizes: Sizes, most: float, batch_size: int) -> float:
-        """Return a rate that fits samples; at most `most`, where steps are as large as it."""
+    def fitting_rate(
+        self, sizes: Sizes, targets: Sizes | None, most: float, batch_size: int
+    ) -> float:
+        """Return a rate that fits samples and targets; where steps are as large, at most `most`."""
         return sizes.learning_rate(most)
 
 
@@ -181,9 +183,11 @@ class SGD(Rule):
                 f"got {shown(self.nesterov)}"
             )
 
-    def fitting_rate(self, sizes: Sizes, most: float, batch_size: int) -> float:
+    def fitting_rate(
+        self, sizes: Sizes, targets: Sizes | None, most: float, batch_size: int
+    ) -> float:
         """Return a rate that does not diverge: three times this may (benchmarks/sgd_rate.py)."""
-        squares = float((sizes.mean**2 + sizes.spread**2).sum())
+        squares = max(float((own.mean**2 + own.spread**2).sum()) for own in (sizes, targets) if own)
         return 0.3 * (1 - self.momentum) / (batch_size * (1 + squares))
 
 
