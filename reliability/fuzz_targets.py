@@ -200,6 +200,7 @@ def model_seeds() -> Iterator[bytes]:
 
 SMALL = Autoencoder(2, 1)
 START = SMALL.parameters
+READ = SMALL._input("x", np.zeros((2, 2), np.float32), 2)
 
 
 def small_training(title: str = "a") -> Training:
@@ -212,13 +213,14 @@ def small_training(title: str = "a") -> Training:
         optimizer,
         continued=False,
         steps=9,
+        epochs=None,
         default_steps=9,
         batch_size=1,
         eval_every=1,
         batches=None,
     )
     training = Training(
-        *(SMALL, title, 1, Objective("squared_error"), optimizer, schedule, Samples(None)),
+        *(SMALL, title, 1, Objective("squared_error"), optimizer, schedule, Samples(READ)),
         callbacks=[stopping],
     )
     training.state[stopping] = {"waited": 0}
