@@ -291,6 +291,9 @@ def test_files_written_meanwhile_are_of_one_moment():
     class Often(sae_fast.callbacks.Callback):
         every = 1
 
+        def on_step(self, training):
+            """Look, so that the layers are copied before."""
+
     net.finetune_autoencoder(x, steps=1)
     thread = threading.Thread(target=save)
     interval = sys.getswitchinterval()
