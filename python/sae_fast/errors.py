@@ -72,6 +72,10 @@ class OutputError(SaeFastError, OSError):
     result: object = None
 
 
+class ExecutorError(SaeFastError, RuntimeError):
+    """The workers of a study are not there, cannot compute its runs, or have gone."""
+
+
 class SaeFastWarning(UserWarning):
     """Base of all warnings of this package."""
 

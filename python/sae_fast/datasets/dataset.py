@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -55,6 +55,9 @@ class Dataset:
         (height, width) if the features are the pixels of an image, row by row.
     classes : tuple of int, optional
         What the files call the classes, where that is not ``0 ... n_classes - 1``.
+    loader : callable, optional
+        Without arguments; loads the same again, on any machine that has the same files. It can be
+        pickled.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class Dataset:
     scale: float | None = None
     image_shape: tuple[int, int] | None = None
     classes: tuple[int, ...] | None = None
+    loader: Callable[[], Dataset] | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays fit together."""
@@ -147,6 +151,7 @@ def dataset_from_pixels(
     test: Split,
     dtype: Dtype,
     classes: tuple[int, ...] | None = None,
+    loader: Callable[[], Dataset] | None = None,
 ) -> Dataset:
     """Build a `Dataset`: flatten the images, and scale them if `dtype` asks for it."""
     (train_images, y_train), (test_images, y_test) = train, test
@@ -159,6 +164,7 @@ def dataset_from_pixels(
         _PIXEL_SCALE if dtype == "uint8" else None,
         train_images.shape[1:],
         classes,
+        loader,
     )
 
 

@@ -7,6 +7,7 @@ chunks, and never further than one byte past the promise.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import math
@@ -240,7 +241,8 @@ def load_idx(data_dir: str | os.PathLike[str], *, dtype: Dtype = "float32") -> D
     named = folder.resolve()
     named = named.parent if named.name == _RAW else named
     name = prefix.strip("-_. ") or named.name or "idx"
-    return dataset_from_pixels(name, train, test, dtype, classes)
+    again = functools.partial(load_idx, folder.resolve(), dtype=dtype)
+    return dataset_from_pixels(name, train, test, dtype, classes, again)
 
 
 def _number_classes(

@@ -115,7 +115,9 @@ def load_mnist(
         ) from error
     images, labels = train
     train = images[_N_VALIDATION:], labels[_N_VALIDATION:]
-    return dataset_from_pixels("mnist", train, test, dtype)
+    own = None if data_dir is None else folder.resolve()
+    again = functools.partial(load_mnist, own, False, dtype=dtype, progress=False)
+    return dataset_from_pixels("mnist", train, test, dtype, loader=again)
 
 
 def locate_mnist() -> Path | None:
