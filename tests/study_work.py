@@ -79,3 +79,9 @@ def obey(context: Path, task: str) -> Any:
         raise ArithmeticError("a loss is NaN")
     time.sleep(0.01)
     return task.upper()
+
+
+def train_for_ever(context: Context, task: tuple[str, int]) -> tuple[str, float]:
+    """Begin what would take days."""
+    mark(context.folder, "begun")
+    return train(context, task)
