@@ -8,6 +8,7 @@ import hashlib
 import os
 import signal
 import time
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,9 @@ def train(context: Context, task: tuple[str, int]) -> tuple[str, float]:
 
 
 def train_and_die_once(context: Context, task: tuple[str, int]) -> tuple[str, float]:
-    """Do what `train` does, but where seed 2 is first tried, the worker dies."""
-    time.sleep(0.05)
-    if task[1] == 2 and mark(context.folder, "death"):
+    """Do what `train` does, slowly, but where seed 0 is first tried, the worker dies."""
+    time.sleep(0.1)
+    if task[1] == 0 and mark(context.folder, "death"):
         os.kill(os.getpid(), signal.SIGKILL)
     return train(context, task)
 
@@ -81,7 +82,15 @@ def obey(context: Path, task: str) -> Any:
     return task.upper()
 
 
-def train_for_ever(context: Context, task: tuple[str, int]) -> tuple[str, float]:
-    """Begin what would take days."""
+def train_for_ever(context: Context, task: tuple[str, int] | None) -> Any:
+    """Begin what would take days; None: wait until another has."""
+    if task is None:
+        while not marks(context.folder, "begun"):
+            time.sleep(0.01)
+        return None
     mark(context.folder, "begun")
-    return train(context, task)
+    try:
+        return train(context, task)
+    except CancelledError:
+        mark(context.folder, "ended")
+        raise

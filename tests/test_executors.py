@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,9 +19,10 @@ from pathlib import Path
 
 import pytest
 from helpers import TIME_LIMIT
-from sae_fast.experiment.studies import pools
+from sae_fast import DataError, ExecutorError
+from sae_fast.experiment.studies import executors, pools
 from sae_fast.experiment.studies.executors import Failure, run_tasks
-from study_work import marks, obey, tiny_context, train
+from study_work import marks, obey, tiny_context, train, train_and_die_once, train_for_ever
 
 HERE = Path(__file__).parent
 TASKS = [(arm, seed) for seed in range(4) for arm in ("pretrained", "he")]
@@ -36,13 +41,17 @@ def in_order(found) -> list:
     return [outcome for _, outcome in found]
 
 
+def surroundings() -> dict[str, str]:
+    """Give an environment in which programs find the package and these tests."""
+    paths = os.pathsep.join([str(HERE), *filter(None, sys.path)])
+    return {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "ignore"}
+
+
 @contextlib.contextmanager
 def program(*command: str, **options) -> Iterator[subprocess.Popen]:
-    """Run a program that finds the package and these tests, in a process group of its own."""
-    paths = [str(HERE), *filter(None, sys.path)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
+    """Run a program in a process group of its own."""
     process = subprocess.Popen(
-        [sys.executable, *command], env=environment, text=True, start_new_session=True, **options
+        [sys.executable, *command], env=surroundings(), text=True, start_new_session=True, **options
     )
     try:
         yield process
@@ -50,6 +59,35 @@ def program(*command: str, **options) -> Iterator[subprocess.Popen]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+FOR_EVER = """
+import sys
+from pathlib import Path
+from sae_fast.experiment.studies.executors import run_tasks
+from study_work import tiny_context, train_for_ever
+context = tiny_context(Path(sys.argv[1]), steps=10**9)
+tasks = [("he", seed) for seed in range(4)]
+print(list(run_tasks(tasks, train_for_ever, context, executor=sys.argv[2], workers=2)))
+"""
+
+
+def until(condition, seconds: float = TIME_LIMIT):
+    """Wait until a condition holds, and return what it gives."""
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    return found
+
+
+def is_gone(group: int) -> bool:
+    """Say whether a process group has no process any more, dead ones that wait aside."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 class TestSameBits:
@@ -74,43 +112,13 @@ class TestFailures:
         assert found == ["A", Failure("ArithmeticError: a loss is NaN", 1), "B"]
 
     def test_a_run_that_kills_workers_is_given_up_and_no_other(self, tmp_path):
-        """In chunks, then one by one, at last alone: nobody else is blamed, or computed for ever."""
+        """In chunks, then one by one, at last alone, so that nobody else is blamed."""
         tasks = ["a", "b", "die", "c", "d", "e"]
         found = in_order(run_tasks(tasks, obey, tmp_path, executor="processes", workers=2, chunk=3))
         assert [outcome for outcome in found if outcome != found[2]] == ["A", "B", "C", "D", "E"]
         assert isinstance(found[2], Failure)
         assert (found[2].attempts, marks(tmp_path, "die")) == (3, 3)
         assert "terminated abruptly" in found[2].error
-
-
-FOR_EVER = """
-import sys
-from pathlib import Path
-from sae_fast.experiment.studies.executors import run_tasks
-from study_work import tiny_context, train_for_ever
-context = tiny_context(Path(sys.argv[1]), steps=10**9)
-options = {"scheduler": sys.argv[3]} if len(sys.argv) > 3 else {"workers": 2}
-tasks = [("he", seed) for seed in range(4)]
-print(list(run_tasks(tasks, train_for_ever, context, executor=sys.argv[2], **options)))
-"""
-
-
-def until(condition, seconds: float = TIME_LIMIT):
-    """Wait until a condition holds, and return what it gives."""
-    ends = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < ends
-        time.sleep(0.02)
-    return found
-
-
-def is_gone(group: int) -> bool:
-    """Say whether a process group has no process any more, dead ones that wait aside."""
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no process groups")
@@ -132,3 +140,164 @@ class TestTheEnd:
             until(lambda: is_gone(process.pid), 5)
         assert process.returncode == -signum
         assert errors.count("Traceback") == (signum == signal.SIGINT)
+
+
+class Cluster:
+    """A Dask scheduler and two workers, each a process of its own."""
+
+    def __init__(self, held: contextlib.ExitStack) -> None:
+        self.held = held
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self.start()
+
+    def run(self, what: str, *arguments: str) -> subprocess.Popen:
+        command = "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *arguments
+        return self.held.enter_context(program(*command, stderr=subprocess.DEVNULL))
+
+    def start(self) -> None:
+        port = self.address.rpartition(":")[2]
+        self.scheduler = self.run("scheduler", "--host", "127.0.0.1", "--port", port)
+        options = "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"
+        self.workers = [self.run("worker", self.address, *options) for _ in range(2)]
+
+    def restart(self) -> None:
+        """Start again as a machine does that has failed: with all that was there."""
+        for process in (self.scheduler, *self.workers):
+            process.kill()
+            process.wait()
+        self.start()
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's, of its own
+class TestDask:
+    @pytest.fixture(scope="class")
+    def cluster(self):
+        pytest.importorskip("distributed")
+        with contextlib.ExitStack() as held:
+            yield Cluster(held)
+
+    def run(self, cluster, tasks, work, context, **options):
+        return run_tasks(
+            tasks, work, context, executor="dask", scheduler=cluster.address, **options
+        )
+
+    def test_who_leaves_leaves_no_run_behind(self, cluster, tmp_path):
+        runs = self.run(cluster, [("he", 0), None], train_for_ever, tiny_context(tmp_path, 10**9))
+        assert next(runs)[0] == 1
+        assert marks(tmp_path, "begun") == 1
+        runs.close()
+        until(lambda: marks(tmp_path, "ended") == 1, 5)
+
+    def test_workers_of_another_version(self, cluster, tmp_path, monkeypatch):
+        monkeypatch.setattr(pools, "fingerprint", lambda: "0.0.9 (abc)")
+        with pytest.raises(
+            ExecutorError, match=r"^Dask worker tcp.* has sae_fast .*, expected 0.0"
+        ):
+            next(self.run(cluster, ["a"], obey, tmp_path))
+        assert marks(tmp_path, "a") == 0
+
+    def test_same_bits_with_a_worker_and_then_the_scheduler_gone(
+        self, cluster, expected, tmp_path, monkeypatch
+    ):
+        renewed, renew = [], pools.Dask.renew
+        monkeypatch.setattr(
+            pools.Dask, "renew", lambda pool, lost: renewed.append(1) or renew(pool, lost)
+        )
+        found = []
+        context = tiny_context(tmp_path)
+        for pair in self.run(cluster, TASKS, train_and_die_once, context, chunk=1):
+            found.append(pair)
+            if len(found) == 3:
+                assert sorted(worker.poll() or 0 for worker in cluster.workers) == [-9, 0]
+                assert renewed == []  # Dask itself knew what to do
+                cluster.restart()
+        assert in_order(found) == expected
+        assert renewed
+
+
+def mpiexec() -> tuple[str, dict[str, str]]:
+    """Find MPI as its package brings it, or the system's; skip if there is none."""
+    pytest.importorskip("mpi4py")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        files = importlib.metadata.files("mpich") or []
+        found = {file.name: str(file.locate().resolve()) for file in files}
+        return found["mpiexec"], {"MPI4PY_LIBMPI": found["libmpi.so.12"]}
+    found = shutil.which("mpiexec")
+    if found is None:
+        pytest.skip("no mpiexec on this machine")
+    return found, {}
+
+
+THROUGH_MPI = """
+import json, sys
+from pathlib import Path
+from sae_fast.experiment.studies.executors import run_tasks
+from study_work import tiny_context, train
+if __name__ == "__main__":
+    tasks, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
+    print(json.dumps(list(run_tasks(tasks, train, tiny_context(folder), executor="mpi"))))
+"""
+
+
+class TestMPI:
+    def test_same_bits(self, expected, tmp_path):
+        command, environment = mpiexec()
+        script = tmp_path / "script.py"
+        script.write_text(THROUGH_MPI)
+        program = [sys.executable, "-m", "mpi4py.futures", script, json.dumps(TASKS), tmp_path]
+        done = subprocess.run(
+            [command, "-n", "3", *program],
+            env={**surroundings(), **environment},
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [tuple(outcome) for outcome in in_order(json.loads(done.stdout))] == expected
+
+    def test_a_program_that_mpi4py_has_not_started(self, tmp_path):
+        with pytest.raises(ExecutorError, match=r"mpiexec -n N python -m mpi4py.futures -m sae_f"):
+            next(run_tasks(["a"], obey, tmp_path, executor="mpi"))
+
+
+class TestWhatIsGiven:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (
+                {"executor": "thread"},
+                r"^executor: expected threads, processes, dask, mpi or a conc",
+            ),
+            ({"executor": 3}, r"^executor: .*, got 3$"),
+            ({"workers": 0}, r"^workers: "),
+            ({"workers": 2.5}, r"^workers: "),
+            ({"chunk": 0}, r"^chunk: "),
+            ({"scheduler": "tcp://x"}, r"^scheduler: expected none with executor 'threads', got "),
+            ({"executor": "processes", "workers": "2"}, r"^workers: "),
+        ],
+    )
+    def test_is_checked(self, options, message, tmp_path):
+        with pytest.raises(DataError, match=message):
+            next(run_tasks(["a"], obey, tmp_path, **options))
+        assert marks(tmp_path, "a") == 0
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_schedulers_that_are_not_there(self, tmp_path):
+        pytest.importorskip("distributed")
+        with pytest.raises(DataError, match=r"^scheduler: expected the address of a Dask sched"):
+            next(run_tasks(["a"], obey, tmp_path, executor="dask"))
+        with pytest.raises(
+            ExecutorError, match=r"^scheduler: expected a Dask scheduler at 'nohost"
+        ):
+            next(run_tasks(["a"], obey, tmp_path, executor="dask", scheduler="nohost://1"))
+
+    def test_workers_of_another_version(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(executors, "fingerprint", lambda: "0.0.9 (abc)")
+        with pytest.raises(ExecutorError, match=r"^a worker has sae_fast .*, expected 0.0.9 \(abc"):
+            next(run_tasks(["a"], obey, tmp_path))
+        assert marks(tmp_path, "a") == 0
+
+    def test_nothing(self, tmp_path):
+        assert list(run_tasks([], obey, tmp_path)) == []

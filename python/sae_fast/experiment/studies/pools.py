@@ -82,6 +82,8 @@ class Pool:
 
         Raises what means that no run can be computed.
         """
+        if isinstance(error, ExecutorError):
+            raise error
         raise ExecutorError(f"executor: {type(error).__name__}: {error}") from error
 
     def renew(self, lost: Executor) -> None:
