@@ -307,7 +307,13 @@ def test_who_imports_what(name):
             assert name == "__main__.py"
         if top == "sklearn":
             assert own == "sklearn" or (own == "plot" and when == "call")
-        assert top not in ("scipy", "pandas"), "not among the dependencies"
+        if top == "scipy":  # takes a second
+            assert when == "call"
+            assert name == "experiment/studies/statistics.py"
+        if top == "pyarrow":
+            assert when == "call"
+            assert name == "experiment/studies/save.py"
+        assert top != "pandas", "not among the dependencies"
 
 
 @pytest.mark.parametrize("name", sorted({*PYTHON_FILES} - {"cli.py", "__main__.py"}))

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from .experiment.results import ArmResult, LayerResult, Reconstructions, TuningResult
     from .experiment.run import run_experiment, run_reconstruction
     from .experiment.save import ExperimentResult
+    from .experiment.studies.save import StudyResult
+    from .experiment.studies.study import run_study
     from .models import Autoencoder, StackedAutoencoder, load
     from .training.checkpoint import RunCheckpoint
     from .training.history import History
@@ -73,6 +75,7 @@ __all__ = [
     "SaeFastWarning",
     "ScaleWarning",
     "StackedAutoencoder",
+    "StudyResult",
     "TuningResult",
     "UnlabelledWarning",
     "UntrainedWarning",
@@ -88,6 +91,7 @@ __all__ = [
     "plot",
     "run_experiment",
     "run_reconstruction",
+    "run_study",
     "schedules",
 ]
 
@@ -102,6 +106,8 @@ _HOMES = {
     "load": "models",
     "run_experiment": "experiment.run",
     "run_reconstruction": "experiment.run",
+    "run_study": "experiment.studies.study",
+    "StudyResult": "experiment.studies.save",
     **dict.fromkeys(
         ("ArmResult", "LayerResult", "Reconstructions", "TuningResult"), "experiment.results"
     ),

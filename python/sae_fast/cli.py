@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line: `sae-fast run`, `sae-fast reconstruct`, `sae-fast info`.
+"""The command line: `sae-fast run`, `reconstruct`, `study`, `info`.
 
 Options are the keyword arguments of the functions behind them, so nothing is decided here. Exit
 status: 0 done, 1 the run failed, 2 usage. What signals do is in `__main__`.
@@ -20,19 +20,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .base.text import Described
 from .core.build import VERSION
 from .core.environment import info
 from .datasets.mnist import user_folder
 from .errors import CheckpointError, DataError, OutputError, SaeFastError
 from .experiment.pictures import PICTURES
 from .experiment.run import run_experiment, run_reconstruction
-from .experiment.save import ExperimentResult
 from .experiment.settings import COMMANDS, Settings, flag, options, written
+from .experiment.studies.study import run_study
 from .plot.axes import has_matplotlib
 from .training.checkpoint import NAME, PREVIOUS
 
 #: What each command calls, a line about it, and what its help says.
-_EXPERIMENTS: dict[str, tuple[Callable[..., ExperimentResult], str, str]] = {
+_EXPERIMENTS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "run": (
         run_experiment,
         "compare a pretrained network with the same network without pretraining",
@@ -45,10 +46,21 @@ _EXPERIMENTS: dict[str, tuple[Callable[..., ExperimentResult], str, str]] = {
         "Trains one autoencoder with weight decay and shows ten images, their reconstructions, and "
         "those of a PCA with as many components.",
     ),
+    "study": (
+        run_study,
+        "run the comparison with many seeds, arms and settings, and say what may be concluded",
+        "Runs arms with many seeds and settings, one thread a run, and compares them in pairs by "
+        "statistics. Each run has a file in DIR, so that a study that was broken off goes on, and "
+        "is never computed twice.",
+    ),
 }
 
 #: Where each leaves its results, if nothing else is said: apart, since either replaces its own.
-_OUTPUTS = {"run": "sae-fast-out", "reconstruct": "sae-fast-reconstruct"}
+_OUTPUTS = {
+    "run": "sae-fast-out",
+    "reconstruct": "sae-fast-reconstruct",
+    "study": "sae-fast-study",
+}
 
 
 def _type(option: dataclasses.Field[Any]) -> Callable[[str], Any]:
@@ -85,6 +97,7 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
         groups[title].add_argument(
             flag(option.name),
             type=_type(option),
+            action="append" if option.metadata["repeated"] else "store",
             metavar=option.metadata["metavar"],
             help=f"{words} {shown}".strip(),
         )
@@ -157,7 +170,7 @@ def _print_info(*, as_json: bool) -> None:
 
 
 def _run(given: dict[str, Any]) -> None:
-    experiment: Callable[..., ExperimentResult] = given.pop("experiment")
+    experiment: Callable[..., Any] = given.pop("experiment")
     command, folder = given.pop("command"), given["output"]
     place = "" if folder == _OUTPUTS[command] else f" --output {shlex.quote(folder)}"
     resuming = f"`sae-fast {command} --resume{place}`"
@@ -170,13 +183,16 @@ def _run(given: dict[str, Any]) -> None:
             warnings.showwarning = lambda message, *_, **__: _complain(command, message)
             result = experiment(**given)
     except OutputError as error:
-        if isinstance(error.result, ExperimentResult) and not given.get("quiet"):
+        if isinstance(error.result, Described) and not given.get("quiet"):
             with contextlib.suppress(OSError):
                 print(error.result.summary())  # all that is left of it
         raise
     except CheckpointError as error:
         raise CheckpointError(str(error).replace("resume=True", resuming)) from error
     except KeyboardInterrupt as stop:
+        if command == "study":
+            stop.args = (f"{resuming} goes on",)
+            raise
         kept = given.get("checkpoint_every") or given.get("resume")
         if kept and any(Path(folder, name).exists() for name in (NAME, PREVIOUS)):
             stop.args = (f"{resuming} goes on",)

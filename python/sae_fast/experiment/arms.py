@@ -44,13 +44,14 @@ def train_arm(
     threads: int,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
+    inputs: tuple[Any, Any] | None = None,
 ) -> ArmOutcome:
     """Train one arm of the experiment, its pretraining included.
 
     `arm` is one of `ARMS`; whether `settings` has it does not matter. `threads` have no influence
-    on the result.
+    on the result. `inputs` are those of `prepare_inputs`, which several runs may share.
     """
-    inputs = prepare_inputs(data, threads)
+    inputs = inputs or prepare_inputs(data, threads)
     training = ArmTraining(arm, settings, data, inputs, threads, callbacks, progress)
     training.pretrain()
     return training.finetune()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
+def save_pictures(
+    result: Any, folder: Path, pictures: Mapping[str, Picture] | None = None
+) -> dict[str, Path]:
     """Write every picture that a result has something to show in; return the PNG files by name.
 
     ImportError if matplotlib is not installed. A picture that cannot be drawn is a warning.
@@ -31,7 +33,7 @@ def save_pictures(result: Findings, folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     failures: dict[str, list[str]] = {}  # names by what is wrong
     with load_matplotlib().settings(for_file=True):
-        for name, picture in PICTURES.items():
+        for name, picture in (pictures or PICTURES).items():
             if getattr(result, picture.shows):
                 drawn = BytesIO()
                 try:
@@ -125,7 +127,7 @@ def draw_weights(result: Findings) -> Figure:
 class Picture(NamedTuple):
     """A picture: how it is drawn, what of a result it shows, and its words in the report."""
 
-    draw: Callable[[Findings], Figure]
+    draw: Callable[[Any], Figure]
     shows: str
     title: str
     alternative: str  # to the picture

@@ -19,9 +19,9 @@ from typing import Any
 from ..base.files import write_file
 from ..base.text import Table, html_row
 from ..plot.axes import DPI
-from .pictures import PICTURES
+from .pictures import PICTURES, Picture
 from .results import Findings
-from .settings import ARMS, COMMANDS, DATASETS, flag, options, written
+from .settings import ARMS, COMMANDS, DATASETS, flag, options, written, written_grid
 
 #: What words of the report mean, in the order in which they come.
 WORDS = {
@@ -144,27 +144,33 @@ $sections
 
 def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> None:
     """Write the report of a run, with the PNG files that `save_pictures` gave, by their names."""
-    figures = {name: _figure(name, file) for name, file in pictures.items()}
+    figures = {name: figure_of(PICTURES[name], file) for name, file in pictures.items()}
     answer = [figures.pop("accuracy" if result.arms else "reconstructions", ""), LARGER]
     sections = [
         ("Result", "\n".join([*_verdicts(result), *(answer if pictures else [NO_PICTURES])])),
-        ("Numbers", "\n".join([*map(_table, result.tables()), _words(result)])),
+        ("Numbers", "\n".join([*map(table_of, result.tables()), _words(result)])),
         *((PICTURES[name].title, figure) for name, figure in figures.items()),
-        ("Settings", _facts(result.config)),
-        ("Environment", _facts(result.environment)),
-        ("To repeat it", _command(result)),
+        ("Settings", facts_of(result.config)),
+        ("Environment", facts_of(result.environment)),
+        ("To repeat it", command_of(result)),
     ]
+    title = "Stacked autoencoder" if result.arms else "Autoencoder"
+    write_page(path, title, f"{result.heading}; {result.trained}", sections)
+
+
+def write_page(path: Path, title: str, subtitle: str, sections: Iterable[tuple[str, str]]) -> None:
+    """Write a page of sections, each a heading and HTML."""
     page = PAGE.substitute(
-        title="Stacked autoencoder" if result.arms else "Autoencoder",
-        subtitle=_prose(f"{result.heading}; {result.trained}"),
+        title=escape(title),
+        subtitle=prose(subtitle),
         sections="\n".join(
-            f"<section>\n<h2>{title}</h2>\n{body}\n</section>" for title, body in sections
+            f"<section>\n<h2>{heading}</h2>\n{body}\n</section>" for heading, body in sections
         ),
     )
     write_file(path, page.encode("utf-8", "xmlcharrefreplace"))
 
 
-def command_line(result: Findings) -> str | None:
+def command_line(result: Any) -> str | None:
     """Rebuild the command that repeats a run; None if its data came from Python."""
     config = result.config
     name = result.dataset.get("name")
@@ -176,18 +182,20 @@ def command_line(result: Findings) -> str | None:
         value = config.get(option.name)
         if option.name != "dataset" and value is not None and value is not False:
             shown = option.metadata["metavar"] if _is_local(value) else written(value)
-            words += [flag(option.name)] if value is True else [flag(option.name), shown]
+            given = written_grid(value) if option.metadata["repeated"] else [shown]
+            for text in given:
+                words += [flag(option.name)] if value is True else [flag(option.name), text]
     return shlex.join(words)
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """Escape a text, and keep every percent sign with its number."""
     return escape(text).replace(" %", "&nbsp;%")
 
 
 def _verdicts(result: Findings) -> Iterable[str]:
     """Say how it ended, a line for each arm, and what the words of that mean."""
-    lines = "\n".join(f"<li>{_prose(line)}</li>" for line in result.verdicts)
+    lines = "\n".join(f"<li>{prose(line)}</li>" for line in result.verdicts)
     yield f'<ul class="verdicts">\n{lines}\n</ul>'
     if result.arms:
         share = ARMS_SHARE.format(", ".join(map(str, result.hidden)))
@@ -196,7 +204,7 @@ def _verdicts(result: Findings) -> Iterable[str]:
             for arm in result.arms
             if arm in ARMS
         )
-        yield f"<p>{_prose(share)} {_prose('; '.join(starts))}.</p>"
+        yield f"<p>{prose(share)} {prose('; '.join(starts))}.</p>"
     if result.dataset.get("name") == "strokes":
         yield f"<p>{STROKES}</p>"
 
@@ -204,30 +212,32 @@ def _verdicts(result: Findings) -> Iterable[str]:
 def _words(result: Findings) -> str:
     """Say what the words of the tables mean."""
     words = WORDS if result.arms else {"dead": WORDS["dead"]}
-    listed = "\n".join(f"<dt>{word}</dt><dd>{_prose(text)}</dd>" for word, text in words.items())
+    listed = "\n".join(f"<dt>{word}</dt><dd>{prose(text)}</dd>" for word, text in words.items())
     return f"<dl>\n{listed}\n</dl>"
 
 
-def _table(table: Table) -> str:
+def table_of(table: Table) -> str:
+    """Write a table, which a phone shows as cards."""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">\n'
         f"{table.html()}\n</div>"
     )
 
 
-def _figure(name: str, file: Path) -> str:
+def figure_of(picture: Picture, file: Path) -> str:
+    """Write a picture, embedded, with its caption."""
     png = file.read_bytes()
     data = base64.b64encode(png).decode("ascii")
     width, height = (pixels * 96 // DPI for pixels in struct.unpack_from(">II", png, 16))
     return (
         '<figure>\n<label class="picture"><input type="checkbox">'
         f'<img width="{width}" height="{height}" '
-        f'alt="{escape(PICTURES[name].alternative)}" src="data:image/png;base64,{data}"></label>\n'
-        f"<figcaption>{_prose(PICTURES[name].caption)}</figcaption>\n</figure>"
+        f'alt="{escape(picture.alternative)}" src="data:image/png;base64,{data}"></label>\n'
+        f"<figcaption>{prose(picture.caption)}</figcaption>\n</figure>"
     )
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
+def facts_of(facts: Mapping[str, Any]) -> str:
     """Write nested settings as a table, a row per value."""
     rows = "\n".join(html_row(name, value) for name, value in _flat(facts))
     return f'<table class="facts">\n<tbody>\n{rows}\n</tbody>\n</table>'
@@ -249,7 +259,8 @@ def _is_local(value: object) -> bool:
     return Path(str(value)).is_absolute()
 
 
-def _command(result: Findings) -> str:
+def command_of(result: Any) -> str:
+    """Say how a run can be repeated."""
     command = command_line(result)
     if command is None:
         return (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -212,18 +212,8 @@ class Findings(Described):
             none, ``"all 5 units of hidden layer 6 are dead"``; or that the arm does no better than
             a guess. None if it did not collapse.
         """
-        run = self.arms[arm]
-        layers = enumerate(zip(run.dead_units, self.hidden, strict=False), 1)
-        alive = [(units - dead, layer, units) for layer, (dead, units) in layers if dead]
-        left, layer, units = min(alive, default=(2, 0, 0))
-        if run.final_accuracy < LEARNED and left < 2:
-            how_many = f"{units - left} of {units}" if left else f"all {units}"
-            return f"{how_many} units of hidden layer {layer} are dead"
-        if self.y_test is not None:
-            counts = np.unique(self.y_test, return_counts=True)[1]
-            if run.final_accuracy <= counts.max() / counts.sum():
-                return "no better than naming the same class every time"
-        return None
+        chance = None if self.y_test is None else chance_of(self.y_test)
+        return how_collapsed(self.arms[arm], self.hidden, chance)
 
     def verdict(self, arm: str) -> str:
         """Say in a line how an arm ended: that it learned, collapsed or is not finished.
@@ -345,7 +335,7 @@ class Findings(Described):
         fields = ("command", "dataset", "config", "pretraining", "arms", "seconds", "environment")
         values = {name: getattr(self, name) for name in fields}
         layers = [vars(layer) for layer in self.pretraining]
-        document: dict[str, Any] = _plain(
+        document: dict[str, Any] = plain(
             {
                 "schema": SCHEMA,
                 **values,
@@ -357,14 +347,33 @@ class Findings(Described):
         return document
 
 
-def _plain(value: Any) -> Any:
+def chance_of(y: NDArray[Any]) -> float:
+    """Return the accuracy of naming the most frequent of the classes `y` every time."""
+    counts = np.unique(y, return_counts=True)[1]
+    return float(counts.max() / counts.sum())
+
+
+def how_collapsed(arm: ArmResult, hidden: Sequence[int], chance: float | None) -> str | None:
+    """Say how an arm collapsed, as `Findings.collapse` does; None if it did not."""
+    layers = enumerate(zip(arm.dead_units, hidden, strict=False), 1)
+    alive = [(units - dead, layer, units) for layer, (dead, units) in layers if dead]
+    left, layer, units = min(alive, default=(2, 0, 0))
+    if arm.final_accuracy < LEARNED and left < 2:
+        how_many = f"{units - left} of {units}" if left else f"all {units}"
+        return f"{how_many} units of hidden layer {layer} are dead"
+    if chance is not None and arm.final_accuracy <= chance:
+        return "no better than naming the same class every time"
+    return None
+
+
+def plain(value: Any) -> Any:
     """Turn a value into what JSON knows."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)

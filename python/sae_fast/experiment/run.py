@@ -9,39 +9,35 @@ the data is in memory.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import inspect
 import itertools
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import datasets
 from ..base.checks import check_path
 from ..base.pca import PCA
 from ..base.progress import Progress
 from ..core.environment import info
 from ..datasets import Dataset
-from ..datasets.dataset import label_faults
 from ..errors import DataError, OutputError
 from ..models.autoencoder import Autoencoder
 from ..models.stacked import StackedAutoencoder
 from ..plot.axes import has_matplotlib
 from ..training.callbacks import Callback, ProgressBar, Training
 from ..training.checkpoint import RunCheckpoint, read_latest
-from ..training.schedule import DEFAULT_BATCH_SIZE
 from .arms import ArmTraining, layer_results, prepare_inputs, train_side_by_side
+from .data import check_classes_differ, describe_data, load_data
 from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, claimed_output
-from .settings import ReconstructSettings, RunSettings, Settings
+from .settings import CheckpointedSettings, ReconstructSettings, RunSettings
 
 #: Samples shown in the picture of reconstructions: the first of the training set.
 N_SHOWN = 10
@@ -51,7 +47,7 @@ N_CODES = 2000
 _PICTURE_STEPS = 1500
 
 _P = ParamSpec("_P")
-_S = TypeVar("_S", bound=Settings)
+_S = TypeVar("_S", bound=CheckpointedSettings)
 _Shown: TypeAlias = tuple[str, Autoencoder | StackedAutoencoder]  # a model, and what it is called
 
 
@@ -192,10 +188,7 @@ def run_experiment(
 
 
 def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
-    if run.data.n_classes < 2:
-        raise DataError(
-            f"dataset: expected two classes or more, got one in all labels of {run.data.name!r}"
-        )
+    check_classes_differ(run.data)
     x_test = run.inputs[1]
     shared = settings, run.data, run.inputs, settings.threads, run.callbacks
     begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
@@ -377,26 +370,7 @@ class _Run(Generic[_S]):
     """What both experiments do before their training, and after it."""
 
     def __init__(self, settings: _S, dataset: str | Dataset) -> None:
-        if isinstance(dataset, Dataset):
-            if settings.data_dir is not None:
-                raise DataError(
-                    f"data_dir: expected none with a Dataset object, got {settings.data_dir!r}"
-                )
-            for fault in label_faults(("y_train", "y_test"), dataset.y_train, dataset.y_test):
-                warnings.warn(fault, datasets.DatasetLabelsWarning, stacklevel=3)
-        else:
-            how: Any = {"offline": settings.offline, "progress": not settings.quiet}
-            dataset = datasets.load(cast(Any, dataset), settings.data_dir, **how)
-        self.data = data = dataset
-        if settings.batch_size is None:
-            size = min(DEFAULT_BATCH_SIZE, len(data.x_train))
-            settings = dataclasses.replace(settings, batch_size=size)
-        elif settings.batch_size > len(data.x_train):
-            raise DataError(
-                f"batch_size: expected at most the {len(data.x_train):,} training samples, "
-                f"got {settings.batch_size:,}"
-            )
-        self.settings = settings
+        self.data, self.settings = data, settings = load_data(settings, dataset)
         with contextlib.ExitStack() as held:
             if settings.output is not None:
                 held.enter_context(claimed_output(settings.output, settings.command))
@@ -440,11 +414,10 @@ class _Run(Generic[_S]):
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
         data, settings = self.data, self.settings
-        sizes = {"n_train": len(data.x_train), "n_test": len(data.x_test)}
         with self._stages.results() if self._stages else contextlib.nullcontext():
             result = ExperimentResult(
                 command=settings.command,
-                dataset={"name": data.name, **sizes, "sha256": data.sha256},
+                dataset=describe_data(data),
                 config=settings.config(),
                 environment={name: fact for name, fact in info().items() if name != "executable"},
                 reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,

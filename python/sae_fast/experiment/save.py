@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,11 +142,16 @@ class ExperimentResult(Findings):
         return [*drawn.values(), page]
 
 
-def check_output(output: str | os.PathLike[str], command: str) -> Path:
+def check_output(
+    output: str | os.PathLike[str],
+    command: str,
+    names: Sequence[str] = OUTPUT_NAMES,
+    marker: str = "result.json",
+) -> Path:
     """Make sure, before any training, that a command's output can be in a folder, and return it.
 
     OutputError if it cannot be written, or holds what a run would replace and is not this command's
-    own: an earlier run is known by its ``result.json``.
+    own, a file of these `names`: an earlier run is known by its `marker`.
     """
     folder = check_path("output", output)
     try:
@@ -158,8 +163,8 @@ def check_output(output: str | os.PathLike[str], command: str) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
-    there = [name for name in OUTPUT_NAMES if os.path.lexists(folder / name)]
-    found = _command_of(folder / "result.json")
+    there = [name for name in names if os.path.lexists(folder / name)]
+    found = _command_of(folder / marker)
     if there and found != command:
         whose = f"of sae-fast {found}" if found else f"that sae-fast {command} has not written"
         raise OutputError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The settings of both experiments, checked once: a frozen record for each, a field per setting.
+"""The settings of every experiment, checked once: a frozen record for each, a field per setting.
 
 A field knows its default, its check and its words for the command line. Signatures, options,
 `config` in ``result.json`` and the command in the report all come from here.
@@ -8,7 +8,9 @@ A field knows its default, its check and its words for the command line. Signatu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, get_args
@@ -38,6 +40,8 @@ DATASETS: tuple[str, ...] = get_args(Name)
 DTYPE = "float32"
 AUTO, NONE = "auto", "none"
 _GIVEN = "(a Dataset object)"  # no command line repeats it
+_OWN_EXECUTOR = "(an Executor object)"  # nor this
+EXECUTORS = ("threads", "processes", "dask", "mpi")
 
 #: Decoders, each with the losses that take it.
 _DECODERS = {decoder: losses_of(decoder) for decoder in ("linear", "sigmoid")}
@@ -58,6 +62,8 @@ class Arm(NamedTuple):
     words: str
 
 
+#: Settings that have no influence on an arm without pretraining.
+OF_PRETRAINING = ("pretrain_steps", "tune_steps", "corruption", "loss", "decoder")
 ARMS = {
     "pretrained": Arm("normal", True, "hidden layers trained one by one as autoencoders first"),
     "normal": Arm("normal", False, "random hidden weights alone, normally distributed N(0, 0.01²)"),
@@ -114,6 +120,68 @@ def _check_noise(name: str, value: Any) -> str:
     return NONE if noise is None else _named(noise)
 
 
+def _check_executor(name: str, value: object) -> str:
+    if isinstance(value, Executor) or value == _OWN_EXECUTOR:
+        return _OWN_EXECUTOR
+    return check_choice(name, value, EXECUTORS)
+
+
+def _check_address(name: str, value: object) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value):
+        raise DataError(f"{name}: expected the address of a scheduler, got {shown(value)}")
+    return value
+
+
+def _check_shard(name: str, value: Any) -> tuple[int, int] | None:
+    """Return the number of a part and how many there are, of "3/16" or such a pair."""
+    if value is None:
+        return None
+    part = value.split("/") if isinstance(value, str) else value
+    try:
+        index, count = (int(one) if isinstance(value, str) else one for one in part)
+        count = check_int(name, count, 1)
+        return check_int(name, index, 1, count), count
+    except (ValueError, TypeError):  # DataError is one
+        raise DataError(
+            f"{name}: expected I/N, the part of all runs with I from 1 to N, got {shown(value)}"
+        ) from None
+
+
+def _check_grid(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
+    """Return the values of each setting, of a mapping or of several of them."""
+    parts = [value or {}] if value is None or isinstance(value, Mapping) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(one, Mapping) for one in parts):
+        raise DataError(f"{name}: expected a mapping of settings to values, got {shown(value)}")
+    known = {option.name: option for option in StudySettings.varied()}
+    grid: dict[str, tuple[Any, ...]] = {}
+    for key, values in (item for part in parts for item in part.items()):
+        option = known[check_choice(name, key, list(known))]
+        if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+            raise DataError(f"{name}: {key}: expected a list of values, got {shown(values)}")
+        checked = (option.metadata["check"](f"{name}: {key}", one) for one in values)
+        grid[key] = tuple(dict.fromkeys([*grid.get(key, ()), *checked]))
+    return grid
+
+
+def _read_grid(text: str) -> dict[str, list[Any]]:
+    """Read ``OPTION=VALUE,VALUE``; of an option whose values have commas, one value."""
+    name, equals, values = text.partition("=")
+    name = name.removeprefix("--").replace("-", "_")
+    option = {option.name: option for option in StudySettings.varied()}.get(name)
+    if not equals or option is None:
+        raise ValueError
+    read = option.metadata["read"]
+
+    def value(part: str) -> Any:
+        try:
+            return read(part)
+        except ValueError:
+            return part  # its check says what was expected
+
+    whole = isinstance(option.default, tuple)
+    return {name: [value(part) for part in ([values] if whole else values.split(","))]}
+
+
 def _setting(
     default: Any,
     check: Callable[[str, Any], Any],
@@ -123,16 +191,25 @@ def _setting(
     read: Callable[[str], Any] = int,
     metavar: str = "N",
     free: bool = False,
+    repeated: bool = False,
 ) -> Any:
     """Describe a setting.
 
     `check` takes name and value, and returns the value as the record holds it. For the command line
     there are `words` under the heading `group`, and `read` for a text (ValueError if it cannot).
     What is `free` may differ where a run is resumed: it changes nothing that has been computed, or
-    is the data, which are compared themselves.
+    is the data, which are compared themselves. What is `repeated` may be given several times.
     """
     about = {"check": check, "words": words, "group": group, "read": read, "metavar": metavar}
-    return dataclasses.field(default=default, metadata={**about, "free": free})
+    about |= {"free": free, "repeated": repeated}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def _as_in(kind: type[Any], name: str, *, default: Any = ..., **about: Any) -> Any:
+    """Describe a setting as another record does, but for what is said here."""
+    option = next(option for option in dataclasses.fields(kind) if option.name == name)
+    value = option.default if default is ... else default
+    return dataclasses.field(default=value, metadata={**option.metadata, **about})
 
 
 _count = partial(check_int, minimum=1)
@@ -143,11 +220,13 @@ _training = partial(_setting, group="training")
 _output = partial(_setting, group="output")
 _network = partial(_setting, group="network and arms")
 _autoencoder = partial(_setting, group="autoencoder")
+_study = partial(_setting, group="study", free=True)
+_execution = partial(_setting, group="execution", read=str, free=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings that both experiments have; each field as its check returns it."""
+    """The settings that all experiments have; each field as its check returns it."""
 
     command: ClassVar[str]
 
@@ -227,12 +306,6 @@ class Settings:
         read=str,
         metavar="DIR",
     )
-    checkpoint_every: int = _output(
-        0,
-        _count_or_none,
-        "steps between two checkpoints in DIR, the last two of which are kept; 0: none",
-        free=True,
-    )
     resume: bool = _output(
         False, check_bool, "go on from the checkpoint in DIR, with its settings and data"
     )
@@ -258,10 +331,9 @@ class Settings:
         values = {
             option.name: getattr(self, option.name)
             for option in options(type(self))
-            if option.metadata["group"] != "output"
+            if option.metadata["group"] not in ("output", "execution")
         }
-        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-        return {**plain, "dtype": DTYPE}
+        return {**{name: listed(value) for name, value in values.items()}, "dtype": DTYPE}
 
     def identity(self) -> dict[str, Any]:
         """Return the part of `config` that a run has in common with what it is resumed from."""
@@ -297,10 +369,20 @@ class Settings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunSettings(Settings):
-    """The settings of `run_experiment`."""
+class CheckpointedSettings(Settings):
+    """What a single run has beside these."""
 
-    command: ClassVar[str] = "run"
+    checkpoint_every: int = _output(
+        0,
+        _count_or_none,
+        "steps between two checkpoints in DIR, the last two of which are kept; 0: none",
+        free=True,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkSettings(Settings):
+    """What a comparison of networks has beside those that all have."""
 
     hidden: tuple[int, ...] = _network(
         (100, 50, 25, 12, 5, 5),
@@ -328,8 +410,8 @@ class RunSettings(Settings):
         """Check what the decoders above the first have to restore too."""
         super().__post_init__()
         if not any(ARMS[arm].pretrained for arm in self.arms):
-            for name in ("tune_steps", "corruption", "loss", "decoder"):
-                given, default = getattr(self, name), getattr(RunSettings, name)
+            for name in OF_PRETRAINING[1:]:
+                given, default = getattr(self, name), getattr(NetworkSettings, name)
                 if given != default:
                     raise DataError(
                         f"{name}: expected {shown(default)} without the arm pretrained, "
@@ -351,7 +433,14 @@ class RunSettings(Settings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ReconstructSettings(Settings):
+class RunSettings(NetworkSettings, CheckpointedSettings):
+    """The settings of `run_experiment`."""
+
+    command: ClassVar[str] = "run"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReconstructSettings(CheckpointedSettings):
     """The settings of `run_reconstruction`."""
 
     command: ClassVar[str] = "reconstruct"
@@ -370,20 +459,140 @@ class ReconstructSettings(Settings):
         return [self.steps]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StudySettings(NetworkSettings):
+    """The settings of `run_study`. What is `free` extends a study; all else has to stay."""
+
+    command: ClassVar[str] = "study"
+
+    seeds: int = _study(20, _count, "runs of each arm, one for each seed")
+    grid: Mapping[str, tuple[Any, ...]] = _study(
+        None,
+        _check_grid,
+        "an option of `sae-fast run` and its values, each tried with every arm and seed; several "
+        "times for several options. Of --hidden one value a time: --grid hidden=9,5 --grid "
+        "hidden=30",
+        read=_read_grid,
+        metavar="OPTION=A,B",
+        repeated=True,
+    )
+    arms: tuple[str, ...] = _as_in(NetworkSettings, "arms", default=tuple(ARMS), free=True)
+    finetune_steps: int = _as_in(
+        NetworkSettings, "finetune_steps", words="for each run", free=False
+    )
+    seed: int = _as_in(Settings, "seed", words="the first; each next one is 1 more", free=True)
+    executor: str = _execution(
+        "threads",
+        _check_executor,
+        "who computes the runs, each with one thread: threads of this process, processes of this "
+        "machine, a Dask cluster, or the processes that mpiexec has started",
+        metavar=f"{{{','.join(EXECUTORS)}}}",
+    )
+    threads: int = _as_in(
+        Settings,
+        "threads",
+        check=lambda name, value: None if value is None else resolve_threads(value, name),
+        words="runs at a time (default: what the process may use; with dask and mpi, all workers)",
+        group="execution",
+    )
+    scheduler: str | None = _execution(
+        None, _check_address, "of Dask's scheduler, such as tcp://host:8786", metavar="ADDRESS"
+    )
+    shard: tuple[int, int] | None = _execution(
+        None,
+        _check_shard,
+        "only the I-th of N parts of the runs; other processes compute the others into the same "
+        "folder, and who finds all there writes the results",
+        metavar="I/N",
+    )
+    output: str | None = _as_in(
+        Settings, "output", words="for a file of each run, study.json, tables and report.html"
+    )
+    resume: bool = _as_in(
+        Settings,
+        "resume",
+        words="go on with the study in DIR, with its settings and data; more seeds, arms or values "
+        "of the grid extend it",
+    )
+
+    def __post_init__(self) -> None:
+        """Check what fits together, at every point of the grid."""
+        given = self.learning_rate
+        super().__post_init__()
+        object.__setattr__(self, "learning_rate", given)  # optimizers of the grid have their own
+        if self.scheduler is not None and self.executor != "dask":
+            raise DataError(
+                f"scheduler: expected none with executor {self.executor!r}, got {self.scheduler!r}"
+            )
+        for point in self.points():
+            for arm in self.arms:
+                try:
+                    self.of_run(arm, point)
+                except DataError as error:
+                    where = ", ".join(f"{name}={written(value)}" for name, value in point.items())
+                    raise DataError(f"grid: expected what fits, got {where}; {error}") from None
+
+    @classmethod
+    def varied(cls) -> list[dataclasses.Field[Any]]:
+        """Return the settings that a grid may have."""
+        return [
+            option
+            for option in options(cls)
+            if not option.metadata["free"] and option.metadata["group"] != "output"
+        ]
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Yield the settings of each point of the grid; one without any if there is no grid."""
+        for values in itertools.product(*self.grid.values()):
+            yield dict(zip(self.grid, values, strict=True))
+
+    def of_run(self, arm: str, point: Mapping[str, Any]) -> RunSettings:
+        """Return the settings of a run of an arm: those of pretraining only if the arm has one.
+
+        So runs that cannot differ have equal settings.
+        """
+        values = {option.name: getattr(self, option.name) for option in self.varied()}
+        values.update(point)
+        if not ARMS[arm].pretrained:
+            for name in OF_PRETRAINING:
+                values[name] = getattr(NetworkSettings, name)
+        return RunSettings(**values, arms=(arm,), seed=self.seed, threads=1)
+
+    def stages(self) -> list[int]:  # noqa: D102
+        steps = [sum(self.of_run(a, p).stages()) for a in self.arms for p in self.points()]
+        return self.seeds * steps
+
+
 COMMANDS: dict[str, type[Settings]] = {
-    kind.command: kind for kind in (RunSettings, ReconstructSettings)
+    kind.command: kind for kind in (RunSettings, ReconstructSettings, StudySettings)
 }
 
 
 def options(kind: type[Settings]) -> list[dataclasses.Field[Any]]:
-    """Return the fields of a record, its own before those that both have."""
-    shared = {option.name for option in dataclasses.fields(Settings)}
+    """Return the fields of a record, its own before those that others have."""
+    shared = {option.name for option in dataclasses.fields(CheckpointedSettings)}
     return sorted(dataclasses.fields(kind), key=lambda option: option.name in shared)
 
 
 def flag(name: str) -> str:
     """Write the name of a setting as an option."""
     return "--" + name.replace("_", "-")
+
+
+def listed(value: Any) -> Any:
+    """Turn tuples into lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {name: listed(one) for name, one in value.items()}
+    return [listed(one) for one in value] if isinstance(value, tuple) else value
+
+
+def written_grid(grid: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Write a grid as the command line's --grid reads it, each time that it is given."""
+    return [
+        f"{name}={written(part)}"
+        for name, values in grid.items()
+        for part in (values if isinstance(values[0], list | tuple) else [values])
+    ]
 
 
 def written(value: object) -> str:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What may be concluded from the pairs of a study, and what may not, in sentences.
+
+A claim needs both: an interval on one side of zero, and a test that holds after correction for all
+tests of the study. All else is called open.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from . import words
+from .grid import written_settings
+from .samples import Comparison, Pair
+
+LEVEL = 0.05
+
+
+def sentences(
+    pairs: Sequence[Pair], corrected: Mapping[tuple[int, str], float | None], n_missing: int
+) -> list[str]:
+    """Return the conclusion, a line of sentences for each pair, and what it has to be read with."""
+    lines = []
+    if n_missing:
+        lines.append(f"This is no conclusion yet: {n_missing:,} runs are missing.")
+    for at, pair in enumerate(pairs):
+        p = {what: corrected[at, what] for what in pair.p_values()}
+        lines.append(" ".join(_of_pair(pair, p)))
+    if not pairs:
+        lines.append("Nothing was compared: that needs two arms, or two values in the grid.")
+        return lines
+    fewest = min(len(pair.runs) for pair in pairs)
+    n_tests = sum(p is not None for p in corrected.values())
+    least = min(1.0, n_tests * 2.0 ** (1 - fewest))
+    if least > LEVEL:
+        lines.append(
+            f"{fewest} {'pairs are' if fewest > 1 else 'pair is'} few: even if all agreed, a test, "
+            f"corrected for the {n_tests} of this study, could end at p = {words.p_value(least)}. "
+            "What is called open may only need more seeds."
+        )
+    return lines
+
+
+def _of_pair(pair: Pair, p: Mapping[str, float | None]) -> Iterator[str]:
+    """Yield who of two ends more accurate, is sooner, fails less; or that it is open."""
+    where, a, b = _names(pair)
+    yield f"{where}{a} and {b}, {len(pair.runs)} pairs of runs:"
+    yield from _of_accuracy(pair, p["accuracy"], a, b)
+    yield from _of_steps(pair, p["steps"], a, b)
+    yield from _of_failures(pair, p["collapsed"], a, b)
+
+
+def _names(pair: Pair) -> tuple[str, str, str]:
+    """Return where two stand, and what they differ in: the arm, or else the settings."""
+    a, b = pair.a, pair.b
+    if a.arm == b.arm:
+        return f"{a.arm} with ", written_settings(a.settings), written_settings(b.settings)
+    if a.settings == b.settings and a.settings:
+        return f"With {written_settings(a.settings)}, ", a.arm, b.arm
+    return "", a.name, b.name
+
+
+def _of_accuracy(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:
+    compared, learned = pair.accuracy, pair.accuracy_of_learned
+    if _holds(compared, p):
+        better = a if compared.median > 0 else b
+        yield (
+            f"{better} ends more accurate, by {words.points(abs(compared.median))} points in the "
+            f"median (95 % interval {_ends(compared, words.points)})."
+        )
+    elif not any(compared.differences):
+        yield "They end equally accurate in every pair."
+    else:
+        yield (
+            f"Who ends more accurate is open: {a} is {words.points(compared.median, signed=True)} "
+            f"points ahead in the median (95 % interval "
+            f"{words.interval(compared.ci95, words.points, signed=True)})."
+        )
+    if 0 < len(learned.differences) < len(pair.runs):
+        yield (
+            f"In the {len(learned.differences)} pairs of which neither collapsed, it is "
+            f"{words.points(learned.median, signed=True)} points "
+            f"({words.interval(learned.ci95, words.points, signed=True)})."
+        )
+
+
+def _of_steps(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:
+    compared = pair.steps
+    if _holds(compared, p):
+        sooner, later = (a, b) if compared.median < 0 else (b, a)
+        if math.isinf(compared.median):
+            yield f"{sooner} reaches 90 % sooner: in most pairs {later} never got there."
+        else:
+            yield (
+                f"{sooner} reaches 90 % sooner, by {words.steps(abs(compared.median))} steps in "
+                f"the median (95 % interval {_ends(compared, words.steps)})."
+            )
+    elif all(math.isinf(run.steps_to_90) for runs in pair.runs for run in runs):
+        yield "No run reached 90 %."
+    else:
+        yield "Who reaches 90 % sooner is open."
+
+
+def _of_failures(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:
+    n = len(pair.runs)
+    counts = [sum(runs[side].collapsed for runs in pair.runs) for side in (0, 1)]
+    if p is not None and p < LEVEL:
+        (low, safer), (high, _) = sorted(zip(counts, (a, b), strict=True))
+        yield f"{safer} is safer: {low} of {n} runs collapsed, against {high}."
+    elif any(counts):
+        yield f"Who is safer is open: {counts[0]} and {counts[1]} of {n} runs collapsed."
+    else:
+        yield "No run collapsed."
+
+
+def _holds(compared: Comparison, p: float | None) -> bool:
+    """Say whether a difference is shown: by its interval, and by its test after correction."""
+    ends = compared.ci95
+    return p is not None and p < LEVEL and ends is not None and (ends[0] > 0 or ends[1] < 0)
+
+
+def _ends(compared: Comparison, write: Callable[..., str]) -> str:
+    """Write the interval of a difference without its sign, the smaller end first."""
+    low, high = sorted(abs(end) for end in compared.ci95 or ())
+    return words.interval((low, high), write)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The runs of a study: which there are, what each is compared as, and whose share it is.
+
+Runs that cannot differ are one: an arm without pretraining has no settings of pretraining.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+from ..settings import ARMS, OF_PRETRAINING, RunSettings, StudySettings, listed, written
+
+
+def written_settings(settings: Mapping[str, Any]) -> str:
+    """Write settings as the command line's grid has them."""
+    return ", ".join(f"{key}={written(value)}" for key, value in settings.items())
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What runs of several seeds have in common: an arm and, of the grid, what matters to it."""
+
+    arm: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        """Write it as tables and pictures have it."""
+        return ", ".join(filter(None, [self.arm, written_settings(dict(self.settings))]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One run: a variant, a seed, and with both every setting."""
+
+    variant: Variant
+    settings: RunSettings
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.settings.seed
+
+    def identity(self) -> dict[str, Any]:
+        """Return every setting that the run's result depends on, in plain types."""
+        return {**self.settings.identity(), "finetune_steps": self.settings.finetune_steps}
+
+
+def variant_of(arm: str, point: dict[str, Any]) -> Variant:
+    """Return the variant that an arm is at a point of the grid."""
+    matters = ARMS[arm].pretrained
+    kept = ((key, value) for key, value in point.items() if matters or key not in OF_PRETRAINING)
+    return Variant(arm, tuple(kept))
+
+
+def list_variants(settings: StudySettings) -> dict[Variant, RunSettings]:
+    """Return each variant once, with the settings of its run with the first seed."""
+    return {
+        variant_of(arm, point): settings.of_run(arm, point)
+        for point in settings.points()
+        for arm in settings.arms
+    }
+
+
+def list_tasks(settings: StudySettings) -> list[Task]:
+    """Return all runs: of each variant one for each seed."""
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [
+        Task(variant, dataclasses.replace(run, seed=seed))
+        for variant, run in list_variants(settings).items()
+        for seed in seeds
+    ]
+
+
+def list_pairs(settings: StudySettings) -> list[tuple[Variant, Variant]]:
+    """Return what is compared: arms at one point, and an arm with itself at the first point."""
+    points = list(settings.points())
+    pairs: dict[tuple[Variant, Variant], None] = {}
+    for point in points:
+        here = [variant_of(arm, point) for arm in settings.arms]
+        first = [variant_of(arm, points[0]) for arm in settings.arms]
+        pairs.update(dict.fromkeys([*combinations(here, 2), *zip(here, first, strict=True)]))
+    return [(a, b) for a, b in pairs if a != b]
+
+
+def share_of(tasks: list[Task], shard: tuple[int, int] | None) -> Iterator[Task]:
+    """Yield a part of the runs, the longest first, so that none is left alone at the end."""
+    longest = sorted(tasks, key=lambda task: -sum(task.settings.stages()))
+    index, count = shard or (1, 1)
+    yield from longest[index - 1 :: count]
+
+
+def settings_of(variant: Variant) -> dict[str, Any]:
+    """Return a variant's settings in plain types."""
+    return {key: listed(value) for key, value in variant.settings}

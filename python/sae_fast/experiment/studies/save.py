@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The folder of a study: its settings, a file of each run, and what is made from them.
+
+The settings are written first, so that a study that was broken off can be taken up without them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...base.checks import check_path
+from ...base.files import read_file, write_file
+from ...errors import CheckpointError, DataError, OutputError
+from ..pictures import save_pictures
+from ..results import SCHEMA, plain
+from ..save import check_output
+from ..settings import StudySettings, options, written
+from . import pictures
+from .report import write_report
+from .results import Findings
+from .runs import FOLDER, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SETTINGS = "settings.json"
+#: Every name that `StudyResult.save` may write; what a study leaves out, it removes.
+OUTPUT_NAMES = (
+    "study.json",
+    "runs.csv",
+    "runs.parquet",
+    *(f"{name}.png" for name in pictures.PICTURES),
+    "report.html",
+)
+
+
+@dataclasses.dataclass(repr=False)
+class StudyResult(Findings):
+    """Everything that `sae-fast study` found out.
+
+    Attributes
+    ----------
+    dataset : dict
+        ``name``, ``n_train``, ``n_test`` and ``sha256``.
+    config : dict
+        Every setting.
+    runs : list of Run
+        Each has ``arm``, ``seed``, ``settings`` (of the grid), ``accuracy``, ``steps_to_90``,
+        ``collapsed``, ``dead_units``, ``seconds`` and its ``curve``, an `ArmResult`.
+    arms : dict of str to Sample
+        The runs of each arm; with a grid, of each arm at each of its points.
+    pairs : list of Pair
+        Comparisons of two of them, seed by seed.
+    conclusion : str
+        What may be concluded, and what may not.
+    missing : list of dict
+        Runs that are not there: those of other shards, and those that failed with an ``error``.
+    environment : dict
+        As :func:`sae_fast.info` gives it, the path of Python left out.
+    """
+
+    def plot_accuracy(self, ax: Axes | None = None) -> Axes:
+        """Draw every run's test accuracy faintly, and each arm's median and quartiles."""
+        return pictures.plot_accuracy(self, ax)
+
+    def plot_steps_to_90(self, ax: Axes | None = None) -> Axes:
+        """Draw each run at the step at which it reached 90 %."""
+        return pictures.plot_steps_to_90(self, ax)
+
+    def plot_differences(self, ax: Axes | None = None) -> Axes:
+        """Draw the differences in final accuracy of runs of one seed."""
+        return pictures.plot_differences(self, ax)
+
+    def plot_dead_units(self, ax: Axes | None = None) -> Axes:
+        """Draw the mean share of dead units of each hidden layer."""
+        return pictures.plot_dead_units(self, ax)
+
+    def save(self, output: str | os.PathLike[str]) -> list[Path]:
+        """Write ``study.json``, ``runs.csv``, ``runs.parquet``, pictures and report into a folder.
+
+        Each file appears whole, by an atomic rename. Without pyarrow there is no Parquet, without
+        matplotlib no pictures.
+
+        Parameters
+        ----------
+        output : path-like
+            Folder, created if need be.
+
+        Returns
+        -------
+        list of Path
+            The files written.
+
+        Raises
+        ------
+        OutputError
+            If the folder or a file in it cannot be written, or it holds files of these names that
+            no ``sae-fast study`` has written.
+        """
+        folder = check_folder(output)
+        try:
+            if not (folder / SETTINGS).exists():
+                write_settings(folder, {**self.config, "data": self.dataset["sha256"]})
+            document = json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n"
+            saved = [write_file(folder / "study.json", document.encode())]
+            rows = [_row(run) for run in self.runs]
+            saved.append(write_file(folder / "runs.csv", _csv(rows)))
+            with contextlib.suppress(ImportError):
+                saved.append(write_file(folder / "runs.parquet", _parquet(rows)))
+            drawn: dict[str, Path] = {}
+            with contextlib.suppress(ImportError):
+                drawn = save_pictures(self, folder, pictures.PICTURES)
+            write_report(self, folder / "report.html", drawn)
+            saved += [*drawn.values(), folder / "report.html"]
+            for name in OUTPUT_NAMES:
+                if folder / name not in saved:
+                    (folder / name).unlink(missing_ok=True)  # of an earlier study
+        except OSError as error:
+            raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
+        return saved
+
+
+def check_folder(output: str | os.PathLike[str]) -> Path:
+    """Return the folder of a study; OutputError if it cannot be written or is somebody else's."""
+    folder = check_output(output, StudySettings.command, (*OUTPUT_NAMES, SETTINGS), SETTINGS)
+    try:
+        (folder / FOLDER).mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
+    return folder
+
+
+def write_settings(folder: Path, kept: Mapping[str, Any]) -> None:
+    """Write what a study can be taken up with."""
+    document = {"schema": SCHEMA, "command": StudySettings.command, "settings": plain(dict(kept))}
+    write_file(folder / SETTINGS, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def read_settings(output: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what `write_settings` wrote, None if there is none; CheckpointError if it is bad."""
+    path = check_path("output", output) / SETTINGS
+    try:
+        document = json.loads(read_file(path))
+        if (document["schema"], document["command"]) != (SCHEMA, StudySettings.command):
+            raise DataError("not of a study")
+        return dict(document["settings"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"output: cannot read {str(path)!r}: {error}") from error
+
+
+def check_same(kept: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    """Raise DataError if a study differs in more than what extends it."""
+    names = {option.name for option in options(StudySettings)} | {"data"}
+    for name, value in plain(dict(given)).items():
+        if name in names and kept.get(name) != value:
+            raise DataError(
+                f"{'dataset' if name == 'data' else name}: expected {written(kept.get(name))}, as "
+                f"in the study in {str(folder)!r}, got {written(value)}"
+            )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """Return a run as a row of a table, which has a column for each setting and each layer."""
+    row = run.to_dict()
+    dead, settings = row.pop("dead_units"), row.pop("settings")
+    return {
+        **{name: row.pop(name) for name in ("arm", "seed")},
+        **{
+            name: written(value) if isinstance(value, list) else value
+            for name, value in settings.items()
+        },
+        **row,
+        **{f"dead_units_{layer}": count for layer, count in enumerate(dead, 1)},
+    }
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _columns(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    """Return the rows as Parquet; ImportError without pyarrow."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in _columns(rows)})
+    target = io.BytesIO()
+    pyarrow.parquet.write_table(table, target)
+    return target.getvalue()

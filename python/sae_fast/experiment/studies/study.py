@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The study: which runs are missing, who computes them, and what all of them say.
+
+A run that is in its file is not computed again, whoever asks: so a study that was killed goes on,
+more seeds extend it, and shards meet in one folder without a word to each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from ...base.checks import check_path
+from ...base.progress import Progress
+from ...core.environment import info
+from ...datasets import Dataset
+from ...errors import DataError, OutputError, SaeFastWarning, warn
+from ..data import check_batch_size, check_classes_differ, describe_data, load_data
+from ..settings import StudySettings
+from .executors import Failure, run_tasks
+from .grid import Task, Variant, list_pairs, list_tasks, list_variants, settings_of, share_of
+from .runs import Context, Run, compute_run, file_of, read_run, run_of, write_run
+from .save import SETTINGS, StudyResult, check_folder, check_same, read_settings, write_settings
+
+_P = ParamSpec("_P")
+
+
+class RunFileWarning(SaeFastWarning):
+    """A run's file is not what it should be, and the run is computed again."""
+
+
+def _resumable(study: Callable[_P, StudyResult]) -> Callable[_P, StudyResult]:
+    """Let a study that is taken up have the settings that it has, where it is given none."""
+
+    @functools.wraps(study)
+    def run(*args: _P.args, **given: _P.kwargs) -> StudyResult:
+        kept: Mapping[str, Any] = {}
+        if given.get("resume") and given.get("output") is not None:
+            folder = check_path("output", given["output"])
+            kept = read_settings(folder) or {}
+            if not kept:
+                raise DataError(
+                    f"resume: expected a folder that holds a study, got {str(folder)!r} without "
+                    f"{SETTINGS}"
+                )
+        names = inspect.signature(study).parameters.keys() & kept.keys()
+        for name in names - given.keys():
+            given[name] = kept[name]
+        return study(*args, **given)
+
+    return run
+
+
+@_resumable
+def run_study(
+    *,
+    dataset: str | Dataset = StudySettings.dataset,
+    data_dir: str | os.PathLike[str] | None = StudySettings.data_dir,
+    seeds: int = StudySettings.seeds,
+    seed: int = StudySettings.seed,
+    grid: Mapping[str, Sequence[Any]] | None = StudySettings.grid,
+    hidden: Sequence[int] = StudySettings.hidden,
+    arms: Sequence[str] = StudySettings.arms,
+    pretrain_steps: int = StudySettings.pretrain_steps,
+    tune_steps: int = StudySettings.tune_steps,
+    finetune_steps: int = StudySettings.finetune_steps,
+    activation: str = StudySettings.activation,
+    decoder: str = StudySettings.decoder,
+    loss: str = StudySettings.loss,
+    corruption: str | None = StudySettings.corruption,
+    batch_size: int | None = StudySettings.batch_size,
+    optimizer: str = StudySettings.optimizer,
+    learning_rate: float | str | None = StudySettings.learning_rate,
+    eval_every: int = StudySettings.eval_every,
+    executor: str | Executor = StudySettings.executor,
+    threads: int | None = StudySettings.threads,
+    scheduler: str | None = StudySettings.scheduler,
+    shard: str | tuple[int, int] | None = StudySettings.shard,
+    output: str | os.PathLike[str] | None = StudySettings.output,
+    resume: bool = StudySettings.resume,
+    quiet: bool = StudySettings.quiet,
+    offline: bool = StudySettings.offline,
+) -> StudyResult:
+    """Run the comparison with many seeds, arms and settings, and say what may be concluded.
+
+    What ``sae-fast study`` does; the keyword arguments are its options. Each run is one arm with
+    one seed at one point of the grid, on one thread, with the bits of that arm in
+    :func:`run_experiment`; as many run at a time as there are threads. Runs of one seed are
+    compared in pairs.
+
+    Parameters
+    ----------
+    seeds : int
+        Runs of each arm, with the seeds `seed`, `seed` + 1 and so on.
+    seed : int
+    grid : mapping of str to sequence, optional
+        Settings and the values that each takes: every arm is run with every seed at every
+        combination of them. Any of `hidden`, `pretrain_steps`, `tune_steps`, `finetune_steps`,
+        `activation`, `decoder`, `loss`, `corruption`, `batch_size`, `optimizer`, `learning_rate`
+        and `eval_every`. An arm without pretraining is run once for all values of settings that
+        only pretraining has.
+    arms : sequence of {"pretrained", "normal", "he"}
+    executor : {"threads", "processes", "dask", "mpi"} or concurrent.futures.Executor
+        Who computes the runs.
+    threads : int, optional
+        Runs at a time, by threads or processes. Default: as many as the process may use.
+    scheduler : str, optional
+        Address of a Dask scheduler.
+    shard : (int, int) or str, optional
+        ``(3, 16)`` or ``"3/16"``: only the third of sixteen parts of the runs. Whichever process
+        finds all runs in `output` writes the results.
+    output : path-like, optional
+        Folder of a file for each run, and of the results. Default: none, nothing is written.
+    resume : bool
+        Go on with the study in `output`, with its settings where none are given: what it has
+        computed is read. More `seeds`, `arms` and values of the `grid` extend it; what else is
+        given has to be as it was.
+    dataset, data_dir, hidden, pretrain_steps, tune_steps, finetune_steps, activation, decoder, \
+    loss, corruption, batch_size, optimizer, learning_rate, eval_every, quiet, offline
+        As in :func:`run_experiment`.
+
+    Returns
+    -------
+    StudyResult
+
+    Raises
+    ------
+    DataError
+        If an argument does not fit, or is not that of the study in `output`.
+    DatasetUnavailableError
+        If the data set is not there and cannot be downloaded.
+    CheckpointError
+        If the settings of the study in `output` cannot be read.
+    OutputError
+        If `output` cannot be written, or holds files that no ``sae-fast study`` has written.
+
+    Examples
+    --------
+    >>> import sae_fast
+    >>> data = sae_fast.datasets.load_strokes(n_train=300, n_test=100)
+    >>> study = sae_fast.run_study(
+    ...     dataset=data, hidden=[9, 5], arms=["normal", "he"], seeds=2, finetune_steps=60,
+    ...     grid={"learning_rate": [1e-3, 3e-3]}, threads=1, quiet=True
+    ... )
+    >>> list(study.arms)
+    ['normal, learning_rate=0.001', 'he, learning_rate=0.001', 'normal, learning_rate=0.003', \
+'he, learning_rate=0.003']
+    >>> [run.seed for run in study.runs]
+    [0, 1, 0, 1, 0, 1, 0, 1]
+    """
+    settings = StudySettings(**locals())
+    own = executor if isinstance(executor, Executor) else settings.executor
+    data, settings = load_data(settings, dataset)
+    check_classes_differ(data)
+    for run in list_variants(settings).values():
+        check_batch_size(run, data)
+    folder = None if settings.output is None else _open_folder(settings, data)
+    if folder is None and (settings.resume or settings.shard):
+        name = "resume" if settings.resume else "shard"
+        raise DataError(f"{name}: expected output, the folder of the study, got none")
+    tasks = list_tasks(settings)
+    runs = _read(folder, tasks, data)
+    errors: dict[Task, str] = {}
+    for task, run_or_error in _compute(settings, own, folder, data, tasks, runs):
+        if isinstance(run_or_error, Run):
+            runs[task] = run_or_error
+        else:
+            errors[task] = run_or_error
+    if folder is not None and settings.shard:
+        rest = [task for task in tasks if task not in runs]
+        runs |= _read(folder, rest, data)  # what others have computed meanwhile
+    result = _result(settings, data, tasks, runs, errors)
+    if folder is not None and (not result.missing or not settings.shard):
+        try:
+            result.save(folder)
+        except OutputError as error:
+            error.result = result
+            raise
+    return result
+
+
+def _open_folder(settings: StudySettings, data: Dataset) -> Path:
+    """Return the folder of a study, which holds its settings from now on."""
+    folder = check_folder(str(settings.output))
+    same = {**settings.identity(), "data": data.sha256}
+    kept = read_settings(folder)
+    if kept is not None:
+        if not (settings.resume or settings.shard):
+            raise OutputError(
+                f"output: expected a new folder, or resume=True to go on with the study in "
+                f"{str(folder)!r}"
+            )
+        check_same(kept, same, folder)
+    everything = {**settings.kept(), **same}
+    if kept is not None and settings.shard and not settings.resume:
+        extending = [name for name in everything if kept.get(name) != everything[name]]
+        if changed := [name for name in extending if name in ("seeds", "seed", "arms", "grid")]:
+            check_same(kept, {name: everything[name] for name in changed}, folder)
+    write_settings(folder, everything)
+    return folder
+
+
+def _read(folder: Path | None, tasks: Sequence[Task], data: Dataset) -> dict[Task, Run]:
+    """Read the runs that are in their files; of a file that is not right, warn."""
+    found: dict[Task, Run] = {}
+    if folder is None:
+        return found
+    for task in tasks:
+        path = file_of(folder, task, data)
+        try:
+            run = read_run(path, task, data)
+        except DataError as error:
+            warn(f"output: {str(path)!r} is {error}; the run is computed again", RunFileWarning)
+        except OSError as error:
+            raise OutputError(f"output: cannot read {str(path)!r}: {error}") from error
+        else:
+            if run is not None:
+                found[task] = run
+    return found
+
+
+def _compute(
+    settings: StudySettings,
+    executor: str | Executor,
+    folder: Path | None,
+    data: Dataset,
+    tasks: Sequence[Task],
+    there: Mapping[Task, Run],
+) -> Iterator[tuple[Task, Run | str]]:
+    """Compute the runs of this share that are not there; yield each, or why there is none."""
+    share = list(share_of(list(tasks), settings.shard))
+    todo = [task for task in share if task not in there]
+    steps = {task: sum(task.settings.stages()) for task in share}
+    context = Context(data)
+    show = not settings.quiet
+    with contextlib.ExitStack() as held:
+        progress = held.enter_context(Progress("study", sum(steps.values()), show=show))
+        progress.skip(sum(steps[task] for task in share if task in there))
+        done = len(share) - len(todo)
+        progress.note(f" {done:,} of {len(share):,} runs")
+        if todo and executor == "threads":
+            _ = context.inputs  # once, before threads ask for them
+        how: Any = {"executor": executor, "workers": settings.threads}
+        found = run_tasks(todo, compute_run, context, scheduler=settings.scheduler, **how)
+        held.enter_context(contextlib.closing(found))  # type: ignore[type-var]
+        for index, outcome in found:
+            task = todo[index]
+            if isinstance(outcome, Failure):
+                yield task, outcome.error
+            else:
+                if folder is not None:
+                    _write(file_of(folder, task, data), outcome)
+                yield task, run_of(task, outcome, data)
+            done += 1
+            progress.note(f" {done:,} of {len(share):,} runs")
+            progress.advance(steps[task])
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    try:
+        write_run(path, document)
+    except OSError as error:
+        raise OutputError(f"output: cannot write {str(path)!r}: {error}") from error
+
+
+def _result(
+    settings: StudySettings,
+    data: Dataset,
+    tasks: Sequence[Task],
+    runs: Mapping[Task, Run],
+    errors: Mapping[Task, str],
+) -> StudyResult:
+    """Put the result together, in the order of the tasks, whatever that of their ends was."""
+    samples: dict[Variant, list[Run]] = {variant: [] for variant in list_variants(settings)}
+    missing = []
+    for task in tasks:
+        if task in runs:
+            samples[task.variant].append(runs[task])
+        else:
+            where = {"arm": task.variant.arm, "seed": task.seed}
+            about = {"settings": settings_of(task.variant), "error": errors.get(task)}
+            missing.append({**where, **about})
+    return StudyResult(
+        dataset=describe_data(data),
+        config=settings.config(),
+        samples=samples,
+        compared=list_pairs(settings),
+        missing=missing,
+        environment={name: fact for name, fact in info().items() if name != "executable"},
+    )
