@@ -28,6 +28,7 @@ from .errors import CheckpointError, DataError, OutputError, SaeFastError
 from .experiment.pictures import PICTURES
 from .experiment.run import run_experiment, run_reconstruction
 from .experiment.settings import COMMANDS, Settings, flag, options, written
+from .experiment.studies.save import SETTINGS, StudyResult
 from .experiment.studies.study import run_study
 from .plot.axes import has_matplotlib
 from .training.checkpoint import NAME, PREVIOUS
@@ -190,7 +191,7 @@ def _run(given: dict[str, Any]) -> None:
     except CheckpointError as error:
         raise CheckpointError(str(error).replace("resume=True", resuming)) from error
     except KeyboardInterrupt as stop:
-        if command == "study":
+        if Path(folder, SETTINGS).exists():  # of a study
             stop.args = (f"{resuming} goes on",)
             raise
         kept = given.get("checkpoint_every") or given.get("resume")
@@ -200,12 +201,31 @@ def _run(given: dict[str, Any]) -> None:
             advice = () if kept else ("with --checkpoint-every N the run could be resumed",)
             stop.args = ("nothing was saved", *advice)
         raise
+    if isinstance(result, StudyResult) and result.missing:
+        where = _what_is_missing(result, folder, resuming)
+        if not given.get("quiet"):
+            _print(where)
+        return
     if given.get("quiet"):
         return
     drawn = any(Path(folder, f"{name}.png").exists() for name in PICTURES)
     where = f"results{', pictures' * drawn} and report.html are in {folder}"
     missing = "" if has_matplotlib() else "; no pictures: pip install 'sae-fast[plot]'"
     _print(f"{result.summary()}\n\n{where}{missing}", f"; {where}")
+
+
+def _what_is_missing(study: StudyResult, folder: str, resuming: str) -> str:
+    """Say how a study that is not whole goes on; SaeFastError if runs could not be computed."""
+    n_runs, n_missing = len(study.runs), len(study.missing)
+    if failures := study.failures:
+        raise SaeFastError(
+            f"{len(failures):,} of {n_runs + n_missing:,} runs failed; {failures[0]}; {resuming} "
+            "tries them again"
+        )
+    return (
+        f"{n_runs:,} of {n_runs + n_missing:,} runs are in {folder}; the process that finds all "
+        f"there writes the results, and so does {resuming}"
+    )
 
 
 def _complain(command: str, error: object) -> None:

@@ -149,10 +149,12 @@ def _check_shard(name: str, value: Any) -> tuple[int, int] | None:
 
 def _check_grid(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
     """Return the values of each setting, of a mapping or of several of them."""
+    known = {option.name: option for option in StudySettings.varied()}
     parts = [value or {}] if value is None or isinstance(value, Mapping) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(one, Mapping) for one in parts):
-        raise DataError(f"{name}: expected a mapping of settings to values, got {shown(value)}")
-    known = {option.name: option for option in StudySettings.varied()}
+        raise DataError(
+            f"{name}: expected values for any of {', '.join(known)}, got {shown(value)}"
+        )
     grid: dict[str, tuple[Any, ...]] = {}
     for key, values in (item for part in parts for item in part.items()):
         option = known[check_choice(name, key, list(known))]
@@ -345,7 +347,11 @@ class Settings:
 
         And how many trainings the run has, `trainings`.
         """
-        free = [option.name for option in options(type(self)) if option.metadata["free"]]
+        free = [
+            option.name
+            for option in options(type(self))
+            if option.metadata["free"] and option.metadata["group"] != "execution"
+        ]
         values = {name: getattr(self, name) for name in free if name != "threads"}
         if self.dataset not in DATASETS:  # no name can bring it back
             del values["dataset"]

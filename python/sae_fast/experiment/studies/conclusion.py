@@ -72,17 +72,20 @@ def _of_accuracy(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:
     elif not any(compared.differences):
         yield "They end equally accurate in every pair."
     else:
-        yield (
-            f"Who ends more accurate is open: {a} is {words.points(compared.median, signed=True)} "
-            f"points ahead in the median (95 % interval "
-            f"{words.interval(compared.ci95, words.points, signed=True)})."
-        )
+        yield f"Who ends more accurate is open: {_ahead(compared, a, b)}."
     if 0 < len(learned.differences) < len(pair.runs):
-        yield (
-            f"In the {len(learned.differences)} pairs of which neither collapsed, it is "
-            f"{words.points(learned.median, signed=True)} points "
-            f"({words.interval(learned.ci95, words.points, signed=True)})."
-        )
+        yield f"Where neither collapsed, {_ahead(learned, a, b)}."
+
+
+def _ahead(compared: Comparison, a: str, b: str) -> str:
+    """Say who is ahead in the median, and what the interval leaves open."""
+    ahead, sign = (a, 1) if compared.median >= 0 else (b, -1)
+    n, ends = len(compared.differences), sorted(sign * end for end in compared.ci95 or ())
+    between = f", 95 % interval {ends[0] * 100:+.2f} to {ends[1] * 100:+.2f}" if ends else ""
+    return (
+        f"{ahead} is {words.points(sign * compared.median)} points ahead in the median "
+        f"({n} {'pairs' if n > 1 else 'pair'}{between})"
+    )
 
 
 def _of_steps(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:

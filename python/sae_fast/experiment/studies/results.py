@@ -90,12 +90,19 @@ class Findings(Described):
         """What else is to be known of the runs: those that are missing, several versions."""
         versions = sorted({run.version for run in self.runs})
         found = [f"runs of several versions: {', '.join(versions)}"] if len(versions) > 1 else []
-        failed = [one for one in self.missing if one["error"]]
-        if failed:
-            found.append(f"{len(failed):,} runs failed, the first with: {failed[0]['error']}")
-        if rest := len(self.missing) - len(failed):
+        found += self.failures
+        if rest := len(self.missing) - len(self.failures):
             found.append(f"{rest:,} runs are still to be computed")
         return found
+
+    @property
+    def failures(self) -> list[str]:
+        """What became of runs that could not be computed, which is no outcome of a study."""
+        return [
+            f"{one['arm']} with seed {one['seed']} failed: {one['error']}"
+            for one in self.missing
+            if one["error"]
+        ]
 
     def __repr__(self) -> str:
         """Say what was run and what came of it."""

@@ -20,7 +20,7 @@ from ...base.checks import check_path
 from ...base.progress import Progress
 from ...core.environment import info
 from ...datasets import Dataset
-from ...errors import DataError, OutputError, SaeFastWarning, warn
+from ...errors import CheckpointError, DataError, OutputError, SaeFastWarning, warn
 from ..data import check_batch_size, check_classes_differ, describe_data, load_data
 from ..settings import StudySettings
 from .executors import Failure, run_tasks
@@ -136,7 +136,7 @@ def run_study(
     DatasetUnavailableError
         If the data set is not there and cannot be downloaded.
     CheckpointError
-        If the settings of the study in `output` cannot be read.
+        If there is a study in `output` and it is not resumed, or its settings cannot be read.
     OutputError
         If `output` cannot be written, or holds files that no ``sae-fast study`` has written.
 
@@ -192,7 +192,7 @@ def _open_folder(settings: StudySettings, data: Dataset) -> Path:
     kept = read_settings(folder)
     if kept is not None:
         if not (settings.resume or settings.shard):
-            raise OutputError(
+            raise CheckpointError(
                 f"output: expected a new folder, or resume=True to go on with the study in "
                 f"{str(folder)!r}"
             )
@@ -243,7 +243,7 @@ def _compute(
         progress = held.enter_context(Progress("study", sum(steps.values()), show=show))
         progress.skip(sum(steps[task] for task in share if task in there))
         done = len(share) - len(todo)
-        progress.note(f" {done:,} of {len(share):,} runs")
+        progress.note(f"{done:,} of {len(share):,} runs")
         if todo and executor == "threads":
             _ = context.inputs  # once, before threads ask for them
         how: Any = {"executor": executor, "workers": settings.threads}
@@ -258,7 +258,7 @@ def _compute(
                     _write(file_of(folder, task, data), outcome)
                 yield task, run_of(task, outcome, data)
             done += 1
-            progress.note(f" {done:,} of {len(share):,} runs")
+            progress.note(f"{done:,} of {len(share):,} runs")
             progress.advance(steps[task])
 
 
