@@ -121,7 +121,7 @@ def plot_differences(result: Findings, ax: Axes | None = None) -> Axes:
         if ends := pair.accuracy.ci95:
             _mark(ax, row, 100 * ends[0], 100 * ends[1], 100 * pair.accuracy.median)
     ax.axvline(0, color=NEUTRAL, linewidth=1)
-    width = max(every, default=1.0)
+    width = max(every, default=0.0) or 1.0
     if width > 8 * max(small, 0.05):  # a few collapsed runs would press all others into a line
         from_zero = max(1.0, 2 * small)
         ax.set_xscale("symlog", linthresh=from_zero)

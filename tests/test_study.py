@@ -1,0 +1,366 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Studies: their runs are those of the experiment, nothing is lost or done twice, all is told."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import write_set
+from helpers import TIME_LIMIT, draw_x, draw_y
+from sae_fast import CheckpointError, DataError, OutputError, cli, run_experiment, run_study
+from sae_fast.datasets import Dataset
+from sae_fast.experiment.report import command_line
+from sae_fast.experiment.settings import EXECUTORS, StudySettings, options
+from sae_fast.experiment.studies import runs, study
+from sae_fast.experiment.studies.grid import list_pairs, list_tasks, share_of
+from sae_fast.experiment.studies.pools import POOLS
+from sae_fast.experiment.studies.save import OUTPUT_NAMES
+
+N_TRAIN, N_TEST = 200, 60
+SMALL = {
+    "hidden": [9, 5], "pretrain_steps": 10, "finetune_steps": 150, "batch_size": 20,
+    "learning_rate": 0.01, "eval_every": 50, "threads": 1, "quiet": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    x, y = draw_x(N_TRAIN + N_TEST, 30, zeros=0.6), draw_y(N_TRAIN + N_TEST, 5)
+    return Dataset(x[:N_TRAIN], y[:N_TRAIN], x[N_TRAIN:], y[N_TRAIN:], "small")
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    return run_study(dataset=data, seeds=4, arms=["pretrained", "he"], **SMALL)
+
+
+def timeless(value):
+    """Leave out what a clock says."""
+    if isinstance(value, dict):
+        return {key: timeless(one) for key, one in value.items() if key != "seconds"}
+    return [timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def saved(folder: Path) -> dict:
+    return timeless(json.loads((folder / "study.json").read_text("utf-8")))
+
+
+# The runs
+
+
+def test_runs_have_the_bits_of_the_arms_of_the_experiment(data):
+    options = {**SMALL, "tune_steps": 10, "arms": ["pretrained", "normal", "he"]}
+    expected = run_experiment(dataset=data, seed=3, **options)
+    found = run_study(dataset=data, seed=3, seeds=1, **options)
+    for run, (name, arm) in zip(found.runs, expected.arms.items(), strict=True):
+        assert run.arm == name
+        assert dataclasses.replace(run.curve, seconds=0) == dataclasses.replace(arm, seconds=0)
+        assert run.collapse == expected.collapse(name)
+
+
+def test_runs_that_cannot_differ_are_one():
+    settings = StudySettings(
+        seeds=2,
+        grid={"pretrain_steps": [5, 9], "learning_rate": [0.1, 0.2]},
+        arms=["pretrained", "he"],
+    )
+    names = [str(task.variant) for task in list_tasks(settings)][::2]
+    assert names == [
+        "pretrained, pretrain_steps=5, learning_rate=0.1", "he, learning_rate=0.1",
+        "pretrained, pretrain_steps=5, learning_rate=0.2", "he, learning_rate=0.2",
+        "pretrained, pretrain_steps=9, learning_rate=0.1",
+        "pretrained, pretrain_steps=9, learning_rate=0.2",
+    ]  # fmt: skip
+    pairs = [(str(a), str(b)) for a, b in list_pairs(settings)]
+    assert len(set(pairs)) == len(pairs) == 8
+    assert ("he, learning_rate=0.2", "he, learning_rate=0.1") in pairs
+
+
+def test_a_default_rate_is_that_of_each_optimizer():
+    settings = StudySettings(grid={"optimizer": ["adam", "sgd"]}, arms="he")
+    rates = {task.settings.optimizer: task.settings.learning_rate for task in list_tasks(settings)}
+    assert rates == {"adam": 0.001, "sgd": "auto"}
+
+
+@pytest.mark.parametrize("n_shards", [1, 3, 7, 50])
+def test_shards_are_all_runs_once(n_shards):
+    tasks = list_tasks(StudySettings(seeds=5, grid={"hidden": [[5], [6, 7]]}))
+    shares = [list(share_of(tasks, (i + 1, n_shards))) for i in range(n_shards)]
+    assert sorted(map(len, shares))[-1] - min(map(len, shares)) <= 1
+    assert sorted(id(task) for share in shares for task in share) == sorted(map(id, tasks))
+
+
+def test_files_are_named_for_people(data):
+    settings = StudySettings(grid={"hidden": [[9], [5]]}, arms="he", seeds=1, batch_size=100)
+    names = [runs.file_of(Path(), task, data).name for task in list_tasks(settings)]
+    assert [name.rpartition("-")[0] for name in names] == [
+        "he-seed0000-hidden=9",
+        "he-seed0000-hidden=5",
+    ]
+    long = StudySettings(hidden=[100] * 90, arms="he", seeds=1)
+    assert len(runs.file_of(Path(), list_tasks(long)[0], data).name) < 120
+
+
+def test_executors_have_the_names_of_their_pools():
+    assert tuple(POOLS) == EXECUTORS
+
+
+# Order, extension, shards
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_of_ends_has_no_influence(seed, whole, data, monkeypatch):
+    def shuffled(tasks, work, context, **_):
+        order = np.random.default_rng(seed).permutation(len(tasks)).tolist()
+        yield from ((index, work(context, tasks[index])) for index in order)
+
+    monkeypatch.setattr(study, "run_tasks", shuffled)
+    again = run_study(dataset=data, seeds=4, arms=["pretrained", "he"], **SMALL)
+    assert timeless(again.to_dict()) == timeless(whole.to_dict())
+
+
+def test_an_extended_study_is_one_made_at_once(whole, data, tmp_path, monkeypatch, no_pictures):
+    """Fewer seeds and arms first, by shards; then all, with nothing computed twice."""
+    computed = []
+    compute = study.compute_run
+    monkeypatch.setattr(
+        study, "compute_run", lambda c, task: computed.append(task) or compute(c, task)
+    )
+    part = {"dataset": data, "output": tmp_path, **SMALL}
+    found = [run_study(seeds=2, arms="he", shard=(i, 2), **part) for i in (2, 1)]
+    assert [len(one.missing) for one in found] == [1, 0]
+    assert len(computed) == 2
+    extended = run_study(
+        dataset=data, seeds=4, arms=["pretrained", "he"], output=tmp_path, resume=True, quiet=True
+    )
+    assert len(computed) == len({(t.variant, t.seed) for t in computed}) == 8
+    assert timeless(extended.to_dict()) == timeless(whole.to_dict()) == saved(tmp_path)
+    gathered = run_study(dataset=data, output=tmp_path, resume=True, quiet=True)
+    assert len(computed) == 8
+    assert gathered.to_dict() == extended.to_dict()
+
+
+def test_what_may_not_change(data, tmp_path, no_pictures):
+    given = {"dataset": data, "arms": "he", "seeds": 1, "output": tmp_path, **SMALL}
+    run_study(**given)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    other = dataclasses.replace(data, x_train=data.x_train + 1)
+    for error, words, changes in [
+        (CheckpointError, "resume=True", {}),
+        (DataError, "^finetune_steps: expected 150, as in", {"finetune_steps": 41, "resume": True}),
+        (DataError, "^dataset: expected ", {"dataset": other, "resume": True}),
+        (DataError, "^seeds: expected 1, as in the study", {"seeds": 2, "shard": "1/2"}),
+    ]:
+        with pytest.raises(error, match=words):
+            run_study(**{**given, **changes})
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(OutputError, match="not written"):
+        run_experiment(dataset=data, arms=["he"], output=tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "damaged"),
+        (b"{}", "damaged"),
+        (b"[" * 10**5, "damaged"),
+        ("config", "of a run with other config"),
+        ("data", "of a run with other data"),
+        ("result", "damaged"),
+    ],
+)
+def test_a_run_file_that_is_not_right_is_named_and_computed_again(
+    content, words, data, tmp_path, no_pictures
+):
+    given = {"dataset": data, "arms": "he", "seeds": 2, "output": tmp_path, **SMALL}
+    expected = run_study(**given).to_dict()
+    [path, _] = sorted((tmp_path / "runs").iterdir())
+    whole = path.read_bytes()
+    if isinstance(content, str):
+        document = json.loads(whole)
+        document[content] = {"steps": [1]}
+        content = json.dumps(document).encode()
+    path.write_bytes(content)
+    with pytest.warns(study.RunFileWarning, match=words) as found:
+        again = run_study(**given, resume=True)
+    assert str(path) in str(found[0].message)
+    assert timeless(again.to_dict()) == timeless(expected)
+    assert timeless(json.loads(path.read_bytes())) == timeless(json.loads(whole))
+
+
+# Outcomes
+
+
+def test_a_run_that_diverges_is_an_outcome(data, tmp_path, no_pictures):
+    found = run_study(
+        dataset=data,
+        arms="he",
+        seeds=3,
+        grid={"learning_rate": [1e-3, 1e30]},
+        output=tmp_path,
+        **SMALL,
+    )
+    fine, diverged = found.arms.values()
+    assert [run.divergence is None for run in found.runs] == [True] * 3 + [False] * 3
+    assert (diverged.n_collapsed, diverged.n_never, diverged.n_diverged) == (3, 3, 3)
+    chance = np.bincount(data.y_test).max() / N_TEST
+    assert diverged.accuracies == [chance] * 3
+    [pair] = found.pairs
+    expected = [chance - run.accuracy for run in fine.runs]
+    assert pair.accuracy.differences == expected
+    for table in found.tables()[:4]:
+        assert table.rows[1]["runs"] == "3, 3 diverged"
+    document = saved(tmp_path)
+    assert [run["final_accuracy"] for run in document["runs"][3:]] == [None] * 3
+    assert all("finite" in run["how"] for run in document["runs"][3:])
+    again = run_study(dataset=data, output=tmp_path, resume=True, quiet=True)
+    assert timeless(again.to_dict()) == document
+
+
+def test_a_run_that_fails_is_none(data, tmp_path, monkeypatch, no_pictures):
+    compute = study.compute_run
+
+    def fail(context, task):
+        if task.seed == 1:
+            raise MemoryError("too large")
+        return compute(context, task)
+
+    given = {"dataset": data, "arms": ["normal", "he"], "seeds": 3, **SMALL}
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "compute_run", fail)
+        found = run_study(output=tmp_path, **given)
+    assert [one["seed"] for one in found.missing] == [1, 1]
+    assert all("MemoryError: too large" in one for one in found.failures)
+    assert [len(pair.runs) for pair in found.pairs] == [2]
+    assert found.conclusion.startswith("This is no conclusion yet: 2 runs are missing.")
+    assert len(list((tmp_path / "runs").iterdir())) == 4
+    assert not run_study(dataset=data, output=tmp_path, resume=True, quiet=True).missing
+
+
+def test_what_is_written(whole, data, tmp_path):
+    files = whole.save(tmp_path)
+    pytest.importorskip("pyarrow")
+    assert {file.name for file in files} == set(OUTPUT_NAMES)
+    document = saved(tmp_path)
+    assert document.keys() == {
+        "schema", "command", "dataset", "config", "runs", "arms", "pairs", "conclusion", "missing",
+        "environment",
+    }  # fmt: skip
+    arm = document["arms"]["he"]
+    accuracies = [run["final_accuracy"] for run in document["runs"] if run["arm"] == "he"]
+    assert arm["n"] == len(accuracies) == 4
+    assert arm["mean_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert arm["median_accuracy"] == pytest.approx(np.median(accuracies))
+    steps = [run["steps_to_90"] for run in document["runs"] if run["arm"] == "he"]
+    median = np.median([math.inf if at is None else at for at in steps])
+    assert arm["median_steps_to_90"] == (None if math.isinf(median) else median)
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["final_accuracy"]) for row in rows[4:]] == accuracies
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(tmp_path / "runs.parquet").to_pylist()
+    assert [row["final_accuracy"] for row in table[4:]] == accuracies
+    assert [row["dead_units_2"] for row in table] == [run.dead_units[1] for run in whole.runs]
+
+
+def test_what_it_says_of_itself(whole):
+    assert repr(whole).startswith("<StudyResult: sae-fast study on small, 200 training samples: 8 ")
+    assert "Steps to 90 %" in whole.summary()
+    assert "<table>" in whole._repr_html_()
+    assert whole.conclusion in whole.summary().replace("\n", " ")
+
+
+def test_the_report_stands_alone_and_repeats(whole, tmp_path):
+    whole.save(tmp_path)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.count("<img ") == page.count("<figcaption>") == 4
+    assert "https:" not in page
+    result = dataclasses.replace(whole, config={**whole.config, "dataset": "strokes"})
+    result.config["grid"] = {"hidden": [[9, 5], [4]], "learning_rate": [0.1, 0.2]}
+    words = shlex.split(command_line(result))
+    read = vars(cli._parser().parse_args(words[1:]))
+    again = StudySettings(
+        **{
+            option.name: read[option.name]
+            for option in options(StudySettings)
+            if option.name in read
+        }
+    )
+    assert again.config() == result.config
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("set")
+    write_set(folder, n_train=N_TRAIN, n_test=N_TEST, side=(6, 8), labels=range(4))
+    return folder
+
+
+def command(data_dir: Path, output: Path, *more: str) -> list[str]:
+    settings = (
+        f"study --dataset idx --data-dir {data_dir} --output {output} --seeds 5 --arms normal,he "
+        "--hidden 9,5 --finetune-steps 600 --batch-size 20 --grid learning-rate=0.001,0.002"
+    )
+    return [*settings.split(), *more]
+
+
+def test_the_command_says_what_it_did(data_dir, tmp_path, capsys, no_pictures):
+    out = tmp_path / "study"
+    assert cli.main(command(data_dir, out, "--shard=1/2")) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"10 of 20 runs are in {out}; ")
+    assert "study: 100%, 10 of 10 runs" in printed.err
+    assert cli.main(["study", "--resume", f"--output={out}"]) == 0
+    printed = capsys.readouterr()
+    assert "Final accuracy" in printed.out
+    assert f"report.html are in {out}" in printed.out
+    assert cli.main(command(data_dir, out, "--quiet")) == 1
+    assert f"`sae-fast study --resume --output {out}` to go on" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_study_that_is_killed_goes_on(data_dir, tmp_path, no_pictures):
+    """Twice at random moments, then by Ctrl-C, which ends what is under way."""
+    kept, whole = tmp_path / "killed", tmp_path / "whole"
+    assert cli.main(command(data_dir, whole, "--quiet")) == 0
+    moments = random.Random(os.getpid())
+    for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        words = command(data_dir, kept, "--quiet", "--threads=2")
+        if (kept / "settings.json").exists():
+            words.append("--resume")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sae_fast", *words], stderr=subprocess.PIPE, text=True
+        )
+        wanted = len(list(kept.glob("runs/*.json"))) + moments.randint(1, 3)
+        ends = time.monotonic() + TIME_LIMIT
+        while len(list(kept.glob("runs/*.json"))) < wanted and process.poll() is None:
+            assert time.monotonic() < ends
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=TIME_LIMIT)
+        if process.returncode == 130:
+            assert (
+                err == f"sae-fast: interrupted; `sae-fast study --resume --output {kept}` goes on\n"
+            )
+        else:
+            assert process.returncode in (0, -number), err
+    assert cli.main(["study", "--quiet", "--resume", f"--output={kept}"]) == 0
+    assert saved(kept) == saved(whole)
+    assert not list(kept.rglob("*.tmp"))
