@@ -27,11 +27,12 @@ BoundInput<T> from_dense(const py::array& x, double scale, Layout layout, int n_
                              x.shape(1),
                              x.strides(0) / x.itemsize(),
                              x.strides(1) / x.itemsize()};
-    return {without_gil([&] {
-                return Input<T>(source, static_cast<T>(scale), layout, n_threads,
-                                zero ? zero->data() : nullptr);
-            }),
-            x};
+    auto input = without_gil([&] {
+        return Input<T>(source, static_cast<T>(scale), layout, n_threads,
+                        zero ? zero->data() : nullptr);
+    });
+    const bool packed = input.sparse();  // and reads no array any more
+    return {std::move(input), packed ? py::object(py::none()) : py::object(x)};
 }
 
 // indptr, indices and data as SciPy has them: int32 or int64, sorted; checked by the caller.
@@ -96,7 +97,23 @@ void register_input(py::module_& m) {
                 without_gil([&] { x.input.gather(nullptr, first, to); });
                 return out;
             },
-            py::arg("first"), py::arg("last"));
+            py::arg("first"), py::arg("last"))
+        .def(
+            "take",
+            [](const Bound& x, const Indices& rows) {
+                const std::int64_t* index = rows.data();
+                const Index n = rows.size(), cols = x.input.n_features();
+                for (Index i = 0; i < n; ++i) {
+                    if (index[i] < 0 || index[i] >= x.input.n_samples()) {
+                        throw py::value_error("no such rows");
+                    }
+                }
+                Array<T> out({n, cols});
+                const View<T> to{out.mutable_data(), n, cols, cols};
+                without_gil([&] { x.input.gather(index, 0, to); });
+                return out;
+            },
+            py::arg("rows").noconvert());
 }
 
 template void register_input<float>(py::module_&);

@@ -97,11 +97,15 @@ void register_network(py::module_& m) {
             },
             py::arg("x"), py::kw_only(), py::arg("n_threads"))
         .def(
-            "count_dead_units",
+            "dead_units",
             [](const Net& net, const Bound& x, int n_threads) {
-                const std::vector<Index> dead =
-                    without_gil([&] { return net.count_dead_units(x.input, n_threads); });
-                return dead;
+                const auto dead = without_gil([&] { return net.dead_units(x.input, n_threads); });
+                py::list layers;
+                for (const auto& units : dead) {
+                    layers.append(
+                        Array<bool>(units.count(), reinterpret_cast<const bool*>(units.data())));
+                }
+                return layers;
             },
             py::arg("x"), py::kw_only(), py::arg("n_threads"));
 }

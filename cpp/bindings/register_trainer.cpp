@@ -26,7 +26,19 @@ List<Dropout> dropout_of(const Dropouts& pairs) {
     return dropout;
 }
 
-// A Trainer with its source; what both refer to, arrays aside, is kept alive by Python.
+// A set as a trainer reads it, and the inputs that it refers to.
+template <class T>
+struct BoundSource {
+    BoundSource(const BoundInput<T>& input, const std::optional<Indices>& labels,
+                const std::optional<Array<T>>& weights, const BoundInput<T>* targets)
+        : source(source_of(input, labels, targets, weights)),
+          kept(py::make_tuple(py::cast(&input), py::cast(targets))) {}
+
+    Source<T> source;
+    py::tuple kept;  // the objects that Python has of them
+};
+
+// A Trainer with its source; all else that it refers to is kept alive by Python.
 template <class T>
 struct BoundTrainer {
     BoundTrainer(Network<T>& network, const Optimizer& optimizer, OptimizerState<T>& state,
@@ -34,12 +46,19 @@ struct BoundTrainer {
                  const std::optional<Array<T>>& weights, const BoundInput<T>* targets,
                  const Corruption<T>* corruption, const Dropouts& dropout, LossName loss,
                  double weight_decay, const std::map<std::string, double>& penalties, Index size)
-        : source(source_of(input, labels, targets, weights)),
-          trainer(network, optimizer, state, source, corruption, dropout_of(dropout),
+        : bound(std::make_unique<BoundSource<T>>(input, labels, weights, targets)),
+          trainer(network, optimizer, state, bound->source, corruption, dropout_of(dropout),
                   {loss, weight_decay, make_penalties(penalties)}, size),
           batch_size(size) {}
 
-    Source<T> source;
+    void set_samples(const BoundInput<T>& input, const std::optional<Indices>& labels,
+                     const std::optional<Array<T>>& weights, const BoundInput<T>* targets) {
+        auto next = std::make_unique<BoundSource<T>>(input, labels, weights, targets);
+        trainer.set_source(next->source);
+        bound = std::move(next);
+    }
+
+    std::unique_ptr<BoundSource<T>> bound;
     Trainer<T> trainer;
     Index batch_size;
 };
@@ -95,12 +114,13 @@ void register_trainer(py::module_& m) {
                       const BoundInput<T>*, const Corruption<T>*, const Dropouts&, LossName, double,
                       const std::map<std::string, double>&, Index>(),
              py::keep_alive<1, 2>(), py::keep_alive<1, 3>(), py::keep_alive<1, 4>(),
-             py::keep_alive<1, 5>(), py::keep_alive<1, 8>(), py::keep_alive<1, 9>(),
-             py::arg("network"), py::arg("optimizer"), py::arg("state"), py::arg("input"),
-             py::arg("labels").noconvert(), py::arg("weights").noconvert(), py::kw_only(),
-             py::arg("targets") = py::none(), py::arg("corruption"), py::arg("dropout"),
-             py::arg("loss"), py::arg("weight_decay"), py::arg("penalties") = py::dict(),
-             py::arg("batch_size"))
+             py::keep_alive<1, 9>(), py::arg("network"), py::arg("optimizer"), py::arg("state"),
+             py::arg("input"), py::arg("labels").noconvert(), py::arg("weights").noconvert(),
+             py::kw_only(), py::arg("targets") = py::none(), py::arg("corruption"),
+             py::arg("dropout"), py::arg("loss"), py::arg("weight_decay"),
+             py::arg("penalties") = py::dict(), py::arg("batch_size"))
+        .def("set_samples", &Bound::set_samples, py::arg("input"), py::arg("labels").noconvert(),
+             py::arg("weights").noconvert(), py::kw_only(), py::arg("targets") = py::none())
         .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,
@@ -123,6 +143,28 @@ void register_trainer(py::module_& m) {
         .def("save_state", [](Bound& bound) { without_gil([&] { bound.trainer.save_state(); }); })
         .def("restore_state",
              [](Bound& bound) { without_gil([&] { bound.trainer.restore_state(); }); });
+
+    class_of<T, Evaluator<T>>(m, "Evaluator")
+        .def(py::init([](const Network<T>& network, LossName loss, double weight_decay,
+                         const std::map<std::string, double>& penalties) {
+                 return Evaluator<T>(network, {loss, weight_decay, make_penalties(penalties)});
+             }),
+             py::keep_alive<1, 2>(), py::arg("network"), py::kw_only(), py::arg("loss"),
+             py::arg("weight_decay"), py::arg("penalties") = py::dict())
+        .def(
+            "add",
+            [](Evaluator<T>& evaluator, const BoundInput<T>& x,
+               const std::optional<Indices>& labels, const std::optional<Array<T>>& weights,
+               const BoundInput<T>* targets, int n_threads) {
+                const Source<T> source = source_of(x, labels, targets, weights);
+                without_gil([&] { evaluator.add(source, n_threads); });
+            },
+            py::arg("x"), py::arg("labels").noconvert(), py::arg("weights").noconvert(),
+            py::kw_only(), py::arg("targets") = py::none(), py::arg("n_threads"))
+        .def("result", [](const Evaluator<T>& evaluator) {
+            const Evaluation result = evaluator.result();
+            return py::make_tuple(result.loss, result.n_right);
+        });
 
     m.def(
         "evaluate",

@@ -275,7 +275,7 @@ void compute(Data& data, const Input<T>& input, bool large) {
     } catch (const std::domain_error&) {  // logits that have overflowed
         require(*std::min_element(classes.get(), classes.get() + n) == -1);
     }
-    network.count_dead_units(input, n_threads);
+    network.dead_units(input, n_threads);
     network.finite();
 }
 

@@ -27,26 +27,27 @@ double weight_penalties(const Network<T>& network, double l2, double l1) {
 }  // namespace
 
 template <class T>
-Evaluation evaluate(const Network<T>& network, const Source<T>& source, const Objective& objective,
-                    int n_threads) {
-    const Loss<T>& loss = find_loss<T>(objective.loss);
-    const Penalties& penalties = objective.penalties;
-    CodePenalties<T> code_penalties(penalties, network);
-    network.check(source.input(), 0, network.n_layers());
-    loss.check(source, network.layers().back().n_out);
+Evaluator<T>::Evaluator(const Network<T>& network, const Objective& objective)
+    : network_(network), objective_(objective), code_penalties_(objective.penalties, network) {}
+
+template <class T>
+void Evaluator<T>::add(const Source<T>& source, int n_threads) {
+    const Loss<T>& loss = find_loss<T>(objective_.loss);
+    network_.check(source.input(), 0, network_.n_layers());
+    loss.check(source, network_.layers().back().n_out);
     Sums sum;
     std::optional<double> expanded;
-    if (loss.expands() && !source.has_targets() && !source.has_weights() && !code_penalties.any())
-        expanded = expanded_squared_error(network, source, n_threads);
+    if (loss.expands() && !source.has_targets() && !source.has_weights() && !code_penalties_.any())
+        expanded = expanded_squared_error(network_, source, n_threads);
     if (expanded) {
         sum.loss = *expanded;
     } else {
         const bool counts = source.has_labels() || source.has_targets();
-        if (code_penalties.any()) code_penalties.reserve(count_chunks(source));
+        if (code_penalties_.any()) code_penalties_.reserve(count_chunks(source));
         const auto chunk_sums = [&](const Chunk<T>& chunk) {
             const View<T> a = chunk.a.back();
             Sums own;  // the other: how many are right
-            if (code_penalties.any()) own.loss += code_penalties.value(chunk);
+            if (code_penalties_.any()) own.loss += code_penalties_.value(chunk);
             for (Index i = 0; i < chunk.rows; ++i) {
                 if (counts) own.other += static_cast<double>(loss.n_right(a, chunk.batch, i));
                 const double value = loss.value(a.cols, a.row(i), chunk.batch, i);
@@ -55,13 +56,29 @@ Evaluation evaluate(const Network<T>& network, const Source<T>& source, const Ob
             }
             return own;
         };
-        sum = sum_chunks(network, source, {false, loss.target() == Target::values},
-                         network.n_layers(), n_threads, chunk_sums,
-                         loss.applied(network.layers().back().activation));
+        sum = sum_chunks(network_, source, {false, loss.target() == Target::values},
+                         network_.n_layers(), n_threads, chunk_sums,
+                         loss.applied(network_.layers().back().activation));
+        if (code_penalties_.any()) code_penalties_.take_up();
     }
+    loss_ += sum.loss;
+    n_right_ += sum.other;
+}
+
+template <class T>
+Evaluation Evaluator<T>::result() const {
     const double added =
-        code_penalties.rest() + weight_penalties(network, objective.weight_decay, penalties.l1);
-    return {sum.loss + added, static_cast<Index>(sum.other)};
+        code_penalties_.rest() +
+        weight_penalties(network_, objective_.weight_decay, objective_.penalties.l1);
+    return {loss_ + added, static_cast<Index>(n_right_)};
+}
+
+template <class T>
+Evaluation evaluate(const Network<T>& network, const Source<T>& source, const Objective& objective,
+                    int n_threads) {
+    Evaluator<T> evaluator(network, objective);
+    evaluator.add(source, n_threads);
+    return evaluator.result();
 }
 
 template <class T>
@@ -82,6 +99,7 @@ void sample_losses(const Network<T>& network, const Source<T>& source, LossName 
 }
 
 #define SAE_INSTANTIATE(T)                                                                    \
+    template class Evaluator<T>;                                                              \
     template Evaluation evaluate(const Network<T>&, const Source<T>&, const Objective&, int); \
     template void sample_losses(const Network<T>&, const Source<T>&, LossName, int, double*);
 SAE_INSTANTIATE(float)

@@ -17,8 +17,25 @@ struct Evaluation {
     Index n_right;
 };
 
-// Of an objective, its penalties included; a source's weights are factors of its samples' losses.
-// std::invalid_argument as from a trainer.
+// The value of an objective, its penalties included, over a set that comes in parts; a source's
+// weights are factors of its samples' losses. Keeps a reference to the network.
+template <class T>
+class Evaluator {
+   public:
+    Evaluator(const Network<T>& network, const Objective& objective);
+
+    // std::invalid_argument as from a trainer.
+    void add(const Source<T>& source, int n_threads);
+    Evaluation result() const;
+
+   private:
+    const Network<T>& network_;
+    Objective objective_;
+    CodePenalties<T> code_penalties_;
+    double loss_ = 0, n_right_ = 0;
+};
+
+// The same over a set in one part.
 template <class T>
 Evaluation evaluate(const Network<T>& network, const Source<T>& source, const Objective& objective,
                     int n_threads);

@@ -226,7 +226,7 @@ void Network<T>::classify(const Input<T>& input, int n_threads, std::int64_t* cl
 }
 
 template <class T>
-List<Index> Network<T>::count_dead_units(const Input<T>& input, int n_threads) const {
+List<List<std::uint8_t>> Network<T>::dead_units(const Input<T>& input, int n_threads) const {
     Index n_units = 0;
     for (const Dense<T>& one : layers_) n_units += one.n_out;
     List<std::atomic<bool>> alive(static_cast<std::size_t>(n_units));  // on a sample or more
@@ -246,11 +246,11 @@ List<Index> Network<T>::count_dead_units(const Input<T>& input, int n_threads) c
             }
         }
     });
-    List<Index> dead;
-    auto first = alive.begin();
+    List<List<std::uint8_t>> dead;
+    const std::atomic<bool>* unit = alive.data();
     for (const Dense<T>& one : layers_) {
-        dead.push_back(std::count(first, first + one.n_out, false));
-        first += one.n_out;
+        List<std::uint8_t>& own = dead.emplace_back();
+        for (Index j = 0; j < one.n_out; ++j) own.push_back(*unit++ ? 0 : 1);
     }
     return dead;
 }

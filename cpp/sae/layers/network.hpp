@@ -110,9 +110,9 @@ class Network {
                  int n_threads, T* out) const;
     // Class with the largest output for each sample, the first of equals.
     void classify(const Input<T>& input, int n_threads, std::int64_t* classes) const;
-    // For each layer, how many of its units have a derivative of zero, to the last digit of 1, on
-    // every sample.
-    List<Index> count_dead_units(const Input<T>& input, int n_threads) const;
+    // For each unit of each layer, 1 if its derivative is zero, to the last digit of 1, on every
+    // sample.
+    List<List<std::uint8_t>> dead_units(const Input<T>& input, int n_threads) const;
 
     // Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2^48 numbers.
     static constexpr Index kMostUnits = Index{1} << 24;

@@ -101,8 +101,17 @@ template <class T>
 void CodePenalties<T>::reserve(Index n_chunks) {
     k_.column_squares(encoder_.w, squared_.data);
     if (penalties_.kl_sparsity == 0) return;
-    sums_.resize(static_cast<std::size_t>(n_chunks * encoder_.n_out));
-    counts_.resize(static_cast<std::size_t>(n_chunks));
+    sums_.assign(static_cast<std::size_t>(n_chunks * encoder_.n_out), 0);
+    counts_.assign(static_cast<std::size_t>(n_chunks), 0);
+    sum_.resize(static_cast<std::size_t>(encoder_.n_out));
+}
+
+template <class T>
+void CodePenalties<T>::take_up() {
+    for (Index at = 0; at < counts_.count(); ++at) {
+        count_ += counts_[at];
+        for (Index j = 0; j < sum_.count(); ++j) sum_[j] += sums_[at * sum_.count() + j];
+    }
 }
 
 template <class T>
@@ -130,15 +139,10 @@ double CodePenalties<T>::value(const Chunk<T>& chunk) {
 
 template <class T>
 double CodePenalties<T>::rest() const {
-    if (penalties_.kl_sparsity == 0) return 0;
-    const double n = std::accumulate(counts_.begin(), counts_.end(), 0.0);
+    if (penalties_.kl_sparsity == 0 || count_ <= 0) return 0;
     double total = 0;
-    for (Index j = 0; n > 0 && j < encoder_.n_out; ++j) {
-        double sum = 0;
-        for (Index at = 0; at < counts_.count(); ++at) sum += sums_[at * encoder_.n_out + j];
-        total += divergence(penalties_.kl_target, sum / n);
-    }
-    return penalties_.kl_sparsity * n * total;
+    for (const double sum : sum_) total += divergence(penalties_.kl_target, sum / count_);
+    return penalties_.kl_sparsity * count_ * total;
 }
 
 template class CodePenalties<float>;

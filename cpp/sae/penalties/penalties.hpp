@@ -67,10 +67,12 @@ class CodePenalties {
     // (n_units), for an update after that: the L2 of the weights into each unit; null for none.
     const T* decay() const { return penalties_.contractive != 0 ? decay_.data : nullptr; }
 
-    // Their value for all chunks of a set, which come in any order and on several threads; room for
-    // so many, what one adds, and what is left to add when all have been here.
+    // Their value for all chunks of a set, which come in any order and on several threads: room for
+    // so many, and what one adds; these are taken up in their order, before the next so many, and
+    // the rest is left to add when all have been here.
     void reserve(Index n_chunks);
     double value(const Chunk<T>& chunk);
+    void take_up();
     double rest() const;
 
    private:
@@ -80,6 +82,8 @@ class CodePenalties {
     Dense<T> encoder_{};
     Matrix<T> linear_, squared_, decay_;  // (1, n_units): as the kernels take them
     List<double> sums_, counts_;          // (n_chunks, n_units), (n_chunks): of codes, of samples
+    List<double> sum_;                    // (n_units): of all that is taken up
+    double count_ = 0;
 };
 
 }  // namespace sae

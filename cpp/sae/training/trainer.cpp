@@ -30,7 +30,6 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
     : network_(network),
       optimizer_(optimizer),
       state_(state),
-      source_(source),
       corruption_(corruption),
       loss_(find_loss<T>(objective.loss)),
       top_(loss_.applied(network.layers().back().activation)),
@@ -39,10 +38,6 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
       batch_size_(batch_size > 0
                       ? batch_size
                       : throw std::invalid_argument("expected a batch size of at least 1")),
-      batch_(source.make_batch(
-          batch_size,
-          {corruption && !corruption->keeps_sparse(),
-           loss_.target() == Target::values && !loss_.reads_sparse(), corruption != nullptr})),
       a_(network.layers(), 0, network.n_layers(), batch_size),
       dropped_(static_cast<std::size_t>(network.n_layers())),
       deltas_(network.layers(), 0, network.n_layers(), batch_size) {
@@ -54,12 +49,7 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
     for (Index l = 0; network.tied() && !network.copies(l); ++l) {
         gradients_.emplace_back(network.layer(l).n_in, network.layer(l).n_out);
     }
-    network.check(source.input(), 0, network.n_layers());
-    loss_.check(source, network.layers().back().n_out);
-    if (corruption && corruption->emphasizes() &&
-        (loss_.target() != Target::values || source.has_targets())) {
-        throw std::invalid_argument("emphasis on features: expected a loss of their values");
-    }
+    set_source(source);
     if (!dropout.empty() && dropout.count() != network.n_layers() - 1) {
         throw std::invalid_argument("expected a dropout for each hidden layer");
     }
@@ -77,13 +67,30 @@ Trainer<T>::Trainer(Network<T>& network, const Optimizer& optimizer, OptimizerSt
     }
 }
 
+template <class T>
+void Trainer<T>::set_source(const Source<T>& source) {
+    network_.check(source.input(), 0, network_.n_layers());
+    loss_.check(source, network_.layers().back().n_out);
+    if (corruption_ && corruption_->emphasizes() &&
+        (loss_.target() != Target::values || source.has_targets())) {
+        throw std::invalid_argument("emphasis on features: expected a loss of their values");
+    }
+    batch_ =
+        source.make_batch(batch_size_, {corruption_ && !corruption_->keeps_sparse(),
+                                        loss_.target() == Target::values && !loss_.reads_sparse(),
+                                        corruption_ != nullptr});
+    source_ = &source;
+    plan_ = {};
+    scratch_.clear();
+}
+
 // A column of a sparse input without any non-zero never has a gradient: the update rule leaves its
 // row of w as it is, if nothing is left in its state either.
 template <class T>
 void Trainer<T>::plan(int n_threads) {
     const auto batch = static_cast<double>(batch_size_);
     const Index* nonzeros = nullptr;
-    if (sparse()) nonzeros = source_.input().column_sums(n_threads).nonzeros.data();
+    if (sparse()) nonzeros = source_->input().column_sums(n_threads).nonzeros.data();
     const auto at_rest = [&](Index r) {
         const Index ld = network_.layer(0).w.ld;
         return objective_.weight_decay == 0 && optimizer_.weight_decay == 0 && !network_.tied() &&
@@ -97,7 +104,7 @@ void Trainer<T>::plan(int n_threads) {
         const double twice = network_.tied() ? batch : 0;
         if (l > 0 || !sparse()) return batch * x(l).density + twice;
         if (nonzeros[r] == 0 && at_rest(r)) return -1.0;
-        const auto n = static_cast<double>(source_.n_samples());
+        const auto n = static_cast<double>(source_->n_samples());
         return batch * static_cast<double>(nonzeros[r]) / n + twice;
     });
 }
@@ -119,9 +126,9 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
     using Clock = std::chrono::steady_clock;
     batches_.assign(batches, batches + n_steps * batch_size_);
     for (const std::int64_t sample : batches_) {
-        if (sample < 0 || sample >= source_.n_samples()) {
+        if (sample < 0 || sample >= source_->n_samples()) {
             throw std::out_of_range("batches has sample " + std::to_string(sample) + " of " +
-                                    std::to_string(source_.n_samples()));
+                                    std::to_string(source_->n_samples()));
         }
     }
     if (plan_.empty()) plan(n_threads);
@@ -143,7 +150,7 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             UpdateStep<T> update_step =
                 optimizer_.update_step<T>(number, learning_rate, objective_.weight_decay);
             update_step.l1 = held<T>(objective_.penalties.l1);
-            source_.read(index, 0, rows, batch_);
+            source_->read(index, 0, rows, batch_);
             if (corruption_) {
                 if (corruption_->reads_others()) member.barrier();
                 corruption_->apply(batch_, rows, number);
@@ -158,7 +165,7 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             // may be the sparse layer's and takes longest
             const Index first = std::min<Index>(n_shares, 1);
             update(update_step, scratch, 0, first);
-            source_.prefetch(step < n_steps ? index + batch_size_ : index, rows);
+            source_->prefetch(step < n_steps ? index + batch_size_ : index, rows);
             update(update_step, scratch, first, n_shares);
             if (objective_.penalties.max_norm != 0) limit_norms(member);
             // read by all after this barrier, written again only after the next step's first one

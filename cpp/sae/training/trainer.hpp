@@ -40,6 +40,10 @@ class Trainer {
             const Source<T>& source, const Corruption<T>* corruption, const List<Dropout>& dropout,
             Objective objective, Index batch_size);
 
+    // Goes on with other samples, of the same kind. std::invalid_argument, and all is as it was, if
+    // they do not fit.
+    void set_source(const Source<T>& source);
+
     // Steps on the batches (n_steps, batch_size) of sample numbers at the learning rates (n_steps),
     // until all are done or max_seconds have passed; returns how many were done, at least one if
     // there is any. std::out_of_range names a sample that the source does not have. Goes by copies
@@ -88,7 +92,7 @@ class Trainer {
     Network<T>& network_;
     const Optimizer& optimizer_;
     OptimizerState<T>& state_;
-    const Source<T>& source_;
+    const Source<T>* source_ = nullptr;
     const Corruption<T>* corruption_;
     const Loss<T>& loss_;
     const Activation top_;  // what the last layer applies, the rest being part of the loss

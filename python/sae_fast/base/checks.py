@@ -10,6 +10,7 @@ import math
 import numbers
 import operator
 import os
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -111,6 +112,18 @@ def check_scale(scale: object, dtype: str) -> float:
     if factor < float(limits.tiny) or 255 * factor > float(limits.max):
         raise DataError(f"scale: expected a factor that {dtype} can hold, got {shown(scale)}")
     return factor
+
+
+def check_bytes(name: str, value: object) -> int:
+    """Return a number of bytes, from one or from a text such as "256MB", or raise DataError."""
+    if not isinstance(value, str):
+        return check_int(name, value, 1)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", value)
+    if found is None or not float(found[1]):
+        raise DataError(f"{name}: expected bytes, or a text such as '256MB', got {shown(value)}")
+    number, prefix, binary = found.groups()
+    power = "kMGT".find(prefix.replace("K", "k")) + 1 if prefix else 0
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def check_path(name: str, value: object) -> Path:

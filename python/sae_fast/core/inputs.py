@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from .. import _core
 from ..base.checks import check_array, check_scale
 from ..base.text import shown
+from ..datasets.sources import DataSource
 from ..errors import DataError
 from .units import Units
+from .windows import Windows, sampled
 
-_AUTOMATIC = _core.Layout.automatic  # looked up once: single rows are read in 3 µs
+_LAYOUT = {None: _core.Layout.automatic, True: _core.Layout.sparse, False: _core.Layout.dense}
+_AUTOMATIC = _LAYOUT[None]  # looked up once: single rows are read in 3 µs
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-_MOST_SAMPLED, _BLOCK = 2**24, 2**18  # numbers in all, and at once
+_BLOCK = 2**18  # numbers at once
 _STORED = (np.dtype(np.uint8), _FLOAT32, _FLOAT64)
 _NUMBERS = "biuf"  # kinds of types
 
@@ -61,42 +64,97 @@ def as_input(
     scale: float | None = None,
     default_scale: float | None = None,
     units: Units | None = None,
+    sparse: bool | None = None,
 ) -> Any:
     """Return the core's input for `x`, shape (n_samples, n_features); DataError names the argument.
 
-    `x` is an array, a SciPy sparse matrix, or a core input, which is returned as it is, so that
-    several trainings can share one. `scale` is the factor for uint8 values, None for all other
-    types; `default_scale` stands in where it is None, and has no influence on other types. What is
-    read in `units`, by default as it is, is dense if these have a zero.
+    `x` is an array, a SciPy sparse matrix, a source, which becomes `Windows` if it is larger than
+    one, or any of these inputs, which is returned as it is, so that several trainings can share
+    one. `scale` is the factor for uint8 values, None for all other types; `default_scale` stands in
+    where it is None, and has no influence on other types. What is read in `units`, by default as it
+    is, is dense if these have a zero. Else a dense array is kept as its non-zeros if it is
+    `sparse`, by default if it is mostly zeros.
     """
     input_class = core_class("Input", dtype)
-    if isinstance(x, input_class):
+    if type(x) is not np.ndarray and isinstance(x, DataSource):
+        how = name, n_features, dtype, n_threads, scale, default_scale, units
+        return _from_source(x, *how)
+    if isinstance(x, (input_class, Windows)):
         if x.n_features != n_features:
             raise DataError(f"{name}: expected {n_features:,} features, got {x.n_features:,}")
         return x
     columns = getattr(x, "columns", ())
     if scale is None and _is_plain(x, n_features):
-        factor, sparse = 1.0, False
+        factor, csr = 1.0, False
     else:
-        x, factor, sparse = _checked(name, x, n_features, scale, default_scale, dtype)
+        x, factor, csr = _checked(name, x, n_features, scale, default_scale, dtype)
     zero = None
     if units:
         zero = np.array(units.zero) / factor if units.zero else None
         factor /= units.unit
     try:
-        if sparse and zero is None:
+        if csr and zero is None:
             return _from_sparse(input_class, x, factor, n_threads)
-        if sparse:
+        if csr:
             x = _as_csr(x).toarray()
-        return input_class(x, scale=factor, layout=_AUTOMATIC, n_threads=n_threads, zero=zero)
+        layout = _AUTOMATIC if sparse is None else _LAYOUT[sparse]
+        return input_class(x, scale=factor, layout=layout, n_threads=n_threads, zero=zero)
     except ValueError as error:
         raise DataError(f"{name}: {_with_names(str(error), columns)}") from error
+
+
+def _from_source(
+    source: DataSource,
+    name: str,
+    n_features: int,
+    dtype: str,
+    n_threads: int,
+    scale: float | None,
+    default_scale: float | None,
+    units: Units | None,
+) -> Any:
+    if len(source.shape) != 2 or source.shape[1] != n_features:
+        raise DataError(f"{name}: expected {n_features:,} features, got {source!r}")
+    if len(source) == 0:
+        raise DataError(f"{name}: expected at least one sample, got {source!r}")
+
+    def read(rows: Any, sparse: bool | None, n_threads: int = 1) -> Any:
+        how = n_features, dtype, n_threads, scale, default_scale, units
+        return as_input(name, rows, *how, sparse)
+
+    # a scale that does not fit is refused before anything is read
+    _factor(name, source.dtype, scale, default_scale, dtype)
+    windows = Windows(name, source, dtype, read, f"{dtype} {scale or default_scale} {units}")
+    if len(source) > windows.window:
+        return windows
+    return windows.of(slice(0, len(source)))
+
+
+def check_whole(x: Any) -> None:
+    """Read all samples of an input that are read in windows, before any is trained on."""
+    if isinstance(x, Windows):
+        x.check()
+
+
+def labels_of(y: Any) -> Any:
+    """Return labels as an array (n_samples,), those of a source of one column too."""
+    if not isinstance(y, DataSource):
+        return y
+    labels = y.take(slice(None))
+    return labels[:, 0] if labels.shape[1] == 1 else labels
 
 
 def as_targets(
     name: str, y: Any, n_samples: int, n_targets: int, dtype: str, n_threads: int
 ) -> Any:
     """Return the core's input for targets (n_samples, n_targets), 1-D of one each: a copy."""
+    if isinstance(y, DataSource):
+        if y.shape != (n_samples, n_targets):
+            raise DataError(
+                f"{name}: expected shape (n_samples, n_targets), ({n_samples:,}, {n_targets:,}), "
+                f"got {y.shape}"
+            )
+        return as_input(name, y, n_targets, dtype, n_threads, 1.0 if is_uint8(y) else None)
     if not is_frame(y) and not hasattr(y, "tocsr"):
         y = check_array(name, y)
     shape = (*y.shape, 1) if n_targets == 1 and len(y.shape) == 1 else y.shape
@@ -114,6 +172,20 @@ def as_targets(
     return as_input(name, y.reshape(shape), n_targets, dtype, n_threads)
 
 
+def taken(values: Any, rows: slice | NDArray[np.int64] | None) -> Any:
+    """Return those of some samples of what there is one of for each, in ascending order.
+
+    values: an array, an input of the core, or None; rows: None for all.
+    """
+    if values is None or rows is None or isinstance(values, np.ndarray):
+        return values if values is None or rows is None else values[rows]
+    if isinstance(values, Windows):
+        return values.of(rows, values.sparse)
+    index = np.arange(*rows.indices(values.n_samples)) if isinstance(rows, slice) else rows
+    dtype = type(values).__name__.rpartition("_")[2]
+    return as_input("y", values.take(index), values.n_features, dtype, 1, sparse=values.sparse)
+
+
 def _with_names(message: str, columns: Any) -> str:
     """Give the number of a column, in what the core says, its name where a frame has one."""
     found = re.search(r"column ([\d,]+)$", message)
@@ -129,11 +201,11 @@ def is_uint8(x: Any) -> bool:
 
 def sample_blocks(x: Any) -> Iterator[NDArray[Any]]:
     """Yield some rows of an input, evenly spaced, all if they are few, a block at a time."""
-    n = min(x.n_samples, 512, max(1, _MOST_SAMPLED // x.n_features))
-    first = (np.arange(n) * x.n_samples // n).tolist()
+    wanted = sampled(x)
     size = max(1, _BLOCK // x.n_features)
-    for at in range(0, n, size):
-        yield np.concatenate([x.rows(i, i + 1) for i in first[at : at + size]])
+    for at in range(0, len(wanted), size):
+        block = slice(at, at + size)
+        yield x.sample[block] if isinstance(x, Windows) else x.take(wanted[block])
 
 
 def column_means(blocks: Iterable[NDArray[Any]]) -> NDArray[np.float64]:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from ..base.npy import collect
+from ..datasets.sources import SpilledSource
 from ..errors import DataError
 from .activations import Function, TopK
-from .inputs import as_input, core_class
+from .inputs import as_input, core_class, taken
 from .layers import Part
+from .units import PLAIN, Units
+from .windows import Windows, parts_of
 
-#: Computes by `count_dead_units` itself.
 Network: TypeAlias = _core.Network_float32 | _core.Network_float64
 
 #: What the core calls a loss, where that is not its name here: `article` is that of a recipe.
@@ -80,29 +84,68 @@ def network_of(part: Part) -> Network:
 
 
 def predict(
-    network: Network, x: Any, n_threads: int, *, layers: tuple[int, int], softmax: bool = False
+    network: Network,
+    x: Any,
+    n_threads: int,
+    *,
+    layers: tuple[int, int],
+    softmax: bool = False,
+    labels: bool = False,
+    units: Units = PLAIN,
+    out: Any = None,
 ) -> NDArray[Any]:
-    """Return what the layers from `layers[0]` to before `layers[1]` make of an input."""
+    """Return what the layers from `layers[0]` to before `layers[1]` make of an input.
+
+    As `labels`, 1 for what is above a half, if asked for. It leaves in the samples' own `units`,
+    and goes to where `out` says, as `collect` has it.
+    """
     first, last = layers
-    try:
-        out: NDArray[Any] = network.predict(
-            x, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
-        )
-    except ValueError as error:  # logits that overflow
-        raise DataError(f"x: {error}") from error
-    return out
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for start, part in parts_of(x):
+            try:
+                found: NDArray[Any] = network.predict(
+                    part, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
+                )
+            except ValueError as error:  # logits that overflow
+                raise _in_row(error, start) from error
+            yield (found > 0.5).astype(np.int64) if labels else units.undo(found)
+
+    return collect(parts(), x.n_samples, out)
 
 
-def classify(network: Network, x: Any, n_threads: int) -> NDArray[np.int64]:
+def _in_row(error: ValueError, start: int) -> DataError:
+    """Return an error of the core about samples from `start` on with their number among all."""
+    found = re.sub(r"row (\d+)", lambda found: f"row {int(found[1]) + start}", str(error), count=1)
+    return DataError(f"x: {found}")
+
+
+def classify(network: Network, x: Any, n_threads: int, out: Any = None) -> NDArray[np.int64]:
     """Return the class with the largest output for each sample of an input."""
-    try:
-        return network.classify(x, n_threads=n_threads)
-    except ValueError as error:
-        raise DataError(f"x: {error}") from error
+
+    def parts() -> Iterator[NDArray[np.int64]]:
+        for start, part in parts_of(x):
+            try:
+                yield network.classify(part, n_threads=n_threads)
+            except ValueError as error:
+                raise _in_row(error, start) from error
+
+    return collect(parts(), x.n_samples, out)
 
 
 def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any:
-    """Return what the first `n_layers` make of an input, as an input."""
+    """Return what the first `n_layers` make of an input, as an input.
+
+    What is more than a window goes to a temporary file; OutputError if that cannot be written.
+    """
+    if isinstance(x, Windows):
+        dtype, n_out = _dtype(network), len(network.get_parameters(n_layers - 1)[1])
+        codes = SpilledSource((x.n_samples, n_out), dtype, like=x.source)
+        for _, part in parts_of(x):
+            layers = {"first_layer": 0, "last_layer": n_layers}
+            found = network.predict(part, **layers, softmax=False, n_threads=n_threads)
+            codes.write(found)
+        return as_input("codes", codes, n_out, dtype, n_threads)
     try:
         return network.encode(x, first_layer=0, last_layer=n_layers, n_threads=n_threads)
     except ValueError as error:  # not finite
@@ -112,22 +155,45 @@ def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any
 def squared_errors(network: Network, x: Any, n_threads: int) -> NDArray[np.float64]:
     """Return the mean squared error per feature that a network leaves of each sample."""
     loss = _core.Loss.squared_error
-    errors = _core.sample_losses(network, x, None, loss=loss, n_threads=n_threads)
+    errors = np.empty(x.n_samples)
+    for first, part in parts_of(x):
+        own = errors[first : first + part.n_samples]
+        own[:] = _core.sample_losses(network, part, None, loss=loss, n_threads=n_threads)
     errors /= x.n_features
     return errors
 
 
-def feature_errors(network: Network, x: Any, n_layers: int, n_threads: int) -> NDArray[np.float64]:
-    """Return the squared error that all layers of a network leave of each feature of a sample."""
-    errors = np.empty((x.n_samples, x.n_features))
+def feature_errors(
+    network: Network, x: Any, n_layers: int, n_threads: int, factor: float = 1.0, out: Any = None
+) -> NDArray[np.float64]:
+    """Return the squared error that all layers of a network leave of each feature of a sample.
+
+    Times a `factor`, and where `out` says, as `collect` has it.
+    """
     n_rows = max(1, _BLOCK // x.n_features)
-    for first in range(0, x.n_samples, n_rows):
-        rows = x.rows(first, min(first + n_rows, x.n_samples))
-        read = as_input("x", rows, x.n_features, _dtype(network), n_threads)
-        out = errors[first : first + n_rows]
-        np.subtract(rows, predict(network, read, n_threads, layers=(0, n_layers)), out=out)
-        np.square(out, out=out)
-    return errors
+
+    def parts() -> Iterator[NDArray[np.float64]]:
+        for _, part in parts_of(x):
+            errors = np.empty((part.n_samples, x.n_features))
+            for first in range(0, part.n_samples, n_rows):
+                rows = part.rows(first, min(first + n_rows, part.n_samples))
+                read = as_input("x", rows, x.n_features, _dtype(network), n_threads)
+                own = errors[first : first + n_rows]
+                np.subtract(rows, predict(network, read, n_threads, layers=(0, n_layers)), out=own)
+                np.square(own, out=own)
+            errors *= factor
+            yield errors
+
+    return collect(parts(), x.n_samples, out)
+
+
+def count_dead_units(network: Network, x: Any, n_threads: int) -> list[int]:
+    """Return how many units of each layer have a derivative of zero on all samples of an input."""
+    dead: list[NDArray[np.bool_]] = []
+    for _, part in parts_of(x):
+        own = network.dead_units(part, n_threads=n_threads)
+        dead = [one & other for one, other in zip(dead, own, strict=True)] if dead else own
+    return [int(units.sum()) for units in dead]
 
 
 def _compared(y: Any) -> tuple[NDArray[np.int64] | None, Any]:
@@ -151,18 +217,14 @@ def evaluate(
     y: classes (n_samples,), an input of targets, or None for `x` itself. NaN where there are no
     labels. `weight` (n_samples,) are factors of the samples' losses; None: all count once.
     """
-    labels, targets = _compared(y)
-    value, n_right = _core.evaluate(
-        network,
-        x,
-        labels,
-        weight,
-        targets=targets,
-        loss=_loss(loss),
-        weight_decay=weight_decay,
-        penalties=penalties or {},
-        n_threads=n_threads,
+    evaluator = core_class("Evaluator", _dtype(network))(
+        network, loss=_loss(loss), weight_decay=weight_decay, penalties=penalties or {}
     )
+    for first, part in parts_of(x):
+        rows = None if part is x else slice(first, first + part.n_samples)
+        labels, targets = _compared(taken(y, rows))
+        evaluator.add(part, labels, taken(weight, rows), targets=targets, n_threads=n_threads)
+    value, n_right = evaluator.result()
     n_labels = count_labels(y, loss)
     return value, n_right / n_labels if n_labels else math.nan
 
@@ -217,3 +279,9 @@ def new_trainer(
     labels, targets = _compared(y)
     options |= {"targets": targets, "loss": _loss(loss)}
     return trainer(network, optimizer, state, x, labels, weights, **options)
+
+
+def set_samples(trainer: Any, x: Any, y: Any, weights: NDArray[Any] | None) -> None:
+    """Let a trainer go on with other samples, of the same kind."""
+    labels, targets = _compared(y)
+    trainer.set_samples(x, labels, weights, targets=targets)

@@ -119,6 +119,30 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDAr
         return parse_idx(file, path, sha256)
 
 
+def read_idx_header(file: BinaryIO, path: object) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and type of the array that a file holds, which is then where it begins."""
+    return _read_header(file, path)[1:]
+
+
+def _read_header(file: BinaryIO, path: object) -> tuple[bytes, tuple[int, ...], np.dtype[Any]]:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise DataError(
+            f"{path}: got first bytes {magic.hex(' ') or '(none)'}, expected an IDX file "
+            "(00 00, type, number of dimensions)"
+        )
+    code, ndim = magic[2:]
+    if code not in _DTYPES:
+        known = ", ".join(f"0x{code:02X}" for code in _DTYPES)
+        raise DataError(f"{path}: got element type 0x{code:02X}, expected one of {known}")
+    if not 1 <= ndim <= _MAX_NDIM:
+        raise DataError(f"{path}: got {ndim} dimensions, expected 1 to {_MAX_NDIM}")
+    sizes = file.read(4 * ndim)
+    if len(sizes) < 4 * ndim:
+        raise DataError(f"{path}: got {4 + len(sizes)} bytes, expected a header of {4 + 4 * ndim}")
+    return magic + sizes, struct.unpack(f">{ndim}I", sizes), np.dtype(_DTYPES[code])
+
+
 def parse_idx(
     source: BufferedReader, path: str | os.PathLike[str], sha256: str | None = None
 ) -> NDArray[Any]:
@@ -128,25 +152,7 @@ def parse_idx(
     64 MiB + 100 n.
     """
     with decompressed(source, path) as file:
-        magic = file.read(4)
-        if len(magic) < 4 or magic[:2] != b"\0\0":
-            raise DataError(
-                f"{path}: got first bytes {magic.hex(' ') or '(none)'}, expected an IDX file "
-                "(00 00, type, number of dimensions)"
-            )
-        code, ndim = magic[2:]
-        if code not in _DTYPES:
-            known = ", ".join(f"0x{code:02X}" for code in _DTYPES)
-            raise DataError(f"{path}: got element type 0x{code:02X}, expected one of {known}")
-        if not 1 <= ndim <= _MAX_NDIM:
-            raise DataError(f"{path}: got {ndim} dimensions, expected 1 to {_MAX_NDIM}")
-        sizes = file.read(4 * ndim)
-        if len(sizes) < 4 * ndim:
-            raise DataError(
-                f"{path}: got {4 + len(sizes)} bytes, expected a header of {4 + 4 * ndim}"
-            )
-        shape = struct.unpack(f">{ndim}I", sizes)
-        dtype = np.dtype(_DTYPES[code])
+        header, shape, dtype = _read_header(file, path)
         # Zeros are left out, as NumPy does when it checks what it can address.
         if math.prod(n for n in shape if n) * dtype.itemsize > sys.maxsize:
             raise DataError(f"{path}: got shape {shape}, expected one that fits into memory")
@@ -172,7 +178,7 @@ def parse_idx(
             f"expected {promised:,} for shape {shape} of {dtype.name}"
         )
     if sha256 is not None:
-        digest = hashlib.sha256(magic + sizes)
+        digest = hashlib.sha256(header)
         digest.update(data)
         if digest.hexdigest() != sha256:
             raise DataError(

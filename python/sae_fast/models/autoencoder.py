@@ -21,7 +21,7 @@ from ..base.checks import (
 from ..base.streams import Purpose, generator
 from ..core.activations import Function, check_activation, check_output, traits
 from ..core.layers import Part
-from ..core.networks import new_network
+from ..core.networks import count_dead_units, new_network
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
@@ -357,7 +357,7 @@ class Autoencoder(Model):
         moves them any more. A linear or leaky_relu unit is never dead.
         """
         data = self._samples(x, scale)
-        return self._network.count_dead_units(data, n_threads=self.n_threads)[0]
+        return count_dead_units(self._network, data, self.n_threads)[0]
 
     @in_turn
     def _part(self, part: str | None) -> Part:

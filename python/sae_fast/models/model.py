@@ -37,10 +37,11 @@ from ..base.streams import Purpose, SampleOrder
 from ..base.text import Described, Table, shown
 from ..base.threads import Turns, resolve_threads
 from ..core.activations import Function, describe
-from ..core.inputs import as_input, column_means, is_uint8, sample_blocks
+from ..core.inputs import as_input, check_whole, column_means, is_uint8, sample_blocks
 from ..core.layers import Layer, Part
 from ..core.networks import (
     Network,
+    count_dead_units,
     evaluate,
     feature_errors,
     new_state,
@@ -411,6 +412,8 @@ class Model(Described):
         if fit and self.init == "data" and self._untouched:
             units = Sizes.of(inputs[0]).units(sparse=inputs[0].sparse)
             inputs = read(units) if units else inputs
+        for one in inputs:
+            check_whole(one)
         return units, inputs
 
     def _to_restore(
@@ -559,7 +562,7 @@ class Model(Described):
             return
         few = self._input("x", next(sample_blocks(training.samples.x)), self.n_features)
         for x in (few, training.samples.x):
-            dead = self._network.count_dead_units(x, n_threads=self.n_threads)[: self._depth]
+            dead = count_dead_units(self._network, x, self.n_threads)[: self._depth]
             widths = self._widths[1:]
             found = [at for at, n in enumerate(dead) if 2 * n >= widths[at]]
             if not found:
@@ -593,15 +596,32 @@ class Model(Described):
         self._check_trained([self])
         return self._network, self._units
 
-    def encode(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+    def encode(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden).
 
         The bits of a row are the same for every number of threads. Where a layer has 256 inputs and
         units or more, which BLAS computes, the last of them depend on the rows beside it too.
+
+        Parameters
+        ----------
+        x : array_like, frame, SciPy sparse matrix or DataSource, shape (n_samples, n_features)
+        scale : float, optional
+            Of uint8 samples. None: that of the latest training.
+        out : ndarray or path-like, optional
+            Where to put the codes of a :class:`~sae_fast.datasets.DataSource`, or any others: an
+            array of their shape, or a .npy file, which is whole once it is there under its name,
+            and is returned mapped to memory.
+
+        Raises
+        ------
+        DataError
+            If `x` or `out` does not fit.
+        OSError
+            If the file cannot be written.
         """
         self._check_trained(self._trained())
         data = self._samples(x, scale)
-        return predict(self._network, data, self.n_threads, layers=(0, self._depth))
+        return predict(self._network, data, self.n_threads, layers=(0, self._depth), out=out)
 
     def decode(self, code: Any) -> NDArray[Any]:
         """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features).
@@ -614,14 +634,15 @@ class Model(Described):
             If `code` does not fit, or a stack has not been pretrained.
         """
         network, units = self._reconstructor("decode")
-        data, layers = self._input("code", code, self._widths[self._depth]), 2 * self._depth
-        return units.undo(predict(network, data, self.n_threads, layers=(self._depth, layers)))
+        data = self._input("code", code, self._widths[self._depth])
+        layers = self._depth, 2 * self._depth
+        return predict(network, data, self.n_threads, layers=layers, units=units)
 
-    def reconstruct(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+    def reconstruct(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
         """Return `x` through all autoencoders and back, shape (n_samples, n_features).
 
-        A stack takes encoders and decoders as `pretrain` left them: `finetune` moves the network's
-        encoders away from their decoders.
+        Arguments are as in :meth:`encode`. A stack takes encoders and decoders as `pretrain` left
+        them: `finetune` moves the network's encoders away from their decoders.
 
         Raises
         ------
@@ -630,7 +651,8 @@ class Model(Described):
         """
         network, units = self._reconstructor("reconstruct")
         data = self._samples(x, scale, units)
-        return units.undo(predict(network, data, self.n_threads, layers=(0, 2 * self._depth)))
+        layers = 0, 2 * self._depth
+        return predict(network, data, self.n_threads, layers=layers, units=units, out=out)
 
     def reconstruction_error(self, x: Any, *, scale: float | None = None) -> float:
         """Return the mean squared error per feature that `reconstruct` leaves over all of `x`."""
@@ -649,7 +671,9 @@ class Model(Described):
         errors = squared_errors(network, self._samples(x, scale, units), self.n_threads)
         return errors * units.unit**2 if units else errors
 
-    def feature_errors(self, x: Any, *, scale: float | None = None) -> NDArray[np.float64]:
+    def feature_errors(
+        self, x: Any, *, scale: float | None = None, out: Any = None
+    ) -> NDArray[np.float64]:
         """Return the squared error of each feature of each sample, shape (n_samples, n_features).
 
         ``(x - reconstruct(x))²``, in the samples' own units; means over the features are what
@@ -657,10 +681,10 @@ class Model(Described):
 
         Parameters
         ----------
-        x : array_like, frame or SciPy sparse matrix, shape (n_samples, n_features)
+        x : array_like, frame, SciPy sparse matrix or DataSource, shape (n_samples, n_features)
             Dense by parts: what is sparse takes no more memory than the result.
-        scale : float, optional
-            Of uint8 samples, as in every other method.
+        scale, out
+            As in :meth:`encode`.
 
         Raises
         ------
@@ -681,8 +705,8 @@ class Model(Described):
         """
         network, units = self._reconstructor("feature_errors")
         data = self._samples(x, scale, units)
-        errors = feature_errors(network, data, 2 * self._depth, self.n_threads)
-        return errors * units.unit**2 if units else errors
+        factor = units.unit**2
+        return feature_errors(network, data, 2 * self._depth, self.n_threads, factor, out)
 
     def _part(self, part: str | None) -> Part:
         """Return the part of this name, or the whole; DataError if the model has none."""
@@ -911,7 +935,7 @@ class Model(Described):
         if x is None:
             return super().summary()
         data = self._samples(x, scale)
-        counts = self._network.count_dead_units(data, n_threads=self.n_threads)
+        counts = count_dead_units(self._network, data, self.n_threads)
         return self._text(self._tables(counts[: self._depth]))
 
     def _functions(self) -> list[str]:

@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..base.checks import (
@@ -29,11 +28,12 @@ from ..base.checks import (
 from ..base.streams import Purpose, generator
 from ..base.text import shown
 from ..core.activations import Function, check_activation, check_output
-from ..core.inputs import as_targets
+from ..core.inputs import as_targets, labels_of
 from ..core.layers import Layer, Part
 from ..core.networks import (
     Network,
     classify,
+    count_dead_units,
     encode_input,
     evaluate,
     network_of,
@@ -412,6 +412,7 @@ class StackedAutoencoder(Model):
     def _check_target(self, name: str, y: Any, n_samples: int, loss: str) -> Any:
         """Return what outputs are compared with: labels, or an input of targets."""
         if self.n_targets is None:
+            y = labels_of(y)
             return check_labels(name, y, n_samples, self._check_classes())
         how = self.n_targets, self.dtype, self.n_threads
         targets = as_targets(name, y, n_samples, *how)
@@ -831,13 +832,13 @@ class StackedAutoencoder(Model):
     def _learned(self) -> list[str]:
         return [*(["pretrained"] if self.pretrained else []), *super()._learned()]
 
-    def predict_proba(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+    def predict_proba(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
         """Return the probability of each class, shape (n_samples, n_classes).
 
         With ``head="sigmoid"``: of each label, shape (n_samples, n_targets).
 
-        As with :meth:`encode`, the last bits of a row depend on the rows beside it where layers are
-        wide.
+        Arguments are as in :meth:`encode`; as there, the last bits of a row depend on the rows
+        beside it where layers are wide.
 
         Raises
         ------
@@ -850,12 +851,13 @@ class StackedAutoencoder(Model):
             raise DataError(
                 f"predict_proba: expected a network with classes or head='sigmoid', got {head!r}"
             )
-        return self._outputs(x, scale)
+        return self._outputs(x, scale, out)
 
-    def predict(self, x: Any, *, scale: float | None = None) -> NDArray[Any]:
+    def predict(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
         """Return the most probable class of each sample, shape (n_samples,), or its targets.
 
         Targets have the shape (n_samples, n_targets): numbers, or 0 and 1 with ``head="sigmoid"``.
+        Arguments are as in :meth:`encode`.
 
         Raises
         ------
@@ -865,16 +867,17 @@ class StackedAutoencoder(Model):
         head = self._check_head()
         if head == SOFTMAX:
             self._check_trained([self])
-            return classify(self._network, self._samples(x, scale), self.n_threads)
-        outputs = self._outputs(x, scale)
-        return (outputs > 0.5).astype(np.int64) if head == "sigmoid" else outputs
+            return classify(self._network, self._samples(x, scale), self.n_threads, out)
+        return self._outputs(x, scale, out, labels=head == "sigmoid")
 
-    def _outputs(self, x: Any, scale: float | None) -> NDArray[Any]:
+    def _outputs(
+        self, x: Any, scale: float | None, out: Any, *, labels: bool = False
+    ) -> NDArray[Any]:
         """Return what the layer on top gives, shape (n_samples, n_classes or n_targets)."""
         self._check_trained([self])
         data, layers = self._samples(x, scale), (0, self._depth + 1)
-        softmax = self.head == SOFTMAX
-        return predict(self._network, data, self.n_threads, layers=layers, softmax=softmax)
+        how = {"layers": layers, "softmax": self.head == SOFTMAX, "labels": labels, "out": out}
+        return predict(self._network, data, self.n_threads, **how)
 
     def evaluate(
         self, x: Any, y: Any, *, scale: float | None = None, loss: str | None = None
@@ -896,7 +899,7 @@ class StackedAutoencoder(Model):
         :meth:`Autoencoder.count_dead_units` says what counts as dead.
         """
         data = self._samples(x, scale)
-        return self._network.count_dead_units(data, n_threads=self.n_threads)[: self._depth]
+        return count_dead_units(self._network, data, self.n_threads)[: self._depth]
 
     @classmethod
     def from_torch(

@@ -141,6 +141,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Let the history know of how many samples its losses are sums."""
+        self.schedule = self.schedule.over(self.samples.x)
         if self.measured is not None:
             self.history.n_samples = self.measured[1].x.n_samples
 
@@ -185,6 +186,7 @@ class Training:
             "dropout": list(self.objective.dropout),
             "batch_size": self.schedule.batch_size,
             "eval_every": self.schedule.eval_every,
+            **self.schedule.order.describe(),
         }
 
     @property

@@ -32,6 +32,7 @@ from ..base.checks import check_bool, check_int, check_path
 from ..base.files import leftovers, read_file, write_file
 from ..base.text import shown
 from ..core.build import build_config
+from ..core.windows import Windows
 from ..errors import CheckpointError, DataError
 from .callbacks import Callback, Training
 from .history import History
@@ -329,6 +330,8 @@ class RunCheckpoint(Callback):
             return None
         if isinstance(data, np.ndarray):
             return _digest("", {"": data})
+        if isinstance(data, Windows):
+            return data.digest()
         if data not in self._digests:
             digest = hashlib.sha256(f"{data.n_samples} {data.n_features}".encode())
             n_rows = max(1, _CHUNK_BYTES // (8 * data.n_features))

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.streams import Purpose, stream_key
-from ..core.networks import evaluate, new_trainer
+from ..core.networks import evaluate, new_trainer, set_samples
 from ..errors import DivergenceError
 from .callbacks import Training, watched
+from .feed import Feed
 from .sizes import Sizes
 
 _RESPONSE_SECONDS = 0.05
@@ -55,20 +56,15 @@ def train(training: Training) -> None:
     model, samples, callbacks = training.model, training.samples, training.callbacks
     optimizer, schedule = training.optimizer, training.schedule
     network, noise = model._network, samples.corruption
-    trainer = new_trainer(
-        network,
-        optimizer.in_core(),
-        model._state,
-        samples.x,
-        samples.y,
-        samples.weight,
-        corruption=noise and noise.in_core(network, model.seed, training.layer or 0, samples.units),
-        dropout=_dropout(training),
-        loss=training.objective.loss,
-        weight_decay=training.objective.weight_decay,
-        penalties=training.objective.added,
-        batch_size=schedule.batch_size,
-    )
+    options: dict[str, Any] = {
+        "corruption": noise
+        and noise.in_core(network, model.seed, training.layer or 0, samples.units),
+        "dropout": _dropout(training),
+        "loss": training.objective.loss,
+        "weight_decay": training.objective.weight_decay,
+        "penalties": training.objective.added,
+        "batch_size": schedule.batch_size,
+    }
     started = time.perf_counter()
     stretch = schedule.eval_every or schedule.steps
     intervals = [stretch, *(callback.every for callback in callbacks if callback.every)]
@@ -136,7 +132,10 @@ def train(training: Training) -> None:
                 callback.on_evaluation(training)
         training.commit()
 
-    with watched(training):
+    with watched(training), Feed(samples, schedule) as feed:
+        portion = feed.at(training.step)
+        own = portion.x, portion.y, portion.weight
+        trainer = new_trainer(network, optimizer.in_core(), model._state, *own, **options)
         training.started = True
         started -= training.history.seconds  # of a training that is taken up again
         trainer.save_state()
@@ -154,10 +153,13 @@ def train(training: Training) -> None:
                 if training.stopped or training.step == schedule.steps:
                     break
                 if not len(batches):
+                    if training.step == portion.end:
+                        portion = feed.at(training.step)
+                        set_samples(trainer, portion.x, portion.y, portion.weight)
                     ahead = [every - training.step % every for every in intervals]
                     most = max(1, _LONGEST_STRETCH // schedule.batch_size)
-                    n_steps = min(*ahead, schedule.steps - training.step, most)
-                    batches = schedule.batches(training.step, n_steps)
+                    n_steps = min(*ahead, portion.end - training.step, most)
+                    batches = portion.batches(training.step, n_steps)
                     rates = optimizer.rates(schedule.steps_before + training.step, n_steps)
                 with model._turns.queue:  # after those who wait
                     pass

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_batches, check_int
 from ..base.streams import SampleOrder
+from ..core.windows import Windows
 from ..errors import DataError
 
 #: Samples of a step, or all if there are fewer.
@@ -83,6 +84,24 @@ class Schedule:
         if samples_before is None:
             samples_before = steps_before * batch_size
         return cls(steps, batch_size, eval_every, order, samples_before, steps_before, batches)
+
+    def over(self, x: Any) -> Schedule:
+        """Return the same in the order of samples that are read in windows, where these are."""
+        if not isinstance(x, Windows):
+            return self
+        return dataclasses.replace(self, order=self.order.in_windows(x.block, x.window))
+
+    def window_end(self, step: int, window: int) -> int:
+        """Return the step before which to change what is in memory, `window` samples at most.
+
+        Samples that are left of one window, less than a batch, are in memory with the next.
+        """
+        size = self.batch_size
+        if self.given is not None:
+            return min(self.steps, step + max(1, window // size))
+        start = self.samples_before + step * size
+        end = self.order.window_end(start + size - 1)
+        return min(self.steps, (end - self.samples_before) // size)
 
     def batches(self, first: int, n_steps: int) -> NDArray[np.int64]:
         """Return the sample numbers of steps ``first ...``, shape (n_steps, batch_size)."""

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a source of samples is: rows that are read from where they lie, some at a time.
+
+Whoever reads them decides how many and in which order; a source only says how many there are and
+gives those that it is asked for.
+"""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...base.checks import check_bytes, check_int, check_path
+from ...errors import DataError
+from .packages import needed
+
+#: Of a block, if nobody says how many rows it has.
+_BLOCK_BYTES = 2**20
+#: A window has at least so many blocks, where rows that lie together need not be read together.
+_FEWEST_BLOCKS = 16
+#: Of the memory for a source: one window is in use, the next one is read, and both are copied.
+_SHARE_OF_WINDOW = 4
+_GAP_BYTES, _SPAN_BYTES = 2**15, 2**22  # read for nothing; read at once
+_ROW_BYTES = 40  # a row's numbers in the order of samples, its label and its weight
+
+
+class DataSource(abc.ABC):
+    """Samples that are read from where they lie: what a model takes in the place of an array.
+
+    All that takes samples takes a source: trainings, `eval_set`, predictions, errors, the
+    estimators. A set of at most a quarter of `memory`, a *window*, is read at once, and everything
+    is then as with an array, to the bit. A larger one is read a window at a time, the next one on a
+    thread beside what is computed.
+
+    A subclass says `shape` and `dtype` and gives consecutive rows by `read`; it may give any rows
+    by `take`, say which rows it can only read together by `chunk_size`, and know a cheaper
+    `digest`. :func:`open_source` has those for files.
+
+    Parameters
+    ----------
+    memory : int or str, default "1GB"
+        Bytes, or "256MB", that rows may take at once, in the core and here; what a model and
+        results take comes on top.
+    block_size : int, optional
+        Consecutive rows that stay together, in one window, when samples are shuffled. None: what
+        1 MiB holds, at most a 16th of a window, in whole chunks.
+    folder : path-like, optional
+        Where pretraining keeps the codes of layers below in a temporary file, if these are larger
+        than a window. None: the system's folder for such files.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_samples, n_features).
+    dtype : numpy.dtype
+        Of the rows: uint8, which is read with a `scale`, float32 or float64; any other numbers are
+        copied into the model's own precision.
+    chunk_size : int
+        Rows that are read together whoever asks for some of them; 1 where each can be read alone.
+    n_samples, n_features : int
+
+    Raises
+    ------
+    DataError
+        If an argument does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np, sae_fast
+    >>> from sae_fast.datasets import DataSource
+    >>> class Waves(DataSource):
+    ...     shape, dtype = (5000, 16), np.dtype(np.float32)
+    ...
+    ...     def read(self, first, last):
+    ...         phase = np.arange(first, last)[:, None] + np.arange(16) / 4
+    ...         return np.sin(phase, dtype=self.dtype)
+    >>> waves = Waves(memory="64KB")  # windows of 154 rows
+    >>> ae = sae_fast.Autoencoder(16, 4)
+    >>> history = ae.fit(waves, steps=400, eval_every=0)
+    >>> ae.encode(waves).shape
+    (5000, 4)
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    memory: int | str = "1GB"
+    block_size: int | None = None
+    folder: Path | None = None
+    chunk_size: int = 1
+
+    def __init__(
+        self,
+        *,
+        memory: int | str = "1GB",
+        block_size: int | None = None,
+        folder: str | os.PathLike[str] | None = None,
+    ) -> None:
+        check_bytes("memory", memory)
+        self.memory = memory
+        self.block_size = None if block_size is None else check_int("block_size", block_size, 1)
+        self.folder = None if folder is None else check_path("folder", folder)
+
+    @abc.abstractmethod
+    def read(self, first: int, last: int) -> Any:
+        """Return the rows from `first` to before `last`, an array or a CSR matrix of SciPy.
+
+        It is called on threads, one at a time for each training or prediction.
+
+        Raises
+        ------
+        DataError
+            If there is something else than was there when the source was made.
+        """
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Any:
+        """Return some rows, an array or a CSR matrix of SciPy.
+
+        Parameters
+        ----------
+        rows : slice, or array of int, shape (n,)
+            Consecutive ones, or any, in any order.
+        """
+        if isinstance(rows, slice):
+            first, last, step = rows.indices(len(self))
+            if step == 1:
+                return self.read(first, max(first, last))
+            rows = np.arange(first, last, step)
+        rows = np.asarray(rows)
+        steps = np.diff(rows)
+        if (steps < 0).any():
+            order = np.argsort(rows, kind="stable")
+            back = np.empty_like(order)
+            back[order] = np.arange(len(order))
+            return self.take(rows[order])[back]
+        if not len(rows):
+            return self.read(0, 0)
+        # rows between two that are wanted are read too, where that is sooner than to skip them
+        size = max(1.0, self.row_bytes)
+        apart = steps > 1 + _GAP_BYTES / size
+        whole = max(1, int(_SPAN_BYTES / size / self.chunk_size)) * self.chunk_size
+        apart |= np.diff(rows // whole) > 0
+        ends = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)]
+        found: Any = []
+        for first, last in itertools.pairwise(ends):
+            start = int(rows[first])
+            span = self.read(start, int(rows[last - 1]) + 1)
+            own = span if (steps[first : last - 1] == 1).all() else span[rows[first:last] - start]
+            if hasattr(own, "tocsr"):
+                found.append(own)
+                continue
+            if first == 0:  # one array for all, so that no two copies are there at once
+                found = np.empty((len(rows), own.shape[1]), own.dtype)
+            found[first:last] = own
+        return stacked(found) if isinstance(found, list) else found
+
+    def digest(self) -> str:
+        """Return what tells this source's content from any other: SHA-256, in hexadecimals.
+
+        Checkpoints ask for it. It is of all rows, read a block at a time.
+        """
+        digest = hashlib.sha256(f"{self.dtype.newbyteorder('<').str}{self.shape}".encode())
+        size = max(1.0, self.row_bytes)  # cut the same way whatever the memory
+        n_rows = max(1, int(_SPAN_BYTES / size / self.chunk_size)) * self.chunk_size
+        for first in range(0, len(self), n_rows):
+            rows = self.read(first, min(first + n_rows, len(self)))
+            parts = (rows.indptr, rows.indices, rows.data) if hasattr(rows, "tocsr") else (rows,)
+            for part in parts:
+                little = part.dtype.newbyteorder("<")
+                digest.update(np.ascontiguousarray(part, little).data.cast("B"))
+        return digest.hexdigest()
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row as `read` gives it, on the average."""
+        return self.shape[1] * self.dtype.itemsize
+
+    def blocks(self) -> tuple[int, int]:
+        """Return the rows of a block, and of a window: so many whole blocks.
+
+        Raises
+        ------
+        DataError
+            If `memory` does not hold four blocks.
+        """
+        row_bytes = self.row_bytes + _ROW_BYTES
+        memory = check_bytes("memory", self.memory)
+        window = int(memory / _SHARE_OF_WINDOW / row_bytes)
+        if self.block_size is None:
+            chunk = self.chunk_size
+            wanted = min(_BLOCK_BYTES / row_bytes, window / _FEWEST_BLOCKS)
+            block = max(1, int(wanted / chunk)) * chunk
+        else:
+            block = self.block_size
+        block = min(block, len(self))
+        if window < block:
+            need = int(_SHARE_OF_WINDOW * block * row_bytes) + 1
+            raise DataError(
+                f"memory: expected at least {need:,} bytes, four times a block of {block:,} rows "
+                f"of {self}, got {self.memory}"
+            )
+        return block, window // block * block
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    @property
+    def n_samples(self) -> int:  # noqa: D102
+        return self.shape[0]
+
+    @property
+    def n_features(self) -> int:  # noqa: D102
+        return self.shape[1]
+
+    @property
+    def ndim(self) -> int:  # noqa: D102
+        return 2
+
+    def __str__(self) -> str:
+        """Return what errors call it: of a file, its path."""
+        return type(self).__name__
+
+    def __repr__(self) -> str:
+        """Say what it is, its shape and type."""
+        return f"{type(self).__name__}({str(self)!r}, shape={self.shape}, dtype={self.dtype})"
+
+
+def stacked(parts: list[Any]) -> Any:
+    """Return rows one below the other, of arrays or of CSR matrices."""
+    if len(parts) == 1:
+        return parts[0]
+    if hasattr(parts[0], "tocsr"):
+        return needed("scipy.sparse", "CSR matrices").vstack(parts, format="csr")
+    return np.concatenate(parts)
+
+
+class ArraySource(DataSource):
+    """Rows of an array, one that is mapped to a file perhaps, or of a CSR matrix.
+
+    Parameters
+    ----------
+    x : ndarray or SciPy sparse matrix, shape (n_samples, n_features)
+    **options
+        As for :class:`DataSource`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sae_fast.datasets import ArraySource
+    >>> source = ArraySource(np.arange(12.0).reshape(4, 3), memory="1MB")
+    >>> source.take(np.array([2, 0]))
+    array([[6., 7., 8.],
+           [0., 1., 2.]])
+    """
+
+    def __init__(self, x: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self._x: Any = x.tocsr() if hasattr(x, "tocsr") else np.asarray(x)
+        if self._x.ndim == 1:
+            self._x = self._x[:, None]
+        if self._x.ndim != 2:
+            raise DataError(
+                f"x: expected two dimensions (n_samples, n_features), got shape {self._x.shape}"
+            )
+        self.shape = self._x.shape
+        self.dtype = np.dtype(self._x.dtype)
+
+    @property
+    def row_bytes(self) -> float:  # noqa: D102
+        if not hasattr(self._x, "tocsr"):
+            return super().row_bytes
+        entry = self.dtype.itemsize + self._x.indices.dtype.itemsize
+        ends = self._x.indptr.dtype.itemsize
+        return float(entry * len(self._x.data) / max(1, len(self)) + ends)
+
+    def read(self, first: int, last: int) -> Any:  # noqa: D102
+        return self._x[first:last]
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Any:  # noqa: D102
+        return self._x[rows]

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a trainer steps on: all samples, or those of one window after the other, read ahead.
+
+Which samples a step gets is the schedule's; here they are brought to memory, and their numbers
+become those that they have there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.ahead import Ahead
+from ..core.inputs import taken
+from ..core.windows import Windows
+from .objective import Samples
+from .schedule import Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class Portion:
+    """The samples of some consecutive steps."""
+
+    x: Any  # the core's input
+    y: Any  # labels, or an input of targets, or None
+    weight: NDArray[Any] | None
+    first: int  # the step that it begins with
+    end: int  # the step behind its last
+    given: NDArray[np.int64] | None  # (end - first, batch_size): its samples at each step
+    schedule: Schedule
+
+    def batches(self, step: int, n_steps: int) -> NDArray[np.int64]:
+        """Return the sample numbers of steps ``step ...``, shape (n_steps, batch_size)."""
+        if self.given is None:
+            return self.schedule.batches(step, n_steps)
+        return self.given[step - self.first : step - self.first + n_steps]
+
+
+class Feed(Ahead[int, Portion]):
+    """Gives the portion that begins with a step, and reads the one behind it meanwhile."""
+
+    def __init__(self, samples: Samples, schedule: Schedule) -> None:
+        super().__init__(self._read)
+        self._samples, self._schedule = samples, schedule
+
+    def at(self, step: int) -> Portion:
+        """Return the portion that begins with a step."""
+        portion = self.get(step)
+        if portion.end < self._schedule.steps:
+            self.start(portion.end)
+        return portion
+
+    def _read(self, step: int) -> Portion:
+        samples, schedule = self._samples, self._schedule
+        x, y, weight = samples.x, samples.y, samples.weight
+        if not isinstance(x, Windows):
+            return Portion(x, y, weight, step, schedule.steps, None, schedule)
+        end = schedule.window_end(step, x.window)
+        batches = schedule.batches(step, end - step)
+        rows, given = np.unique(batches, return_inverse=True)
+        own = x.of(rows, x.sparse), taken(y, rows), taken(weight, rows)
+        return Portion(*own, step, end, given.reshape(batches.shape), schedule)
