@@ -35,6 +35,7 @@ NOISES["masking:0.4"] = CORRUPTIONS["masking"](0.4)
 CHOICES = [
     *({"activation": name} for name in activations.NAMES if name != "relu"),
     SIGMOID,
+    {"activation": ("sigmoid", "linear"), "decoder": "sigmoid", "tune_steps": 30},  # linear code
     *({"loss": loss} for loss in ("huber", "absolute_error")),
     *({"loss": loss, **SIGMOID} for loss in ("binary_cross_entropy", "poisson")),
     *({"corruption": name} for name in NOISES),
@@ -88,6 +89,7 @@ def reconstruction(data, chosen, **more):
 
 def test_every_choice_is_tried():
     found = {(name, value) for chosen in CHOICES for name, value in chosen.items()}
+    assert any(isinstance(value, tuple) for name, value in found if name == "activation")
     values = {
         "activation": activations.NAMES,
         "loss": [name for name, loss in LOSSES.items() if "softmax" not in loss.outputs],
@@ -262,9 +264,14 @@ class TestTuning:
         assert lines[5].startswith("6 of 6, results: 100%")
 
     def test_none_without_pretraining(self, data):
-        for name, value in {"tune_steps": 5, "corruption": "swap", "loss": "huber"}.items():
-            with pytest.raises(DataError, match=f"^{name}: expected .* without the arm pretrained"):
-                run_experiment(dataset=data, arms="he", quiet=True, **{name: value})
+        """All that is asked in vain is named at once."""
+        given = {"tune_steps": 5, "corruption": "swap", "loss": "huber"}
+        message = (
+            "tune_steps, corruption, loss: expected 0, 'none', 'squared_error' without the arm "
+            "pretrained, got 5, 'swap:0.15', 'huber'"
+        )
+        with pytest.raises(DataError, match=f"^{message}$"):
+            run_experiment(dataset=data, arms="he", quiet=True, **given)
         result = run_experiment(
             dataset=data, arms="he", quiet=True, **{**TUNED, "tune_steps": 0}, **TRAINED
         )
@@ -275,29 +282,55 @@ class TestTuning:
 class TestFitting:
     """What does not fit is refused before anything runs, with what does."""
 
-    @pytest.mark.parametrize("kind", [RunSettings, ReconstructSettings])
     @pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
-    def test_a_loss_and_a_decoder(self, kind, loss):
+    def test_a_loss_and_a_decoder(self, loss):
         with pytest.raises(
             DataError,
-            match=rf"^loss: expected one of squared_error, huber, absolute_error with decoder "
-            rf"'linear', got '{loss}'; decoder 'sigmoid' takes it$",
+            match=rf"^loss: expected one that fits decoder linear, got '{loss}'; what fits "
+            r"together: decoder linear, loss squared_error, huber, absolute_error; or decoder "
+            r"sigmoid, loss squared_error, binary_cross_entropy, huber, absolute_error, poisson$",
         ):
-            kind(loss=loss)
-        assert kind(loss=loss, **SIGMOID).loss == loss
+            ReconstructSettings(loss=loss)
+        for kind in (RunSettings, ReconstructSettings):
+            assert kind(loss=loss, **SIGMOID).loss == loss
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"loss": "poisson"}, "loss: expected .* decoder linear and activation relu, got '"),
+            ({"decoder": "sigmoid"}, "decoder: expected .* loss squared_error and activation relu"),
+            (
+                {"decoder": "sigmoid", "hidden": [9, 5, 2], "activation": ["tanh"] * 2 + ["relu"]},
+                "decoder: expected .* and activation tanh,tanh,relu, got 'sigmoid'",
+            ),
+        ],
+    )
+    def test_all_that_fits_together_is_said_at_once(self, given, message):
+        fits = (
+            "; what fits together: decoder linear, any activation below the last layer, loss "
+            "squared_error, huber, absolute_error; or decoder sigmoid, activation sigmoid below "
+            "the last layer, loss squared_error, binary_cross_entropy, huber"
+        )
+        with pytest.raises(DataError, match=f"^{message}.*{fits}"):
+            RunSettings(**given)
+
+    def test_an_activation_for_each_layer(self):
+        code = ["sigmoid", "sigmoid", "linear"]
+        settings = RunSettings(hidden=[9, 5, 2], activation=code, decoder="sigmoid")
+        assert settings.config()["activation"] == code
+        assert RunSettings(hidden=[9, 5], activation=["tanh"] * 2).activation == "tanh"
+        assert ReconstructSettings(activation=["tanh"]) == ReconstructSettings(activation="tanh")
+        with pytest.raises(DataError, match=r"^activation: expected one value, or one for each of"):
+            RunSettings(hidden=[9, 5], activation=code)
+        with pytest.raises(DataError, match=r"^activation: .* got 'rleu'; did you mean 'relu'"):
+            RunSettings(activation=["relu", "rleu"])
 
     @pytest.mark.parametrize("given", [0, -1.0, "fast", "Auto", np.ones(2), [0.1], float("inf")])
     def test_rates_that_are_none(self, given):
         with pytest.raises(DataError, match=r"^learning_rate: expected .*, got "):
             RunSettings(learning_rate=given)
 
-    def test_a_decoder_and_the_codes_it_restores(self):
-        with pytest.raises(
-            DataError,
-            match=r"^decoder: expected linear where layers restore codes of relu too, got "
-            r"'sigmoid', which fits those of sigmoid$",
-        ):
-            RunSettings(decoder="sigmoid")
+    def test_the_last_codes_are_restored_by_no_decoder_above(self):
         assert RunSettings(decoder="sigmoid", hidden=[5]).activation == "relu"
         assert ReconstructSettings(decoder="sigmoid").activation == "relu"
 

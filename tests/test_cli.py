@@ -27,7 +27,7 @@ from sae_fast import cli
 from sae_fast.experiment import arms, run
 from sae_fast.experiment.save import OUTPUT_NAMES, ExperimentResult
 from sae_fast.experiment.settings import COMMANDS, flag, options, written
-from sae_fast.training.checkpoint import NAME
+from sae_fast.training.checkpoint import NAME, PREVIOUS
 
 ARMS = ("pretrained", "normal", "he")
 N_TRAIN, N_TEST, N_PIXELS, N_CLASSES = 320, 60, 48, 4
@@ -453,7 +453,7 @@ class TestBeforeTraining:
     @pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
     def test_a_loss_that_does_not_fit(self, command, loss, data_dir, tmp_path, capsys):
         status = main(command, "--loss", loss, *on(data_dir), "--output", tmp_path / "out")
-        words = "--loss: expected one of squared_error, ", f"got '{loss}'; decoder 'sigmoid' takes"
+        words = "--loss: expected one that fits decoder linear", f"got '{loss}'; what fits toge"
         assert_failed(capsys, *words, status=status, expected=2)
         assert not (tmp_path / "out").exists()
 
@@ -465,6 +465,18 @@ class TestBeforeTraining:
     def test_no_data_dir(self, command, tmp_path, capsys, no_mnist):
         status = main(command, "--dataset idx --output", tmp_path / "out")
         assert_failed(capsys, "--data-dir", status=status, expected=2)
+
+    def test_a_data_dir_that_nothing_is_read_from(self, command, tmp_path, capsys):
+        status = main(command, "--dataset strokes --data-dir", tmp_path, "--output", tmp_path / "o")
+        assert_failed(capsys, "--data-dir: expected none", status=status, expected=2)
+
+    def test_several_sets(self, command, tmp_path, capsys):
+        """What a folder holds is no matter of usage, whatever is wrong with it."""
+        write_set(tmp_path)
+        for file in list(tmp_path.iterdir()):
+            shutil.copy(file, file.with_name("other-" + file.name))
+        status = main(command, *on(tmp_path), "--output", tmp_path / "out")
+        assert_failed(capsys, "--data-dir: got several data sets in", status=status)
 
     def test_mnist_never_falls_back(self, command, tmp_path, capsys, no_mnist):
         status = main(command, "--dataset mnist --offline --output", tmp_path / "out")
@@ -486,7 +498,7 @@ class TestBeforeTraining:
 
     def test_batch_larger_than_the_data(self, command, data_dir, tmp_path, capsys):
         status = main(command, *on(data_dir), "--batch-size 321 --output", tmp_path / "out")
-        assert_failed(capsys, "--batch-size", "320", "321", status=status, expected=2)
+        assert_failed(capsys, "--batch-size", "320", "321", status=status)
 
     def test_output_is_a_file(self, command, data_dir, tmp_path, capsys):
         file = tmp_path / "file"
@@ -611,7 +623,12 @@ def test_a_folder_that_another_run_is_using(other, data_dir, tmp_path, capsys):
         assert_failed(capsys, "--output: expected a folder that no other run is", status=status)
         assert not file_names(tmp_path) & {*OUTPUT_NAMES}
         assert process.poll() is None
-    assert main("run --quiet --arms he", SMALL, *place) == 0  # it is free again
+    command = "run --quiet --arms he", SMALL, *place
+    words = "--output: expected a folder without a checkpoint", "`sae-fast run --resume --output"
+    assert_failed(capsys, *words, status=main(*command))  # no results beside it, either
+    for name in (NAME, PREVIOUS):
+        (tmp_path / name).unlink(missing_ok=True)
+    assert main(*command) == 0  # it is free again
 
 
 def test_a_run_that_fails_leaves_its_folder_free(data_dir, tmp_path, monkeypatch):
@@ -783,6 +800,8 @@ def test_a_resumed_run_refuses_other_settings(data_dir, tmp_path, capsys, no_pic
     status = main("run --resume --hidden 9 --seed 3 --output", tmp_path)
     words = "--hidden [9] where it has [9, 5]", "--seed 3 where it has 0"
     assert_failed(capsys, "--resume", *words, status=status)
+    assert main(*command) == 0
+    assert NAME not in file_names(tmp_path)  # that of a run whose results are replaced
 
 
 @pytest.mark.parametrize("environment", [{}, {"MPLBACKEND": "nonsense"}], ids=["home", "backend"])

@@ -2,7 +2,8 @@
 """The command line: `sae-fast run`, `reconstruct`, `study`, `info`.
 
 Options are the keyword arguments of the functions behind them, so nothing is decided here. Exit
-status: 0 done, 1 the run failed, 2 usage. What signals do is in `__main__`.
+status: 0 done, 1 failed, 2 usage: what the options alone, without any file, show to be wrong. What
+signals do is in `__main__`.
 """
 
 from __future__ import annotations
@@ -170,9 +171,8 @@ def _print_info(*, as_json: bool) -> None:
     _print("\n".join(lines))
 
 
-def _run(given: dict[str, Any]) -> None:
-    experiment: Callable[..., Any] = given.pop("experiment")
-    command, folder = given.pop("command"), given["output"]
+def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) -> None:
+    folder = given["output"]
     place = "" if folder == _OUTPUTS[command] else f" --output {shlex.quote(folder)}"
     resuming = f"`sae-fast {command} --resume{place}`"
     try:
@@ -234,30 +234,31 @@ def _complain(command: str, error: object) -> None:
     if command in COMMANDS:
         names = [option.name for option in options(COMMANDS[command])]
         long = "|".join(name for name in names if "_" in name)
-        pattern = rf"\b({long})\b|\b({'|'.join(names)})(?=[:=]| [^;]* where it has )"
+        ends = r"(?:, \w+)*[:=]| [^;]* where it has "
+        pattern = rf"\b({long})\b|\b({'|'.join(names)})(?={ends})"
         words = re.sub(pattern, lambda found: flag(found[0]), words)
     print(f"sae-fast: {words}", file=sys.stderr)
 
 
-def _is_usage(command: str, error: Exception) -> bool:
-    """Say whether an error is about an option, which its user knows how to mend."""
-    name = str(error).partition(":")[0]
-    named = command in COMMANDS and name in (option.name for option in options(COMMANDS[command]))
-    return named and isinstance(error, DataError)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, by default the process's, and return its exit status."""
-    given = _parser().parse_args(argv)
-    command = given.command
+    given = vars(_parser().parse_args(argv))
+    command = given.pop("command")
     try:
         if command == "info":
-            _print_info(as_json=given.json)
-        else:
-            _run(vars(given))
+            _print_info(as_json=given["json"])
+            return 0
+        experiment = given.pop("experiment")
+        if not given.get("resume"):  # then others come from the checkpoint
+            try:
+                COMMANDS[command](**given)
+            except DataError as error:
+                _complain(command, error)
+                return 2
+        _run(command, experiment, given)
     except BrokenPipeError:  # who read what is printed has left
         return 0
     except (SaeFastError, OSError, MemoryError) as error:
         _complain(command, error)
-        return 2 if _is_usage(command, error) else 1
+        return 1
     return 0

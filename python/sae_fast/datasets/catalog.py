@@ -72,21 +72,13 @@ def load(
     Dataset('mnist', n_train=55000, n_test=10000, n_features=784, n_classes=10, dtype=uint8)
     """
     check_bool("offline", offline)
+    check_source(name, data_dir)
     named = os.environ.get(DATA_DIR_VARIABLE)
     if name == "strokes":
-        if data_dir is not None:
-            raise DataError(
-                f"data_dir: expected none with dataset 'strokes', which is drawn, got {data_dir}"
-            )
         return load_strokes(seed=seed, dtype=dtype, progress=progress)
     if name == "mnist":
         return load_mnist(data_dir, not offline, dtype=dtype, progress=progress)
     if name == "idx":
-        if data_dir is None and not named:
-            raise DataError(
-                "data_dir: got none, expected the folder of the IDX files for dataset 'idx' "
-                f"(${DATA_DIR_VARIABLE} names one, too)"
-            )
         return load_idx(named or "" if data_dir is None else data_dir, dtype=dtype)
     if name != "auto":
         raise DataError(f"dataset: got {shown(name)}, expected auto, mnist, strokes or idx")
@@ -98,3 +90,16 @@ def load(
         message = f"dataset auto: using the embedded data set strokes, not MNIST ({error})"
         warnings.warn(message, DatasetFallbackWarning, stacklevel=2)
     return load_strokes(seed=seed, dtype=dtype, progress=progress)
+
+
+def check_source(name: str, data_dir: str | os.PathLike[str] | None) -> None:
+    """Raise DataError if a data set needs a folder and has none, or the other way round."""
+    if name == "strokes" and data_dir is not None:
+        raise DataError(
+            f"data_dir: expected none with dataset 'strokes', which is drawn, got {data_dir}"
+        )
+    if name == "idx" and data_dir is None and not os.environ.get(DATA_DIR_VARIABLE):
+        raise DataError(
+            "data_dir: got none, expected the folder of the IDX files for dataset 'idx' "
+            f"(${DATA_DIR_VARIABLE} names one, too)"
+        )

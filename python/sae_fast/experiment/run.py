@@ -21,7 +21,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_path
+from ..base.checks import check_path, per_layer
 from ..base.pca import PCA
 from ..base.progress import Progress
 from ..core.environment import info
@@ -79,7 +79,7 @@ def run_experiment(
     pretrain_steps: int = RunSettings.pretrain_steps,
     tune_steps: int = RunSettings.tune_steps,
     finetune_steps: int = RunSettings.finetune_steps,
-    activation: str = RunSettings.activation,
+    activation: str | Sequence[str] = RunSettings.activation,
     decoder: str = RunSettings.decoder,
     loss: str = RunSettings.loss,
     corruption: str | None = RunSettings.corruption,
@@ -117,12 +117,13 @@ def run_experiment(
     tune_steps : int
         Between them, for all layers of the pretrained network as one autoencoder
         (:meth:`StackedAutoencoder.finetune_autoencoder`); 0: none.
-    activation : str
-        Of the hidden layers; one of :data:`sae_fast.activations.NAMES`.
+    activation : str or sequence of str
+        Of all hidden layers, or one for each; of :data:`sae_fast.activations.NAMES`.
+        ``["sigmoid"] * 3 + ["linear"]`` has a linear code.
     decoder : {"linear", "sigmoid"}
         Activation of what the decoders give. The one of the first autoencoder restores samples, the
-        others codes, so that with several hidden layers "sigmoid" needs codes from 0 to 1: those of
-        ``activation="sigmoid"``.
+        others codes, so that "sigmoid" needs codes from 0 to 1 of all hidden layers but the last:
+        those of ``activation="sigmoid"``.
     loss : str
         Of reconstructions, as in :meth:`Autoencoder.fit`. "binary_cross_entropy" and "poisson" need
         ``decoder="sigmoid"``.
@@ -165,8 +166,8 @@ def run_experiment(
     DatasetUnavailableError
         If the data set is not there and cannot be downloaded.
     CheckpointError
-        If a checkpoint cannot be written, or that of a run that has not ended would be replaced by
-        one that does not resume from it, or there is none of this run to resume from.
+        If a checkpoint cannot be written, `output` holds that of a run that has not ended and
+        `resume` is False, or there is none of this run to resume from.
     OutputError
         If `output` cannot be written, holds files that no ``sae-fast run`` has written, or another
         run is using it.
@@ -243,7 +244,7 @@ def run_reconstruction(
     units: int = ReconstructSettings.units,
     steps: int = ReconstructSettings.steps,
     weight_decay: float = ReconstructSettings.weight_decay,
-    activation: str = ReconstructSettings.activation,
+    activation: str | Sequence[str] = ReconstructSettings.activation,
     decoder: str = ReconstructSettings.decoder,
     loss: str = ReconstructSettings.loss,
     corruption: str | None = ReconstructSettings.corruption,
@@ -295,11 +296,12 @@ def run_reconstruction(
     with _Run(ReconstructSettings(**locals()), dataset) as run:
         settings = run.settings
         x, x_test = run.inputs
+        (function,) = per_layer("activation", settings.activation, 1)
         autoencoder = Autoencoder(
             x.n_features,
             settings.units,
             weight_decay=settings.weight_decay,
-            activation=settings.activation,
+            activation=function,
             output=settings.decoder,
             init="normal",
             seed=settings.seed,
@@ -393,13 +395,21 @@ class _Run(Generic[_S]):
         self._held.close()
 
     def _checkpoint(self) -> list[Callback]:
-        """Return the callback that keeps the run, if it is to be kept or taken up again."""
+        """Return the callback that keeps the run, if it is to be kept or taken up again.
+
+        No run leaves its results beside another's checkpoint: one that has ended is removed, one
+        that could go on refused.
+        """
         settings, every = self.settings, self.settings.checkpoint_every
-        if not every and not settings.resume:
-            return []
+        keeps = every or settings.resume
         if settings.output is None:
-            name = "checkpoint_every" if every else "resume"
-            raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
+            if keeps:
+                name = "checkpoint_every" if every else "resume"
+                raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
+            return []
+        if not keeps:
+            RunCheckpoint(settings.output, 0, resume=False).replace()
+            return []
         kept = settings.kept()
         run = {**kept, **settings.identity(), "data": self.data.sha256}
         checkpoint = RunCheckpoint(settings.output, every, resume=False, run=run)

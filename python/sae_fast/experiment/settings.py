@@ -23,12 +23,13 @@ from ..base.checks import (
     check_path,
     check_sizes,
     check_width,
+    per_layer,
 )
 from ..base.text import shown
 from ..base.threads import resolve_threads
 from ..core.activations import ACTIVATIONS
 from ..datasets import Dataset
-from ..datasets.catalog import Name
+from ..datasets.catalog import Name, check_source
 from ..errors import DataError
 from ..training.corruptions import CORRUPTIONS, Corruption
 from ..training.objective import losses_of
@@ -48,10 +49,10 @@ _DECODERS = {decoder: losses_of(decoder) for decoder in ("linear", "sigmoid")}
 _LOSSES = list(dict.fromkeys(loss for losses in _DECODERS.values() for loss in losses))
 
 
-def _restores(decoder: str, activation: str) -> bool:
-    """Say whether a decoder can give all that an activation does."""
-    given, codes = ACTIVATIONS[decoder], ACTIVATIONS[activation]
-    return given.low <= codes.low and codes.high <= given.high
+def _restored_by(decoder: str) -> list[str]:
+    """Return the activations all of whose codes a decoder can give."""
+    low, high = ACTIVATIONS[decoder].low, ACTIVATIONS[decoder].high
+    return [name for name, codes in ACTIVATIONS.items() if low <= codes.low and codes.high <= high]
 
 
 class Arm(NamedTuple):
@@ -86,6 +87,12 @@ def _check_arms(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, Sequence) or not value:
         raise DataError(f"{name}: expected a sequence of {', '.join(ARMS)}, got {shown(value)}")
     return tuple(dict.fromkeys(check_choice(name, arm, tuple(ARMS)) for arm in value))
+
+
+def _check_activation(name: str, value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return check_choice(name, value, list(ACTIVATIONS))
+    return tuple(check_choice(name, one, list(ACTIVATIONS)) for one in value)
 
 
 def _check_rate(name: str, value: Any) -> float | str | None:
@@ -232,12 +239,12 @@ class Settings:
 
     command: ClassVar[str]
 
-    activation: str = _autoencoder(
+    activation: str | tuple[str, ...] = _autoencoder(
         "relu",
-        partial(check_choice, choices=list(ACTIVATIONS)),
-        f"of hidden layers: {', '.join(ACTIVATIONS)}",
-        read=str,
-        metavar="NAME",
+        _check_activation,
+        f"of all hidden layers, or one for each: {', '.join(ACTIVATIONS)}",
+        read=lambda text: text.split(",") if "," in text else text,
+        metavar="NAME[,NAME,...]",
     )
     decoder: str = _autoencoder(
         "linear",
@@ -321,12 +328,35 @@ class Settings:
         if self.learning_rate is None:
             rate = AUTO if self.optimizer == SGD.name else LEARNING_RATE
             object.__setattr__(self, "learning_rate", rate)
-        if self.loss not in (fitting := _DECODERS[self.decoder]):
-            others = [repr(one) for one, losses in _DECODERS.items() if self.loss in losses]
-            raise DataError(
-                f"loss: expected one of {', '.join(fitting)} with decoder {self.decoder!r}, "
-                f"got {self.loss!r}; decoder {' or '.join(others)} takes it"
-            )
+        check_source(self.dataset, self.data_dir)
+        codes = per_layer("activation", self.activation, self.n_layers)
+        if len(set(codes)) == 1:  # one spelling of the same
+            object.__setattr__(self, "activation", codes[0])
+        self._check_fit(codes[:-1])
+
+    @property
+    def n_layers(self) -> int:
+        """Hidden layers, each of which an autoencoder learns."""
+        return 1
+
+    def _check_fit(self, restored: list[str]) -> None:
+        """Check that decoder and loss fit each other, and the codes that decoders restore."""
+        fits = self.loss in _DECODERS[self.decoder]
+        if fits and {*restored} <= {*_restored_by(self.decoder)}:
+            return
+        among = "" if not restored else f" and activation {written(self.activation)}"
+        name, others = ("decoder", "loss") if fits else ("loss", "decoder")
+        together = []
+        for decoder, losses in _DECODERS.items():
+            codes = _restored_by(decoder)
+            free = len(codes) == len(ACTIVATIONS)
+            which = "any activation" if free else f"activation {', '.join(codes)}"
+            below = f", {which} below the last layer" if restored else ""
+            together.append(f"decoder {decoder}{below}, loss {', '.join(losses)}")
+        raise DataError(
+            f"{name}: expected one that fits {others} {getattr(self, others)}{among}, got "
+            f"{getattr(self, name)!r}; what fits together: {'; or '.join(together)}"
+        )
 
     def config(self) -> dict[str, Any]:
         """Return what goes into ``result.json``: all but where and how results are shown."""
@@ -412,24 +442,23 @@ class NetworkSettings(Settings):
         30000, _count, "for each arm; more of them extend a run that is resumed", free=True
     )
 
-    def __post_init__(self) -> None:
-        """Check what the decoders above the first have to restore too."""
-        super().__post_init__()
+    @property
+    def n_layers(self) -> int:  # noqa: D102
+        return len(self.hidden)
+
+    def _check_fit(self, restored: list[str]) -> None:
+        """Check that nothing is asked of autoencoders if there are none."""
         if not any(ARMS[arm].pretrained for arm in self.arms):
-            for name in OF_PRETRAINING[1:]:
-                given, default = getattr(self, name), getattr(NetworkSettings, name)
-                if given != default:
-                    raise DataError(
-                        f"{name}: expected {shown(default)} without the arm pretrained, "
-                        f"got {shown(given)}"
-                    )
-        if len(self.hidden) > 1 and not _restores(self.decoder, self.activation):
-            fitting = " or ".join(one for one in _DECODERS if _restores(one, self.activation))
-            others = " or ".join(one for one in ACTIVATIONS if _restores(self.decoder, one))
-            raise DataError(
-                f"decoder: expected {fitting} where layers restore codes of {self.activation} too, "
-                f"got {self.decoder!r}, which fits those of {others}"
-            )
+            of_none = {name: getattr(NetworkSettings, name) for name in OF_PRETRAINING[1:]}
+            given = {name: getattr(self, name) for name in of_none}
+            odd = [name for name in given if given[name] != of_none[name]]
+            if odd:
+                raise DataError(
+                    f"{', '.join(odd)}: expected "
+                    f"{', '.join(shown(of_none[name]) for name in odd)} without the arm "
+                    f"pretrained, got {', '.join(shown(given[name]) for name in odd)}"
+                )
+        super()._check_fit(restored)
 
     def stages(self) -> list[int]:  # noqa: D102
         layers = [self.pretrain_steps] * len(self.hidden)

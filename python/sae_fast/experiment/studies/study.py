@@ -70,7 +70,7 @@ def run_study(
     pretrain_steps: int = StudySettings.pretrain_steps,
     tune_steps: int = StudySettings.tune_steps,
     finetune_steps: int = StudySettings.finetune_steps,
-    activation: str = StudySettings.activation,
+    activation: str | Sequence[str] = StudySettings.activation,
     decoder: str = StudySettings.decoder,
     loss: str = StudySettings.loss,
     corruption: str | None = StudySettings.corruption,
