@@ -39,6 +39,7 @@ from sae_fast.activations import TopK
 from sae_fast.base import arrays_file, threads
 from sae_fast.base import checks as validation
 from sae_fast.base.arrays_file import read_arrays
+from sae_fast.base.streams import SampleOrder
 from sae_fast.callbacks import Callback, EarlyStopping, Training
 from sae_fast.core.networks import new_state
 from sae_fast.datasets import dataset, idx
@@ -47,7 +48,8 @@ from sae_fast.datasets.idx import fit_splits, parse_idx
 from sae_fast.exchange import model_file
 from sae_fast.exchange.model_file import _checksum, from_bytes, to_bytes
 from sae_fast.models import autoencoder, model, stacked
-from sae_fast.training import checkpoint, loop, objective, schedule
+from sae_fast.training import checkpoint, loop, objective, request
+from sae_fast.training import schedule as lengths
 from sae_fast.training.checkpoint import (
     NAME,
     RunCheckpoint,
@@ -58,12 +60,13 @@ from sae_fast.training.checkpoint import (
 from sae_fast.training.objective import Objective, Samples
 from sae_fast.training.optimizers import Adam, Optimizer
 from sae_fast.training.rates import Constant
+from sae_fast.training.schedule import Schedule
 from safetensors.numpy import save
 from scipy import sparse
 
 INSTRUMENTED = (
     *(arrays_file, autoencoder, checkpoint, model, model_file, stacked, validation),
-    *(dataset, idx, loop, objective, schedule),
+    *(dataset, idx, loop, objective, request, lengths),
 )
 
 #: Bytes of address space that a process may take beyond what it has when it starts; inputs are
@@ -208,17 +211,8 @@ def small_training(title: str = "a") -> Training:
     SMALL.parameters = START
     stopping, optimizer = EarlyStopping(), Optimizer(Adam(), Constant(1e-3))
     SMALL._state = new_state(SMALL._network, optimizer.in_core())
-    schedule = SMALL._schedule(
-        2,
-        optimizer,
-        continued=False,
-        steps=9,
-        epochs=None,
-        default_steps=9,
-        batch_size=1,
-        eval_every=1,
-        batches=None,
-    )
+    order = SampleOrder(2, SMALL.seed, *SMALL._stream)
+    schedule = Schedule(9, 1, 1, order, samples_before=0, steps_before=0, given=None)
     training = Training(
         *(SMALL, title, 1, Objective("squared_error"), optimizer, schedule, Samples(READ)),
         callbacks=[stopping],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,23 +16,24 @@ from ..base.checks import (
     check_choice,
     check_float,
     check_int,
-    check_sample_weight,
     check_width,
 )
 from ..base.streams import Purpose, generator
 from ..core.activations import Function, check_activation, check_output, traits
 from ..core.layers import Part
-from ..core.networks import count_dead_units, new_network
+from ..core.networks import count_dead_units, encode_input, new_network
+from ..core.units import PLAIN
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
-from ..training.callbacks import CallbackOption, Training, as_callbacks
-from ..training.corruptions import Corruption, check_corruption
+from ..training.callbacks import CallbackOption
+from ..training.corruptions import Corruption
 from ..training.history import History
-from ..training.objective import L2, Objective, Samples, check_dropout, check_loss
-from ..training.optimizers import Optimizer, Rule
-from ..training.penalties import Penalty, check_penalties
+from ..training.objective import Samples
+from ..training.optimizers import Rule
+from ..training.penalties import Penalty
 from ..training.rates import RateOption
+from ..training.request import Request
 from .model import Model, ReadOnly, in_turn, trains
 
 if TYPE_CHECKING:
@@ -173,8 +175,9 @@ class Autoencoder(Model):
         self.seed = check_int("seed", seed, 0)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.n_threads = n_threads
-        self.layer = layer
-        self._stream = Purpose.PRETRAIN_ORDER, self.layer
+        self.layer = self._number = layer
+        self._title = f"autoencoder {layer} ({n_features} → {n_hidden})"
+        self._stream = Purpose.PRETRAIN_ORDER, layer
         self._widths = (self.n_features, self.n_hidden, self.n_features)
         self._activations, self._decoder = (self.activation, self.output), self.output
         self._network = new_network(dtype, self._widths, self._activations, tied=self.tied)
@@ -318,36 +321,13 @@ class Autoencoder(Model):
         .. [3] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, "Dropout: a simple way
            to prevent neural networks from overfitting", JMLR 15, 2014.
         """
-        checked = Optimizer.check(optimizer, adam, learning_rate)
-        decay = self.weight_decay if weight_decay is None else weight_decay
-        shares = check_dropout(dropout, 1)
-        added = check_penalties(penalties, [self.activation])
-        objective = Objective(check_loss(loss, self.output), (L2(decay), *added), shares)
-        sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._to_restore(objective, scale, batches is None, **sets)
-        measured = Samples(evaluated[0], units=units) if evaluated else None
-        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
-        asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
-        schedule = self._schedule(
-            data.n_samples,
-            checked,
-            continued,
-            default_steps=1000,
-            eval_every=eval_every,
-            batches=batches,
-            **asked,
-        )
-        chosen = self._fitting(checked, data, schedule, units)
-        watching = as_callbacks(callbacks, progress)
-        noise = check_corruption(corruption, self.dtype)
-        samples = Samples(data, weight=weight, corruption=noise, units=units)
-        what = self, self._title, self.layer
-        training = Training(*what, objective, chosen, schedule, samples, measured, watching)
-        return self._train(training, scale)
+        weight_decay = self.weight_decay if weight_decay is None else weight_decay
+        return self._train_on(Request.of(locals(), default_steps=1000))
 
-    @property
-    def _title(self) -> str:
-        return f"autoencoder {self.layer} ({self.n_features} → {self.n_hidden})"
+    def _encoded(self, samples: Samples) -> Samples:
+        """Return the codes of samples, as the next layer of a stack reads them."""
+        codes = encode_input(self._network, samples.x, 1, self.n_threads)
+        return dataclasses.replace(samples, x=codes, units=PLAIN, scale=None, codes=True)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> int:
         """Return how many hidden units are dead on `x`: the same on every sample.

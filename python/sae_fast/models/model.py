@@ -31,7 +31,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_bool, check_parameter, check_scale
+from ..base.checks import check_parameter, check_sample_weight, check_scale
 from ..base.files import write_to
 from ..base.streams import Purpose, SampleOrder
 from ..base.text import Described, Table, shown
@@ -60,11 +60,22 @@ from ..errors import (
 from ..exchange.model_file import asked, from_bytes, to_bytes
 from ..exchange.onnx import to_onnx
 from ..exchange.torch import to_torch
-from ..training.callbacks import Training
+from ..training.callbacks import Callback, Training
+from ..training.corruptions import check_corruption
 from ..training.history import History
 from ..training.loop import train
-from ..training.objective import L2, LOSSES, Objective, check_targets
+from ..training.objective import (
+    L2,
+    LOSSES,
+    Objective,
+    Samples,
+    check_dropout,
+    check_loss,
+    check_targets,
+)
 from ..training.optimizers import RULES, Optimizer
+from ..training.penalties import check_penalties
+from ..training.request import Request
 from ..training.schedule import Schedule
 from ..training.sizes import LEARNING_RATE, Sizes
 
@@ -205,6 +216,8 @@ class Model(Described):
     _told = False  # whether a user knows that nothing has been trained
     _most_rate = LEARNING_RATE  # if nobody says which
     _warns = True  # about what a training meets and leaves
+    _title: str  # of its trainings, where nobody has given them one
+    _number: int | None = None  # of an autoencoder, in a stack
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Return an object that has locks before anything else."""
@@ -380,34 +393,39 @@ class Model(Described):
         """Return the core's input for an argument, shape (n_samples, n_features)."""
         return as_input(name, x, n_features, self.dtype, self.n_threads, *more)
 
-    def _inputs(
-        self, objective: Objective, scale: float | None, fit: bool, **named: Any
-    ) -> tuple[Units, list[Any]]:
-        """Return the core's inputs for arguments; `scale` is for those of uint8, or for all.
+    def _inputs(self, asked: Request, objective: Objective) -> tuple[Units, list[Any]]:
+        """Return the core's inputs for what a training reads; `scale` is for uint8, or for all.
 
         They come with the units that they are read in: those of the model or, if it has not been
-        trained and may `fit` them, what the samples need. Penalties are of weights, and of codes,
-        that read samples as they are.
+        trained and may fit them, what the samples need. Penalties are of weights, and of codes,
+        that read samples as they are; other losses than those that have a degree, too.
         """
+        loss, sets = objective.loss, asked.sets
+        scalable = bool(asked.targets) or LOSSES[loss].degree is not None
+        if self._units and not scalable:
+            raise DataError(
+                "loss: expected squared_error or absolute_error for a model that measures samples "
+                f"in units of its own, got {loss!r}; assigning its parameters ends those"
+            )
         penalized = [one for one in objective.penalties if one != L2(0.0)]
         if self._units and any(type(one) is not L2 for one in penalized):
             raise DataError(
                 "penalties: expected none for a model that measures samples in units of its own, "
                 f"got {shown(penalized)}; assigning its parameters ends those"
             )
-        fit = fit and not penalized
-        uint8 = [is_uint8(x) for x in named.values()]
+        uint8 = [is_uint8(x) for x in sets.values()]
 
         def read(units: Units) -> list[Any]:
             inputs: dict[int, Any] = {}  # an argument may be there twice
-            for own, (name, x) in zip(uint8, named.items(), strict=True):
+            for own, (name, x) in zip(uint8, sets.items(), strict=True):
                 if id(x) not in inputs:
-                    one = scale if own or not any(uint8) else None
+                    one = asked.scale if own or not any(uint8) else None
                     inputs[id(x)] = self._input(name, x, self.n_features, one, None, units)
-            return [inputs[id(x)] for x in named.values()]
+            return [inputs[id(x)] for x in sets.values()]
 
         units = self._units
         inputs = read(units)
+        fit = scalable and asked.batches is None and not penalized
         fit = fit and self._decoder == "linear" and not self.tied
         if fit and self.init == "data" and self._untouched:
             units = Sizes.of(inputs[0]).units(sparse=inputs[0].sparse)
@@ -416,44 +434,82 @@ class Model(Described):
             check_whole(one)
         return units, inputs
 
-    def _to_restore(
-        self, objective: Objective, scale: float | None, fit: bool, **named: Any
-    ) -> tuple[Units, list[Any]]:
-        """Return what `_inputs` does, of samples that are to be restored by a loss."""
-        loss = objective.loss
-        if self._units and LOSSES[loss].degree is None:
-            raise DataError(
-                "loss: expected squared_error or absolute_error for a model that measures samples "
-                f"in units of its own, got {loss!r}; assigning its parameters ends those"
-            )
-        fit = fit and LOSSES[loss].degree is not None
-        units, inputs = self._inputs(objective, scale, fit, **named)
-        for name, target in zip(named, inputs, strict=True):
-            check_targets(name, target, loss, self.n_threads)
-        return units, inputs
+    def _sets(self, asked: Request, objective: Objective) -> list[Samples]:
+        """Return the samples to train on and, if there are any, those to measure on."""
+        noise = check_corruption(asked.corruption, self.dtype)
+        units, inputs = self._inputs(asked, objective)
+        for name, x in zip(asked.sets, inputs, strict=True):
+            if not asked.targets:
+                check_targets(name, x, objective.loss, self.n_threads)
+        targets = [
+            self._check_target(name, y, x.n_samples, objective.loss)
+            for (name, y), x in zip(asked.targets.items(), inputs, strict=False)
+        ]
+        sets = [
+            Samples(x, y, units=units, scale=asked.scale)
+            for x, y in itertools.zip_longest(inputs, targets)
+        ]
+        weight = check_sample_weight(
+            "sample_weight", asked.sample_weight, inputs[0].n_samples, self.dtype
+        )
+        sets[0] = dataclasses.replace(sets[0], weight=weight, corruption=noise)
+        return sets
 
     def _samples(self, x: Any, scale: float | None, units: Units | None = None) -> Any:
         """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
         units = self._units if units is None else units
         return self._input("x", x, self.n_features, scale, self._scale, units)
 
-    def _fitting(
-        self,
-        optimizer: Optimizer,
-        data: Any,
-        schedule: Schedule,
-        units: Units,
-        *,
-        codes: bool = False,
-        target: Any = None,
-    ) -> Optimizer:
-        """Return the optimizer with a rate that fits the data if it has none; warn of samples."""
+    def _check_loss(self, loss: Any) -> str:
+        """Return the name of a loss that takes what the last layer gives."""
+        return check_loss(loss, self._decoder)
+
+    def _check_target(self, name: str, y: Any, n_samples: int, loss: str) -> Any:
+        """Return what outputs are compared with: labels, or an input of targets."""
+        raise NotImplementedError
+
+    def _objective(self, asked: Request) -> Objective:
+        """Check what a training of this model is to minimize."""
+        codes = [] if asked.targets else [self._activations[: self._depth]]
+        return Objective(
+            self._check_loss(asked.loss),
+            (L2(asked.weight_decay), *check_penalties(asked.penalties, *codes)),
+            check_dropout(asked.dropout, len(self._activations) - 1),
+        )
+
+    def _schedule(self, asked: Request, n_samples: int) -> Schedule:
+        """Check how long and in which order to train, and that a state can be continued."""
+        optimizer = asked.optimizer
+        before: dict[str, Any] = {"steps_before": 0, "samples_before": 0}
+        if asked.continued and self._state is not None:
+            if self._optimizer != optimizer.rule.name:
+                raise DataError(
+                    f"optimizer: expected {self._optimizer}, whose state continued=True goes on "
+                    f"from, got {optimizer.rule.name}"
+                )
+            before = {"steps_before": self._state.steps_done, "samples_before": self._n_seen}
+        elif asked.continued and self._loaded:
+            warn(
+                "continued: expected a model that has the state of its optimizer, got one from a "
+                "file, which holds none: it starts anew, as after continued=False (a pickle of the "
+                "model holds its state)",
+                SaeFastWarning,
+            )
+        order = SampleOrder(n_samples, self.seed, *self._stream)
+        schedule = Schedule.check(order=order, **before, **asked.length)
+        if optimizer.learning_rate is not None:  # one that cannot begin is refused here
+            first = schedule.steps_before
+            optimizer.until(first + schedule.steps).rates(first, min(schedule.steps, _MOST_ASKED))
+        return schedule
+
+    def _fitting(self, optimizer: Optimizer, schedule: Schedule, samples: Samples) -> Optimizer:
+        """Return an optimizer with a rate that fits the samples if it has none; warn of these."""
         optimizer = optimizer.until(schedule.steps_before + schedule.steps)
-        warns = self._warns and not codes and schedule.steps_before == 0
+        warns = self._warns and not samples.codes and schedule.steps_before == 0
         if not warns and optimizer.learning_rate is not None:
             return optimizer
-        sizes = Sizes.of(data)
-        complaint = sizes.complaint(units)
+        sizes = Sizes.of(samples.x)
+        complaint = sizes.complaint(samples.units)
         if complaint is not None and warns:
             warn(
                 f"x: expected values around 1, got {complaint}: training will make "
@@ -462,41 +518,49 @@ class Model(Described):
             )
         if optimizer.learning_rate is None:
             replayed = schedule.given is not None
-            restored = None if target is None else Sizes.of(target)
-            sized = sizes, restored, self._most_rate, schedule.batch_size
+            of_values = samples.y is not None and not isinstance(samples.y, np.ndarray)
+            targets = Sizes.of(samples.y) if of_values else None
+            sized = sizes, targets, self._most_rate, schedule.batch_size
             rate = LEARNING_RATE if replayed else optimizer.rule.fitting_rate(*sized)
             return optimizer.with_rate(rate)
         return optimizer
 
-    def _schedule(
-        self, n_samples: int, optimizer: Optimizer, continued: bool, **asked: Any
-    ) -> Schedule:
-        """Check how long and in which order to train, and that a state can be continued."""
-        before: dict[str, Any] = {"steps_before": 0, "samples_before": 0}
-        if check_bool("continued", continued) and self._state is not None:
-            if self._optimizer != optimizer.rule.name:
-                raise DataError(
-                    f"optimizer: expected {self._optimizer}, whose state continued=True goes on "
-                    f"from, got {optimizer.rule.name}"
-                )
-            before = {"steps_before": self._state.steps_done, "samples_before": self._n_seen}
-        elif continued and self._loaded:
-            warn(
-                "continued: expected a model that has the state of its optimizer, got one from a "
-                "file, which holds none: it starts anew, as after continued=False (a pickle of the "
-                "model holds its state)",
-                SaeFastWarning,
-            )
-        order = SampleOrder(n_samples, self.seed, *self._stream)
-        schedule = Schedule.check(order=order, **before, **asked)
-        if optimizer.learning_rate is not None:  # one that cannot begin is refused here
-            first = schedule.steps_before
-            optimizer.until(first + schedule.steps).rates(first, min(schedule.steps, _MOST_ASKED))
-        return schedule
+    def _training(
+        self,
+        asked: Request,
+        objective: Objective,
+        schedule: Schedule,
+        sets: Sequence[Samples],
+        *first: Callback,
+    ) -> Training:
+        """Return a training by what has been checked, on `sets`; some callbacks come `first`."""
+        samples, *measured = sets
+        return Training(
+            self,
+            self._title if asked.title is None else asked.title,
+            self._number,
+            objective,
+            self._fitting(asked.optimizer, schedule, samples),
+            schedule,
+            samples,
+            measured[0] if measured else None,
+            [*first, *asked.callbacks],
+        )
 
-    def _train(self, training: Training, scale: float | None) -> History:
+    def _settle(self) -> None:
+        """Bring to its end what an interrupt has left of an earlier training."""
+
+    def _train_on(self, asked: Request) -> History:
+        """Train the model itself on what it is asked to read."""
+        objective = self._objective(asked)
+        sets = self._sets(asked, objective)
+        schedule = self._schedule(asked, sets[0].x.n_samples)
+        self._settle()
+        return self._train(self._training(asked, objective, schedule, sets))
+
+    def _train(self, training: Training) -> History:
         """Train; everything but what callbacks check has been checked."""
-        schedule, optimizer = training.schedule, training.optimizer
+        schedule, optimizer, samples = training.schedule, training.optimizer, training.samples
         before = self._scale, self._units, self._state, self._optimizer
         values, drawn = self._values, self._drawn
         try:
@@ -505,8 +569,8 @@ class Model(Described):
                 state.set_state(*self._state.get_state())
             with self._turns.queue, self._turns.lock:
                 if self.init == "data" and self._untouched and schedule.given is None:
-                    self._start_from(training.samples.x)
-                self.scale, self._units = scale, training.samples.units
+                    self._start_from(samples.x)
+                self.scale, self._units = samples.scale, samples.units
                 self._state, self._optimizer = state, optimizer.rule.name
             train(training)
         finally:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from ..base.checks import (
-    check_array,
     check_bool,
     check_choice,
     check_classes,
     check_float,
     check_int,
     check_labels,
-    check_sample_weight,
     check_sizes,
     check_width,
     per_layer,
@@ -34,13 +32,12 @@ from ..core.networks import (
     Network,
     classify,
     count_dead_units,
-    encode_input,
     evaluate,
     network_of,
     new_network,
     predict,
 )
-from ..core.units import PLAIN, Units
+from ..core.units import Units
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
@@ -49,25 +46,14 @@ from ..training.callbacks import (
     CallbackOption,
     ProgressBar,
     Training,
-    as_callbacks,
 )
-from ..training.corruptions import Corruption, check_corruption
+from ..training.corruptions import Corruption
 from ..training.history import History
-from ..training.objective import (
-    HEADS,
-    L2,
-    SOFTMAX,
-    Objective,
-    Samples,
-    check_codes,
-    check_dropout,
-    check_loss,
-    check_targets,
-    losses_of,
-)
-from ..training.optimizers import Optimizer, Rule
-from ..training.penalties import Penalty, check_penalties
+from ..training.objective import HEADS, SOFTMAX, check_codes, check_loss, check_targets, losses_of
+from ..training.optimizers import Rule
+from ..training.penalties import Penalty
 from ..training.rates import RateOption
+from ..training.request import Request
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
 from .model import Model, ReadOnly, in_turn, trains
 from .unrolled import Unrolled
@@ -483,80 +469,33 @@ class StackedAutoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The network is then as it was
             when all was last finite.
         """
-        optimizers = [
-            Optimizer.check(optimizer, adam, rate)
-            for rate in per_layer("learning_rate", learning_rate, self._depth)
-        ]
-        losses = [
-            check_loss(one, autoencoder.output)
-            for one, autoencoder in zip(
-                per_layer("loss", loss, self._depth), self.autoencoders, strict=True
-            )
-        ]
-        for at, below in enumerate(self.autoencoders[:-1], start=1):
-            check_codes(losses[at], below.activation, at + 1)
-        shares = check_dropout(dropout, self._depth) or (0.0,) * self._depth
-        added = check_penalties(penalties, *([one.activation] for one in self.autoencoders))
-        objectives = [
-            Objective(one, (L2(weight_decay), *added), check_dropout(share, 1))
-            for one, share in zip(losses, shares, strict=True)
-        ]
-        noise = check_corruption(corruption, self.dtype)
-        watching = as_callbacks(callbacks, progress)
-        sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._to_restore(objectives[0], scale, batches is None, **sets)
-        listed = isinstance(batches, (list, tuple))
-        if listed and any(check_array("batches", item).ndim == 2 for item in batches):
-            layer_batches = per_layer("batches", list(batches), self._depth)
-        else:
-            layer_batches = [batches] * self._depth
-        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
-        asked = {"default_steps": 3000, "batch_size": batch_size, "eval_every": eval_every}
-        layer_steps = per_layer("steps", steps, self._depth)
-        layer_epochs = per_layer("epochs", epochs, self._depth)
+        layers = Request.of_layers(locals(), self._depth, default_steps=3000)
+        models = self.autoencoders
+        objectives = [model._objective(own) for model, own in zip(models, layers, strict=True)]
+        for below, above, objective in zip(models, models[1:], objectives[1:], strict=False):
+            check_codes(objective.loss, below.activation, above.layer)
+        sets = self._sets(layers[0], objectives[0])
         schedules = [
-            self.autoencoders[at]._schedule(
-                data.n_samples,
-                optimizers[at],
-                continued,
-                steps=layer_steps[at],
-                epochs=layer_epochs[at],
-                batches=layer_batches[at],
-                **asked,
-            )
-            for at in range(self._depth)
+            model._schedule(own, sets[0].x.n_samples)
+            for model, own in zip(models, layers, strict=True)
         ]
         self._settle()
         histories = []
-        for autoencoder, objective, own_optimizer, schedule in zip(
-            self.autoencoders, objectives, optimizers, schedules, strict=True
+        for model, asked, objective, schedule in zip(
+            models, layers, objectives, schedules, strict=True
         ):
-            samples = Samples(data, weight=weight, corruption=noise, units=units)
-            measured = Samples(evaluated[0], units=units) if evaluated else None
-            follow = functools.partial(self._take_over, autoencoder)
-            looking = [_Follow(follow, watching), *watching]
-            what = autoencoder, autoencoder._title, autoencoder.layer
-            fitting = autoencoder._fitting(
-                own_optimizer, data, schedule, units, codes=autoencoder.layer > 1
-            )
-            how = objective, fitting, schedule
-            training = Training(*what, *how, samples, measured, looking)
-            histories.append(self._pretrain_layer(autoencoder, training, scale))
-            for callback in watching:
+            follow = _Follow(functools.partial(self._take_over, model), asked.callbacks)
+            training = model._training(asked, objective, schedule, sets, follow)
+            histories.append(self._pretrain_layer(model, training))
+            for callback in asked.callbacks:
                 callback.on_layer_end(training)
-            if autoencoder.layer < self._depth:
-                data, *evaluated = (
-                    encode_input(autoencoder._network, one, 1, self.n_threads)
-                    for one in (data, *evaluated)
-                )
-                scale, units = None, PLAIN
+            if model.layer < self._depth:
+                sets = [model._encoded(one) for one in sets]
         with self._turns.queue, self._turns.lock:
             self._set(pretrained=True)
         return histories
 
-    def _pretrain_layer(
-        self, autoencoder: Autoencoder, training: Training, scale: float | None
-    ) -> History:
+    def _pretrain_layer(self, autoencoder: Autoencoder, training: Training) -> History:
         """Train an autoencoder from the weights of its layer, which it holds meanwhile."""
         layer = autoencoder.layer - 1
         before = self._scale, self._units, self.pretrained, autoencoder.weight_decay
@@ -570,8 +509,8 @@ class StackedAutoencoder(Model):
                 self._in_pretraining = autoencoder
                 autoencoder._set(weight_decay=training.objective.weight_decay)
                 if layer == 0:
-                    self.scale, self._units = scale, training.samples.units
-            return autoencoder._train(training, scale)
+                    self.scale, self._units = training.samples.scale, training.samples.units
+            return autoencoder._train(training)
         finally:  # what an error or Ctrl-C ended is kept
             with self._turns.queue, self._turns.lock:
                 if not training.started:  # refused by a callback
@@ -655,37 +594,16 @@ class StackedAutoencoder(Model):
         .. [1] Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural
            networks", Science 313, 2006.
         """
-        checked = Optimizer.check(optimizer, adam, learning_rate)
-        added = check_penalties(penalties, [one.activation for one in self.autoencoders])
-        shares = check_dropout(dropout, 2 * self._depth - 1)
-        objective = Objective(check_loss(loss, self._decoder), (L2(weight_decay), *added), shares)
-        noise = check_corruption(corruption, self.dtype)
-        watching = as_callbacks(callbacks, progress)
-        sets = {"x": x} if eval_set is None else {"x": x, "eval_set": eval_set}
-        units, (data, *evaluated) = self._to_restore(objective, scale, batches is None, **sets)
-        unrolled = self._unrolled
-        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
-        asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
-        schedule = unrolled._schedule(
-            data.n_samples,
-            checked,
-            continued,
-            default_steps=3000,
-            eval_every=eval_every,
-            batches=batches,
-            **asked,
-        )
-        chosen = self._fitting(checked, data, schedule, units)
-        samples = Samples(data, weight=weight, corruption=noise, units=units)
-        measured = Samples(evaluated[0], units=units) if evaluated else None
+        asked, deep = Request.of(locals(), default_steps=3000), self._unrolled
+        objective = deep._objective(asked)
+        sets = self._sets(asked, objective)
+        schedule = deep._schedule(asked, sets[0].x.n_samples)
+        follow = _Follow(self._roll_up, asked.callbacks)
+        training = deep._training(asked, objective, schedule, sets, follow)
         self._settle()
         self._unroll()
-        title = f"tuning ({self.n_features} → {self.n_hidden} → {self.n_features})"
-        looking = [_Follow(self._roll_up, watching), *watching]
-        what = unrolled, title, None
-        training = Training(*what, objective, chosen, schedule, samples, measured, looking)
         try:
-            return unrolled._train(training, scale)
+            return deep._train(training)
         finally:  # what an error or Ctrl-C ended is kept
             if training.started:
                 with self._turns.queue, self._turns.lock:
@@ -760,43 +678,10 @@ class StackedAutoencoder(Model):
             If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
             last evaluation before.
         """
-        loss = self._check_loss(loss)
-        checked = Optimizer.check(optimizer, adam, learning_rate)
-        added = check_penalties(penalties)
-        shares = check_dropout(dropout, self._depth)
-        objective = Objective(loss, (L2(weight_decay), *added), shares)
-        watching = as_callbacks(callbacks, progress)
+        self._check_head()
         if not isinstance(title, str):
             raise DataError(f"title: expected a str, got {title!r}")
-        if eval_set is not None and (not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2):
-            raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
-        sets = {"x": x} if eval_set is None else {"x": x, "eval_set[0]": eval_set[0]}
-        units, (data, *evaluated) = self._inputs(objective, scale, batches is None, **sets)
-        target = self._check_target("y", y, data.n_samples, loss)
-        weight = check_sample_weight("sample_weight", sample_weight, data.n_samples, self.dtype)
-        measured = None
-        if eval_set is not None:
-            (eval_x,) = evaluated
-            eval_y = self._check_target("eval_set[1]", eval_set[1], eval_x.n_samples, loss)
-            measured = Samples(eval_x, eval_y)
-        asked = {"steps": steps, "epochs": epochs, "batch_size": batch_size}
-        schedule = self._schedule(
-            data.n_samples,
-            checked,
-            continued,
-            default_steps=30000,
-            eval_every=eval_every,
-            batches=batches,
-            **asked,
-        )
-        of_values = None if self.n_targets is None else target
-        chosen = self._fitting(checked, data, schedule, units, target=of_values)
-        self._settle()
-        samples = Samples(data, target, weight, units=units)
-        training = Training(
-            self, title, None, objective, chosen, schedule, samples, measured, watching
-        )
-        return self._train(training, scale)
+        return self._train_on(Request.of(locals(), default_steps=30000))
 
     @property
     def n_hidden(self) -> int:

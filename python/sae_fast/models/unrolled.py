@@ -34,6 +34,8 @@ class Unrolled(Model):
         self._widths = (*sizes, *sizes[-2::-1])
         self._activations, self._depth = activations, stack._depth
         self._restoring: int = len(activations) - 1
+        self._decoder = str(activations[-1])
+        self._title = f"tuning ({' → '.join(map(str, (sizes[0], sizes[-1], sizes[0])))})"
 
     @functools.cached_property
     def _network(self) -> Network:  # type: ignore[override]

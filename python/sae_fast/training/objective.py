@@ -166,3 +166,5 @@ class Samples:
     weight: NDArray[Any] | None = None  # (n_samples,), of each sample's loss
     corruption: Corruption | None = None  # of x, at each step anew
     units: Units = PLAIN  # of x
+    scale: float | None = None  # of x, where that was uint8
+    codes: bool = False  # whether x is what a layer made
