@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -18,9 +19,12 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import TIME_LIMIT
+from data_helpers import write_set
+from helpers import TIME_LIMIT, assert_identical
 from sae_fast import DataError, ExecutorError
-from sae_fast.experiment.studies import executors, pools
+from sae_fast.core.build import fingerprint
+from sae_fast.datasets import load_idx
+from sae_fast.experiment.studies import executors, pools, worker
 from sae_fast.experiment.studies.executors import Failure, run_tasks
 from study_work import marks, obey, tiny_context, train, train_and_die_once, train_for_ever
 
@@ -96,14 +100,51 @@ class TestSameBits:
         found = run_tasks(TASKS, train, tiny_context(tmp_path), executor=executor, workers=2)
         assert in_order(found) == expected
 
-    def test_executors_of_others(self, expected, tmp_path):
-        """Threads share the context; processes of which nothing is known are sent it."""
-        context = tiny_context(tmp_path)
+    def test_threads_of_others(self, expected, tmp_path):
         with ThreadPoolExecutor(2) as pool:
-            assert in_order(run_tasks(TASKS, train, context, executor=pool)) == expected
-        with ProcessPoolExecutor(1, pools.multiprocessing.get_context("spawn")) as pool:
+            found = run_tasks(TASKS, train, tiny_context(tmp_path), executor=pool)
+            assert in_order(found) == expected
+
+    def test_processes_of_others_are_sent_the_data_once(self, expected, tmp_path, monkeypatch):
+        """Nothing is known of them; what they were sent in one study, they have in the next."""
+        sent, ship = [], pools.Pool.ship
+        monkeypatch.setattr(pools.Pool, "ship", lambda *given: sent.append(1) or ship(*given))
+        context = tiny_context(tmp_path)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             for _ in range(2):
-                assert in_order(run_tasks(TASKS[:2], train, context, executor=pool)) == expected[:2]
+                found = run_tasks(TASKS[:3], train, context, executor=pool, chunk=1)
+                assert in_order(found) == expected[:3]
+        assert len(sent) == 1
+
+
+class TestData:
+    """Of workers elsewhere, each of which is this process here, since it cannot tell."""
+
+    def reply(self, data, work=lambda data, _: data.x_train, *sent):
+        packed, found = worker.pack(data, lambda data: data.loader)
+        job = worker.Job("elsewhere", work, packed, fingerprint(), lambda: False)
+        worker._contexts.clear()
+        worker._data.clear()
+        return found, worker.compute(job, [None], *sent)
+
+    def test_the_same_files_are_read(self, tmp_path):
+        write_set(tmp_path)
+        data = load_idx(tmp_path, dtype="uint8")
+        found, reply = self.reply(data)
+        [x] = reply.outcomes
+        assert x is not data.x_train
+        assert_identical({"x": x}, {"x": data.x_train})
+        assert list(found.values()) == [data]
+
+    def test_other_files_of_the_name_are_not(self, tmp_path):
+        write_set(tmp_path)
+        data = load_idx(tmp_path, dtype="uint8")
+        for change in (lambda: write_set(tmp_path, n_train=13), lambda: shutil.rmtree(tmp_path)):
+            change()
+            found, reply = self.reply(data)
+            assert (reply.outcomes, list(reply.missing)) == ((), list(found))
+            _, reply = self.reply(data, lambda data, _: data.x_test, list(found), *found.values())
+            assert reply.outcomes[0] is data.x_test
 
 
 class TestFailures:

@@ -234,6 +234,7 @@ class StackedAutoencoder(Model):
                 seed=seed,
                 dtype=dtype,
                 layer=layer,
+                n_threads=1,  # until all have the stack's, below: counting takes a while
             )
             for layer, (n_in, n_out) in enumerate(itertools.pairwise(self.sizes), start=1)
         )
