@@ -21,7 +21,7 @@ from .row import NotHereError, Row
 
 #: The modules of the rows, in the table's order.
 ROWS = (
-    *("threads", "kill", "faults", "bits", "fuzz", "interrupt"),
+    *("threads", "kill", "study", "faults", "bits", "fuzz", "interrupt"),
     *("fork", "serve", "imports", "memory", "isa", "browser"),
 )
 
