@@ -7,6 +7,7 @@ Runs that cannot differ are one: an arm without pretraining has no settings of p
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -43,8 +44,9 @@ class Task:
         """Of the run."""
         return self.settings.seed
 
+    @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """Return every setting that the run's result depends on, in plain types."""
+        """Every setting that the run's result depends on, in plain types."""
         return {**self.settings.identity(), "finetune_steps": self.settings.finetune_steps}
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FAINT = 0.25  # opacity of a single run's curve, if there are few
+_FAINTEST = 0.1  # opacity of a single run's curve where there are many
 _ROW = 0.6  # inches of a row of points, and
 _LINES = 0.22  # of each further line of its name
 
@@ -50,7 +50,7 @@ def plot_accuracy(result: Findings, ax: Axes | None = None) -> Axes:
         low, middle, high = np.quantile(accuracy, (0.25, 0.5, 0.75), axis=0)
         faint: dict[str, Any] = {
             "color": color,
-            "alpha": max(0.06, _FAINT / math.sqrt(len(accuracy))),
+            "alpha": max(_FAINTEST, 0.7 / math.sqrt(len(accuracy))),
         }
         ax.plot(steps, accuracy.T, linewidth=0.7, zorder=2, **faint)
         ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0, zorder=3)
@@ -203,18 +203,18 @@ def _rows(names: Sequence[Any], ax: Axes | None) -> Axes:
 
 
 def _strip(ax: Axes, row: int, at: Any, color: str, marker: str) -> None:
-    """Draw points in a row, spread in height so that equal ones stand apart."""
-    spread = np.linspace(-0.28, 0.28, max(2, len(at)))[: len(at)]
+    """Draw points in the upper part of a row, in heights by which equal ones stand apart."""
+    spread = np.linspace(-0.34, 0.1, max(2, len(at)))[: len(at)]
     order = np.random.default_rng(0).permutation(len(at))
-    look: dict[str, Any] = {"s": 16, "linewidths": 0, "alpha": 0.55, "clip_on": False, "zorder": 3}
+    look: dict[str, Any] = {"s": 18, "linewidths": 0, "alpha": 0.6, "clip_on": False, "zorder": 3}
     ax.scatter(at, row + spread[order], color=color, marker=marker, **look)
 
 
 def _mark(ax: Axes, row: int, low: float, high: float, middle: float) -> None:
-    """Draw an interval and the median in it."""
+    """Draw an interval and the median in it, below the points of a row."""
     look: dict[str, Any] = {"color": ax.xaxis.label.get_color(), "zorder": 4, "clip_on": False}
-    ax.hlines(row, low, high, linewidth=2.5, **look)
-    ax.vlines(middle, row - 0.34, row + 0.34, linewidth=2.5, **look)
+    ax.hlines(row + 0.27, low, high, linewidth=1.5, **look)
+    ax.plot(middle, row + 0.27, marker="D", markersize=6, **look)
 
 
 def _picture(draw: Any, *words_of_it: str) -> Picture:
@@ -237,9 +237,9 @@ PICTURES = {
         "Steps to 90 %",
         "The step at which each run reached 90 %, in a row for each arm.",
         "Each point is a run, at the step at which it first reached 90 %; those that never did "
-        "stand at the right. The upright stroke is the median of all of an arm's runs, the level "
-        "one its 95 % interval. Where half of the runs never got there, the median is not reached "
-        "either.",
+        "stand at the right. The diamond below them is the median of all of an arm's runs, on the "
+        "line of its 95 % interval. Where half of the runs never got there, the median is not "
+        "reached either.",
     ),
     "differences": _picture(
         plot_differences,
@@ -248,8 +248,8 @@ PICTURES = {
         "Difference in final accuracy of each pair of runs of one seed, in a row for each pair of "
         "arms.",
         "Each point is a pair of runs of one seed: right of zero the first ended ahead, left of it "
-        "the second. The upright stroke is the median, the level one its 95 % interval; an "
-        "interval that holds zero leaves open who is ahead. Far points are mostly pairs of which "
+        "the second. The diamond is the median, on the line of its 95 % interval; an interval "
+        "that holds zero leaves open who is ahead. Far points are mostly pairs of which "
         "one run collapsed; where there are some, the axis is logarithmic away from zero.",
     ),
     "dead_units": _picture(

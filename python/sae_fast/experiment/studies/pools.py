@@ -96,6 +96,7 @@ class Pool:
 class Threads(Pool):
     """Threads of this process: nothing is shipped, and the native code holds no lock."""
 
+    depth = 2  # while files are written
     chunk_seconds = 0.0
 
     def __init__(self, workers: int | None, scheduler: str | None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from ...training.sizes import LEARNING_RATE
 from ..report import (
     LARGER,
     NO_PICTURES,
@@ -17,7 +18,7 @@ from ..report import (
     table_of,
     write_page,
 )
-from ..settings import ARMS
+from ..settings import ARMS, AUTO
 from .conclusion import sentences
 from .pictures import PICTURES
 from .results import Findings
@@ -28,6 +29,7 @@ WHAT = (
     "arms differ in how the hidden layers start: {arms}. Runs of one seed share what they can, and "
     "are compared in pairs."
 )
+DEFAULT = f"{LEARNING_RATE}, or {AUTO} of sgd"
 #: What words of the report mean, in the order in which they come.
 WORDS = {
     "95 % interval": (
@@ -38,7 +40,8 @@ WORDS = {
     ),
     "never": (
         "runs that did not reach 90 %. They count as later than all others, in medians too; where "
-        "half of the runs never got there, the median is not reached."
+        "half of the runs never got there, the median is not reached. A difference of steps is ∞ "
+        "where one of the two never got there, and 0 where neither did."
     ),
     "collapsed": (
         "runs that came to nothing: at most one unit of a layer is alive and the accuracy is below "
@@ -65,12 +68,13 @@ def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> 
     """Write the report of a study, with the PNG files that `save_pictures` gave, by their names."""
     figures = {name: figure_of(PICTURES[name], file) for name, file in pictures.items()}
     first = figures.pop("accuracy", "")
+    rate = result.config["learning_rate"]
     answer = [first, LARGER] if figures or first else [NO_PICTURES]
     sections = [
         ("Result", "\n".join([*_conclusion(result), *answer])),
         *((PICTURES[name].title, figure) for name, figure in figures.items()),
         ("Numbers", "\n".join([*map(table_of, result.tables()), _words()])),
-        ("Settings", facts_of(result.config)),
+        ("Settings", facts_of(result.config | ({} if rate else {"learning_rate": DEFAULT}))),
         ("Environment", facts_of(result.environment)),
         ("To repeat it", command_of(result)),
     ]
@@ -79,8 +83,11 @@ def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> 
 
 def _conclusion(result: Findings) -> Iterable[str]:
     said = sentences(result.pairs, result.corrected, len(result.missing))
-    lines = "\n".join(f"<li>{prose(line)}</li>" for line in [*said, *result.notes])
-    yield f'<ul class="verdicts">\n{lines}\n</ul>'
+    lines = (line.partition(":") for line in [*said, *result.notes])
+    items = (
+        f"<li><strong>{prose(of)}</strong>{prose(colon + line)}</li>" for of, colon, line in lines
+    )
+    yield "\n".join(["<ul>", *items, "</ul>"])
     hidden = ", ".join(map(str, result.config["hidden"]))
     arms = "; ".join(f"{arm}: {ARMS[arm].words}" for arm in result.config["arms"])
     yield f"<p>{prose(WHAT.format(hidden=hidden, arms=arms))}</p>"

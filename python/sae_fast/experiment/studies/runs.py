@@ -155,7 +155,7 @@ def compute_run(context: Context, task: Task) -> dict[str, Any]:
             "command": _COMMAND,
             "arm": arm,
             "seed": task.seed,
-            "config": task.identity(),
+            "config": task.identity,
             "data": data.sha256,
             **found,
             "collapse": how,
@@ -173,7 +173,7 @@ def run_of(task: Task, document: Any, data: Dataset) -> Run:
         known = (document["schema"], document["command"]) == (SCHEMA, _COMMAND)
         if not known:
             raise DataError("not a run of a study")
-        for name, expected in (("config", plain(task.identity())), ("data", data.sha256)):
+        for name, expected in (("config", plain(task.identity)), ("data", data.sha256)):
             if document[name] != expected:
                 raise DataError(f"of a run with other {name}")
         result = document["result"]
@@ -207,12 +207,12 @@ def _floats(values: Any) -> list[float]:
 
 def file_of(folder: Path, task: Task, data: Dataset) -> Path:
     """Name the file of a run: arm, seed, what differs from the defaults, and a digest of all."""
-    identity = json.dumps([task.identity(), data.sha256], sort_keys=True)
+    identity = json.dumps([task.identity, data.sha256], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
     defaults = _defaults()
     changed = (
         f"{name}={written(value)}"
-        for name, value in task.identity().items()
+        for name, value in task.identity.items()
         if name in defaults and value != defaults[name]
     )
     words = re.sub(

@@ -22,9 +22,9 @@ def points(difference: float, *, signed: bool = False) -> str:
 
 
 def steps(count: float, *, signed: bool = False) -> str:
-    """Write a number of steps, or a difference of two, which nothing bounds if one never came."""
+    """Write a number of steps, or a difference of two: infinite if one of them never came."""
     if math.isinf(count):
-        return ("beyond all" if count > 0 else "-beyond all") if signed else "not reached"
+        return f"{'+' if count > 0 else '-'}∞" if signed else "not reached"
     return "-" if math.isnan(count) else f"{count:{'+' if signed else ''},.0f}"
 
 
