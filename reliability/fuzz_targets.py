@@ -47,7 +47,7 @@ from sae_fast.datasets.dataset import dataset_from_pixels
 from sae_fast.datasets.idx import fit_splits, parse_idx
 from sae_fast.exchange import model_file
 from sae_fast.exchange.model_file import _checksum, from_bytes, to_bytes
-from sae_fast.models import autoencoder, model, stacked
+from sae_fast.models import autoencoder, headed, learner, model, parameters, stacked
 from sae_fast.training import checkpoint, loop, objective, request
 from sae_fast.training import schedule as lengths
 from sae_fast.training.checkpoint import (
@@ -65,8 +65,8 @@ from safetensors.numpy import save
 from scipy import sparse
 
 INSTRUMENTED = (
-    *(arrays_file, autoencoder, checkpoint, model, model_file, stacked, validation),
-    *(dataset, idx, loop, objective, request, lengths),
+    *(arrays_file, autoencoder, checkpoint, headed, learner, model, model_file, parameters),
+    *(stacked, validation, dataset, idx, loop, objective, request, lengths),
 )
 
 #: Bytes of address space that a process may take beyond what it has when it starts; inputs are

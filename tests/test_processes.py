@@ -28,7 +28,7 @@ from helpers import (
 )
 from sae_fast import Autoencoder, DataError, StackedAutoencoder
 from sae_fast.callbacks import Callback
-from sae_fast.models.model import _Claim
+from sae_fast.models.claims import Claim
 from sae_fast.training import loop as training
 
 X, Y = draw_x(300, 60, zeros=0.6), draw_y(300, 4)
@@ -173,7 +173,7 @@ class TestOneTrainingAtATime:
     @pytest.mark.parametrize("before", [0, 1, 3])
     def test_an_interrupt_leaves_no_claim_behind(self, before):
         """At whatever line of making, taking and releasing it, also after others have ended."""
-        codes = (Autoencoder.fit.__code__, _Claim.take.__code__)
+        codes = (Autoencoder.fit.__code__, Claim.take.__code__)
         for line in itertools.count(1):
             model = Autoencoder(60, 40)
             for _ in range(before):

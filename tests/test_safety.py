@@ -463,7 +463,7 @@ def test_an_error_before_the_first_step(method, error, monkeypatch):
     def fail(*_, **__):
         raise error
 
-    for module, name in ((training, "new_trainer"), (sae_fast.models.model, "new_state")):
+    for module, name in ((training, "new_trainer"), (sae_fast.models.learner, "new_state")):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, fail)
             with pytest.raises(error):

@@ -34,7 +34,9 @@ from ..training.optimizers import Rule
 from ..training.penalties import Penalty
 from ..training.rates import RateOption
 from ..training.request import Request
-from .model import Model, ReadOnly, in_turn, trains
+from .claims import in_turn, trains
+from .model import Model
+from .parameters import ReadOnly
 
 if TYPE_CHECKING:
     import torch

@@ -5,105 +5,41 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
-from ..base.checks import (
-    check_bool,
-    check_choice,
-    check_classes,
-    check_float,
-    check_int,
-    check_labels,
-    check_sizes,
-    check_width,
-    per_layer,
-)
+from ..base.checks import check_bool, check_choice, check_float, check_int, check_sizes, per_layer
 from ..base.streams import Purpose, generator
-from ..base.text import shown
 from ..core.activations import Function, check_activation, check_output
-from ..core.inputs import as_targets, labels_of
 from ..core.layers import Layer, Part
-from ..core.networks import (
-    Network,
-    classify,
-    count_dead_units,
-    evaluate,
-    network_of,
-    new_network,
-    predict,
-)
+from ..core.networks import Network, count_dead_units, network_of, new_network
 from ..core.units import Units
 from ..errors import DataError
 from ..exchange.model_file import register
 from ..exchange.torch import from_torch
-from ..training.callbacks import (
-    Callback,
-    CallbackOption,
-    ProgressBar,
-    Training,
-)
+from ..training.callbacks import CallbackOption, Training
 from ..training.corruptions import Corruption
 from ..training.history import History
-from ..training.objective import HEADS, SOFTMAX, check_codes, check_loss, check_targets, losses_of
+from ..training.objective import HEADS, SOFTMAX, check_codes
 from ..training.optimizers import Rule
 from ..training.penalties import Penalty
 from ..training.rates import RateOption
 from ..training.request import Request
 from .autoencoder import INITS, STDDEV, Autoencoder, draw_weights, initial_stddev
-from .model import Model, ReadOnly, in_turn, trains
+from .claims import in_turn, trains
+from .follow import Follow
+from .headed import Headed
+from .model import Model
+from .parameters import ReadOnly
 from .unrolled import Unrolled
 
 if TYPE_CHECKING:
     import torch
 
 
-_SECONDS_BEHIND = 0.5  # that a network may be behind what is trained apart from it
-
-
-class _Follow(Callback):
-    """Keeps a network up with what is trained apart from it, for who looks at it meanwhile."""
-
-    def __init__(self, copy: Callable[[], None], others: Sequence[Callback]) -> None:
-        self._copy, self._copied = copy, 0.0
-        looking = (Callback.on_step, ProgressBar.on_step)
-        self._often = any(type(other).on_step not in looking for other in others)
-
-    def on_step(self, training: Training) -> None:
-        """Copy the layers before other callbacks look, else now and then for other threads."""
-        if self._often or time.monotonic() - self._copied > _SECONDS_BEHIND:
-            self._follow(training)
-
-    def on_evaluation(self, training: Training) -> None:
-        """Copy the layers before other callbacks look."""
-        self._follow(training)
-
-    def _follow(self, training: Training) -> None:
-        with training.model._turns.queue, training.model._turns.lock:
-            self._copy()
-        self._copied = time.monotonic()
-
-
-def _check_head(n_classes: Any, n_targets: Any, head: Any) -> str | None:
-    """Return what the layer on top applies, None if there is none, or raise DataError."""
-    if n_classes is not None and n_targets is not None:
-        raise DataError(
-            f"n_targets: expected None beside n_classes={n_classes}, got {shown(n_targets)}"
-        )
-    if n_classes is None and n_targets is None:
-        if head is not None:
-            raise DataError(f"head: expected None without classes or targets, got {shown(head)}")
-        return None
-    heads = (SOFTMAX,) if n_targets is None else HEADS
-    return check_choice("head", heads[0] if head is None else head, heads)
-
-
 @register
-class StackedAutoencoder(Model):
+class StackedAutoencoder(Headed):
     """A network for classes or targets, whose hidden layers can be pretrained one by one.
 
     Parameters
@@ -178,9 +114,6 @@ class StackedAutoencoder(Model):
     _in_pretraining: Autoencoder | None = None  # holds its layer of the network meanwhile
 
     sizes = ReadOnly[tuple[int, ...]]()
-    n_classes = ReadOnly["int | None"]()
-    n_targets = ReadOnly["int | None"]()
-    head = ReadOnly["str | None"]()
     init = ReadOnly[str]()
     activation = ReadOnly["Function | tuple[Function, ...]"]()
     output = ReadOnly["str | tuple[str, ...]"]()
@@ -206,9 +139,7 @@ class StackedAutoencoder(Model):
         if len(self.sizes) < 2:
             raise DataError(f"sizes: expected features and at least one hidden layer, got {sizes}")
         self.n_features, self._depth = self.sizes[0], len(self.sizes) - 1
-        self.n_classes = None if n_classes is None else check_width("n_classes", n_classes, 2)
-        self.n_targets = None if n_targets is None else check_width("n_targets", n_targets)
-        self.head = _check_head(n_classes, n_targets, head)
+        self._set_head(n_classes, n_targets, head)
         self.seed = check_int("seed", seed, 0)
         self.init = check_choice("init", init, INITS)
         activations = [
@@ -222,7 +153,6 @@ class StackedAutoencoder(Model):
         self.tied = check_bool("tied", tied)
         self.dtype = check_choice("dtype", dtype, ("float32", "float64"))
         self.pretrained = False
-        self._classes: list[int] | list[str] | None = None
         self.autoencoders = tuple(
             Autoencoder._blank(
                 n_features=n_in,
@@ -358,53 +288,9 @@ class StackedAutoencoder(Model):
         self._scale = self.autoencoders[0].scale
 
     @property
-    def classes(self) -> list[int] | list[str] | None:
-        """What the classes are called, one name each; None if they have no names.
-
-        Assignable with `n_classes` different int or str; DataError if it is something else. It
-        travels with the network; `predict` returns numbers all the same.
-        """
-        return None if self._classes is None else self._classes.copy()
-
-    @classes.setter
-    def classes(self, classes: Sequence[int] | Sequence[str] | None) -> None:
-        if classes is not None:
-            classes = check_classes("classes", classes, self._check_classes())
-        self._classes = classes
-
-    @property
     def n_layers(self) -> int:
         """Number of hidden layers."""
         return self._depth
-
-    def _check_classes(self) -> int:
-        """Return the number of classes, or raise DataError if there is no softmax layer."""
-        if self.n_classes is None:
-            raise DataError("n_classes: expected a network with classes, got n_classes=None")
-        return self.n_classes
-
-    def _check_head(self) -> str:
-        """Return what the layer on top applies, or raise DataError if there is none."""
-        if self.head is None:
-            raise DataError(
-                "n_classes: expected a network with classes or targets, got n_classes=None, "
-                "n_targets=None"
-            )
-        return self.head
-
-    def _check_loss(self, loss: str | None) -> str:
-        head = self._check_head()
-        return losses_of(head, head=True)[0] if loss is None else check_loss(loss, head, head=True)
-
-    def _check_target(self, name: str, y: Any, n_samples: int, loss: str) -> Any:
-        """Return what outputs are compared with: labels, or an input of targets."""
-        if self.n_targets is None:
-            y = labels_of(y)
-            return check_labels(name, y, n_samples, self._check_classes())
-        how = self.n_targets, self.dtype, self.n_threads
-        targets = as_targets(name, y, n_samples, *how)
-        check_targets(name, targets, loss, self.n_threads)
-        return targets
 
     @trains
     def pretrain(
@@ -485,7 +371,7 @@ class StackedAutoencoder(Model):
         for model, asked, objective, schedule in zip(
             models, layers, objectives, schedules, strict=True
         ):
-            follow = _Follow(functools.partial(self._take_over, model), asked.callbacks)
+            follow = Follow(functools.partial(self._take_over, model), asked.callbacks)
             training = model._training(asked, objective, schedule, sets, follow)
             histories.append(self._pretrain_layer(model, training))
             for callback in asked.callbacks:
@@ -599,7 +485,7 @@ class StackedAutoencoder(Model):
         objective = deep._objective(asked)
         sets = self._sets(asked, objective)
         schedule = deep._schedule(asked, sets[0].x.n_samples)
-        follow = _Follow(self._roll_up, asked.callbacks)
+        follow = Follow(self._roll_up, asked.callbacks)
         training = deep._training(asked, objective, schedule, sets, follow)
         self._settle()
         self._unroll()
@@ -609,80 +495,6 @@ class StackedAutoencoder(Model):
             if training.started:
                 with self._turns.queue, self._turns.lock:
                     self._roll_up()
-
-    @trains
-    def finetune(
-        self,
-        x: Any,
-        y: Any,
-        *,
-        steps: int | None = None,
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: RateOption | None = None,
-        weight_decay: float = 0.0,
-        sample_weight: Any = None,
-        eval_every: int = 100,
-        eval_set: tuple[Any, Any] | None = None,
-        batches: Any = None,
-        scale: float | None = None,
-        continued: bool = False,
-        callbacks: Sequence[CallbackOption] | None = None,
-        progress: bool = False,
-        loss: str | None = None,
-        optimizer: str | Rule = "adam",
-        adam: str = "tf1",
-        dropout: float | Sequence[float] = 0.0,
-        penalties: Sequence[Penalty] = (),
-        title: str = "fine-tuning",
-    ) -> History:
-        """Train the whole network on samples with classes or targets, from its current parameters.
-
-        Parameters
-        ----------
-        x, epochs, batch_size, learning_rate, sample_weight, batches, scale, continued, \
-        callbacks, progress, optimizer, adam
-            As in :meth:`Autoencoder.fit`.
-        y : array_like of int, shape (n_samples,), or of numbers, shape (n_samples, n_targets)
-            Classes from 0 to n_classes - 1; or targets, which may be sparse, or 1-D if
-            ``n_targets=1``.
-        steps : int, default 30000 (or the length of `batches`)
-        weight_decay : float
-            L2 penalty on all weights; not part of the loss that is measured on `eval_set`.
-        eval_every : int
-            Steps between two evaluations on `eval_set`; 0: only at the end.
-        eval_set : (x, y), optional
-            What to measure loss and accuracy on; without it there is no curve.
-        loss : str, optional
-            With classes "article", ``-log(clip(p, 1e-10, 1))``, whose gradient is zero below the
-            clip, or "cross_entropy", the stable form. With targets as in :meth:`Autoencoder.fit`:
-            "squared_error", "huber", "absolute_error" or, with ``head="softplus"``, "poisson"; with
-            ``head="sigmoid"`` "binary_cross_entropy". None: the first of each.
-        dropout : float or sequence of float
-            Of all hidden layers, or of each, as in :meth:`Autoencoder.fit`.
-        penalties : list of objects of :mod:`sae_fast.penalties`
-            Those on weights: :class:`~sae_fast.penalties.L1`, :class:`~sae_fast.penalties.MaxNorm`.
-        title : str
-            What the progress bar and errors call this training.
-
-        Returns
-        -------
-        History
-            Loss and, of classes and labels, accuracy on `eval_set` at each evaluation: the share
-            that is right. `History.mean_loss` is per sample.
-
-        Raises
-        ------
-        DataError
-            If an argument does not fit; nothing has changed then.
-        DivergenceError
-            If the loss or a parameter becomes NaN or infinite. The model is then as it was at the
-            last evaluation before.
-        """
-        self._check_head()
-        if not isinstance(title, str):
-            raise DataError(f"title: expected a str, got {title!r}")
-        return self._train_on(Request.of(locals(), default_steps=30000))
 
     @property
     def n_hidden(self) -> int:
@@ -717,67 +529,6 @@ class StackedAutoencoder(Model):
 
     def _learned(self) -> list[str]:
         return [*(["pretrained"] if self.pretrained else []), *super()._learned()]
-
-    def predict_proba(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
-        """Return the probability of each class, shape (n_samples, n_classes).
-
-        With ``head="sigmoid"``: of each label, shape (n_samples, n_targets).
-
-        Arguments are as in :meth:`encode`; as there, the last bits of a row depend on the rows
-        beside it where layers are wide.
-
-        Raises
-        ------
-        DataError
-            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds, or the
-            network gives no probabilities.
-        """
-        head = self._check_head()
-        if head not in (SOFTMAX, "sigmoid"):
-            raise DataError(
-                f"predict_proba: expected a network with classes or head='sigmoid', got {head!r}"
-            )
-        return self._outputs(x, scale, out)
-
-    def predict(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
-        """Return the most probable class of each sample, shape (n_samples,), or its targets.
-
-        Targets have the shape (n_samples, n_targets): numbers, or 0 and 1 with ``head="sigmoid"``.
-        Arguments are as in :meth:`encode`.
-
-        Raises
-        ------
-        DataError
-            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds.
-        """
-        head = self._check_head()
-        if head == SOFTMAX:
-            self._check_trained([self])
-            return classify(self._network, self._samples(x, scale), self.n_threads, out)
-        return self._outputs(x, scale, out, labels=head == "sigmoid")
-
-    def _outputs(
-        self, x: Any, scale: float | None, out: Any, *, labels: bool = False
-    ) -> NDArray[Any]:
-        """Return what the layer on top gives, shape (n_samples, n_classes or n_targets)."""
-        self._check_trained([self])
-        data, layers = self._samples(x, scale), (0, self._depth + 1)
-        how = {"layers": layers, "softmax": self.head == SOFTMAX, "labels": labels, "out": out}
-        return predict(self._network, data, self.n_threads, **how)
-
-    def evaluate(
-        self, x: Any, y: Any, *, scale: float | None = None, loss: str | None = None
-    ) -> tuple[float, float]:
-        """Return the loss summed over the samples, and the share of classes that are right.
-
-        `y` and `loss` are as in :meth:`finetune`; the share is that of labels where each sample has
-        several, and NaN in a regression.
-        """
-        loss = self._check_loss(loss)
-        self._check_trained([self])
-        data = self._samples(x, scale)
-        target = self._check_target("y", y, data.n_samples, loss)
-        return evaluate(self._network, data, target, self.n_threads, loss=loss)
 
     def count_dead_units(self, x: Any, *, scale: float | None = None) -> list[int]:
         """Return, for each hidden layer, how many units are dead on `x`.

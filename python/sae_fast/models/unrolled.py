@@ -18,7 +18,8 @@ from ..core.activations import Function
 from ..core.layers import Part
 from ..core.networks import Network, new_network
 from ..exchange.model_file import to_bytes
-from .model import Model, in_turn
+from .claims import in_turn
+from .model import Model
 
 
 class Unrolled(Model):
