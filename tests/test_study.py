@@ -171,6 +171,21 @@ def test_what_may_not_change(data, tmp_path, no_pictures):
         run_experiment(dataset=data, arms=["he"], output=tmp_path, **SMALL)
 
 
+def test_who_writes_a_run_that_is_there_hurts_nobody(data, tmp_path, monkeypatch, no_pictures):
+    """Another process has computed it too, and cleared away what this one was about to rename."""
+    write = study.write_run
+
+    def lose(path, document):
+        write(path, document)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(study, "write_run", lose)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / ".of-a-process-that-was-killed.tmp").touch()
+    assert len(run_study(dataset=data, arms="he", seeds=2, output=tmp_path, **SMALL).runs) == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -327,7 +342,7 @@ def test_the_command_says_what_it_did(data_dir, tmp_path, capsys, no_pictures):
     printed = capsys.readouterr()
     assert printed.out.startswith(f"10 of 20 runs are in {out}; ")
     assert "study: 100%, 10 of 10 runs" in printed.err
-    assert cli.main(["study", "--resume", f"--output={out}"]) == 0
+    assert cli.main(["study", "--resume", f"--output={out}", "--executor=processes"]) == 0
     printed = capsys.readouterr()
     assert "Final accuracy" in printed.out
     assert f"report.html are in {out}" in printed.out

@@ -245,3 +245,9 @@ def read_run(path: Path, task: Task, data: Dataset) -> Run | None:
 def write_run(path: Path, document: dict[str, Any]) -> None:
     """Write a run's file, whole or not at all."""
     write_file(path, (json.dumps(document, allow_nan=False) + "\n").encode())
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left of writing runs, once all are there."""
+    for path in (folder / FOLDER).glob(".*.tmp"):
+        path.unlink(missing_ok=True)

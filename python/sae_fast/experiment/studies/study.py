@@ -25,7 +25,16 @@ from ..data import check_batch_size, check_classes_differ, describe_data, load_d
 from ..settings import StudySettings
 from .executors import Failure, run_tasks
 from .grid import Task, Variant, list_pairs, list_tasks, list_variants, settings_of, share_of
-from .runs import Context, Run, compute_run, file_of, read_run, run_of, write_run
+from .runs import (
+    Context,
+    Run,
+    clear_leftovers,
+    compute_run,
+    file_of,
+    read_run,
+    run_of,
+    write_run,
+)
 from .save import SETTINGS, StudyResult, check_folder, check_same, read_settings, write_settings
 
 _P = ParamSpec("_P")
@@ -176,6 +185,8 @@ def run_study(
         rest = [task for task in tasks if task not in runs]
         runs |= _read(folder, rest, data)  # what others have computed meanwhile
     result = _result(settings, data, tasks, runs, errors)
+    if folder is not None and not result.missing:
+        clear_leftovers(folder)
     if folder is not None and (not result.missing or not settings.shard):
         try:
             result.save(folder)
@@ -266,6 +277,8 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     try:
         write_run(path, document)
     except OSError as error:
+        if path.is_file():  # somebody else has computed the same run
+            return
         raise OutputError(f"output: cannot write {str(path)!r}: {error}") from error
 
 
