@@ -21,6 +21,7 @@ import resource
 import struct
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from sae_fast import (
     DataError,
     DivergenceError,
     ModelFileError,
+    SaeFastWarning,
     StackedAutoencoder,
 )
 from sae_fast.activations import TopK
@@ -42,12 +44,16 @@ from sae_fast.base.arrays_file import read_arrays
 from sae_fast.base.streams import SampleOrder
 from sae_fast.callbacks import Callback, EarlyStopping, Training
 from sae_fast.core.networks import new_state
+from sae_fast.corruptions import Gaussian, Masking, SaltAndPepper, Swap
 from sae_fast.datasets import dataset, idx
 from sae_fast.datasets.dataset import dataset_from_pixels
 from sae_fast.datasets.idx import fit_splits, parse_idx
 from sae_fast.exchange import model_file
 from sae_fast.exchange.model_file import _checksum, from_bytes, to_bytes
 from sae_fast.models import autoencoder, headed, learner, model, parameters, stacked
+from sae_fast.optimizers import SGD, AdamW, RMSprop
+from sae_fast.penalties import L1, CodeL1, Contractive, KLSparsity, MaxNorm
+from sae_fast.schedules import Cosine, Exponential, Step
 from sae_fast.training import checkpoint, loop, objective, request
 from sae_fast.training import schedule as lengths
 from sae_fast.training.checkpoint import (
@@ -57,7 +63,7 @@ from sae_fast.training.checkpoint import (
     _digest,
     read_checkpoint,
 )
-from sae_fast.training.objective import Objective, Samples
+from sae_fast.training.objective import LOSSES, Objective, Samples
 from sae_fast.training.optimizers import Adam, Optimizer
 from sae_fast.training.rates import Constant
 from sae_fast.training.schedule import Schedule
@@ -327,66 +333,149 @@ class Writes(Callback):
             self.data = self.data[3 + length :]
 
 
-def train_on_arguments(method: str, kind: int, data: bytes) -> dict[str, Any]:
+METHODS = ("finetune", "fit", "pretrain", "finetune_autoencoder", "targets")
+
+#: What trainings and models may be asked for; a byte of an input chooses one of each.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "activation": ("relu", "sigmoid", "selu", TopK(2)),
+    "output": ("linear", "sigmoid", "softplus"),
+    "tied": (False, True),
+    "loss": (None, *LOSSES),
+    "optimizer": ("adam", AdamW(0.1), SGD(0.9, nesterov=True), RMSprop(), SGD()),
+    "learning_rate": (
+        *(1e-3, None, Cosine(0.01, warmup=2), Step(0.01, every=2), Exponential(0.01, every=3)),
+        *(lambda step: 0.01 / (1 + step), lambda step: -1.0),
+    ),
+    "corruption": (
+        *(None, Masking(0.5), Masking(0.5, emphasis=(1, 0.5)), Gaussian(0.1)),
+        *(SaltAndPepper(0.3), Swap(0.5, emphasis=(0.5, 1))),
+    ),
+    "dropout": (0.0, 0.5, [0.2, 0.4]),
+    "penalties": (
+        *((), [L1(0.1), MaxNorm(1.0)], [CodeL1(0.1)], [KLSparsity(0.1, 0.2)], [Contractive(0.1)]),
+        [L1(0.1), L1(0.1)],
+    ),
+    "weight_decay": (0.0, 0.1),
+    "length": (None, {"steps": 4, "batch_size": 5}, {"epochs": 1}, {"steps": 3, "epochs": 1}),
+    "measured": (True, False),
+    "continued": (False, True),
+}
+
+
+def chosen(data: bytes) -> dict[str, Any]:
+    """Return what the bytes choose, the first of each where there are none."""
+    numbers = itertools.chain(data, itertools.repeat(0))
+    return {
+        name: some[number % len(some)]
+        for (name, some), number in zip(CHOICES.items(), numbers, strict=False)
+    }
+
+
+class Begins(Callback):
+    """Knows whether a training has begun."""
+
+    begun = False
+
+    def on_start(self, training: Training) -> None:
+        """Take note."""
+        self.begun = True
+
+
+def train_on_arguments(
+    method: str, kind: int, choices: dict[str, Any], data: bytes
+) -> dict[str, Any]:
     """Train by a method while a callback writes; return what comes of it."""
     rng = np.random.default_rng(0)
     x = MATRICES[kind](rng.integers(0, 2, (N_SAMPLES, N_FEATURES)).astype(np.float32))
     arrays = [x.data, x.indices, x.indptr] if sparse.issparse(x) else [x]
     options: dict[str, Any] = {"batches": rng.integers(0, N_SAMPLES, (4, 3)), "eval_every": 2}
-    if x.dtype == np.uint8:
-        options["scale"] = 1 / 255
     options["sample_weight"] = np.ones(N_SAMPLES, np.float32)
     arrays += [options["batches"], options["sample_weight"]]
-    labels = []
-    tops = {"n_targets": N_CLASSES} if method == "targets" else {"n_classes": N_CLASSES}
+    labels, x_test = [], x.copy()
+    built: dict[str, Any] = {"n_classes": N_CLASSES, "init": "he"}
+    options["eval_set"] = x_test
     if method in ("finetune", "targets"):
         labels = [rng.integers(0, N_CLASSES, N_SAMPLES)]
         if method == "targets":
             labels = [rng.random((N_SAMPLES, N_CLASSES), np.float32)]
-        x_test, y_test = x.copy(), labels[0].copy()
+            built = {"n_targets": N_CLASSES, "init": "he"}
+        y_test = labels[0].copy()
         options["eval_set"] = x_test, y_test
         arrays += [*labels, y_test]
+    if choices["length"]:
+        options |= {"batches": None, **choices["length"]}
+    if not choices["measured"]:
+        del options["eval_set"]
+    if x.dtype == np.uint8:
+        options["scale"] = 1 / 255
+    how = {name: choices[name] for name in ("activation", "output", "tied")}
     if method == "fit":
-        model: Any = Autoencoder(N_FEATURES, 2, n_threads=1)
+        model: Any = Autoencoder(N_FEATURES, 2, n_threads=1, **how)
     else:
-        model = StackedAutoencoder([N_FEATURES, 3, 2], **tops, init="he", n_threads=1)
-    writes = Writes(arrays, data)
+        model = StackedAutoencoder([N_FEATURES, 3, 2], n_threads=1, **how, **built)
     train = model.finetune if method == "targets" else getattr(model, method)
-    histories = train(x, *labels, callbacks=[writes], **options)
-    return {**model.parameters, "losses": [h.loss for h in np.ravel(histories)]}
+    taken = inspect.signature(train).parameters
+    given = {name: value for name, value in choices.items() if name in taken}
+    if method == "fit" and isinstance(given["dropout"], list):
+        given["dropout"] = given["dropout"][:1]
+    if given["loss"] is None:
+        del given["loss"]
+    begins, before = Begins(), model.parameters
+    given |= {**options, "callbacks": [begins]}
+    histories = []
+    try:
+        if choices["continued"]:
+            histories += np.ravel(train(x, *labels, **given | {"continued": False})).tolist()
+        given["callbacks"] = [begins, Writes(arrays, data)]
+        histories += np.ravel(train(x, *labels, **given)).tolist()
+    except DataError:
+        if not begins.begun and not same(model.parameters, before):
+            raise AssertionError("a refused call has changed parameters") from None
+        raise
+    return {**model.parameters, "losses": [h.loss for h in histories]}
 
 
-ALONE: dict[tuple[str, int], dict[str, Any]] = {}
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Say whether all arrays are the same, bit for bit."""
+    return all(np.array_equal(found[name], value) for name, value in wanted.items())
 
 
 def try_arguments(data: bytes) -> None:
     """Train while a callback writes to every array; what was copied must have had no influence."""
-    if len(data) < 2:
+    n = 2 + len(CHOICES)
+    if len(data) < n:
         return
-    method = ("finetune", "fit", "pretrain", "targets")[data[0] % 4]
-    kind = data[1] % len(MATRICES)
-    key = method, kind
-    if key not in ALONE:
-        ALONE[key] = train_on_arguments(*key, b"")
-    try:
-        found = train_on_arguments(*key, data[2:])
-    except (DataError, DivergenceError):
-        return
-    except (ValueError, IndexError):  # of the core, about what was forced open
-        if max(data) < 128:
-            raise
-        return
-    if kind < 2 and max(data) < 128:  # sparse samples are copied, dense ones read where they are
-        for name, value in ALONE[key].items():
-            if not np.array_equal(value, found[name]):
-                raise AssertionError(f"{name} is another")
+    kind, choices = data[1] % len(MATRICES), chosen(data[2:n])
+    asked = METHODS[data[0] % len(METHODS)], kind, choices
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SaeFastWarning)
+        try:
+            found = train_on_arguments(*asked, data[n:])
+        except (DataError, DivergenceError):
+            return
+        except (ValueError, IndexError):  # of the core, about what was forced open
+            if max(data[n:]) < 128:
+                raise
+            return
+        # sparse samples are copied, dense ones read where they are
+        if kind < 2 and max(data[n:], default=0) < 128:
+            alone = train_on_arguments(*asked, b"")
+            if not same(found, alone):
+                raise AssertionError("what was copied is another")
 
 
 def argument_seeds() -> Iterator[bytes]:
-    """Yield writes to each array, for each method and kind of samples."""
-    for method, kind, number in itertools.product(range(4), range(len(MATRICES)), range(7)):
-        yield bytes([method, kind]) + bytes([number, 0, 8]) + b"\x7f" * 8
-        yield bytes([method, kind]) + bytes([number + 128, 8, 8]) + b"\xff" * 8
+    """Yield writes to each array, for each method and kind of samples, and every choice."""
+    usual = bytes(len(CHOICES))
+    for method, kind, number in itertools.product(
+        range(len(METHODS)), range(len(MATRICES)), range(7)
+    ):
+        start = bytes([method, kind]) + usual
+        yield start + bytes([number, 0, 8]) + b"\x7f" * 8
+        yield start + bytes([number + 128, 8, 8]) + b"\xff" * 8
+    for method, (at, some) in itertools.product(range(len(METHODS)), enumerate(CHOICES.values())):
+        for number in range(1, len(some)):
+            yield bytes([method, 0]) + usual[:at] + bytes([number]) + usual[at + 1 :]
 
 
 def instrument(place: Any, module: str) -> None:
