@@ -822,3 +822,10 @@ def test_loading_is_the_first_thing_that_a_program_does(files, name, tmp_path):
     code = f"import sae_fast; print(type(sae_fast.load({str(path)!r})).__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == type(from_bytes(files[name], "test")).__name__
+
+
+def test_a_file_of_another_kind(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("age,city\n30,Rome\n" * 9)
+    with pytest.raises(ModelFileError, match=r"data.csv: .* no whole safetensors file"):
+        sae_fast.load(path)

@@ -180,7 +180,9 @@ def test_explains_the_arms_it_has_and_no_others(tmp_path: Path) -> None:
     assert page.cells["dt"] == [*report.WORDS]
     assert f"he: {ARMS['he'].words}." in page.text
     assert ARMS["normal"].words not in page.text
-    assert page_of(fake_reconstruct(), tmp_path).cells["dt"] == ["dead"]
+    page = page_of(fake_reconstruct(), tmp_path)
+    assert page.cells["dt"] == ["first loss", "dead"]
+    assert "of a training, at the first evaluation, after step 100, not before it." in page.text
 
 
 def test_says_that_all_layers_were_tuned(tmp_path: Path) -> None:
@@ -263,7 +265,7 @@ class TestCommandLine:
         names = {"activation": "sigmoid", "decoder": "sigmoid", "loss": "binary_cross_entropy"}
         chosen = {**names, "corruption": "masking:0.5", "optimizer": "sgd"}
         settings = kind(
-            dataset="strokes", data_dir="my data", offline=True, threads=3, seed=5, **chosen
+            dataset="mnist", data_dir="my data", offline=True, threads=3, seed=5, **chosen
         )
         result.config = settings.config()
         words = shlex.split(report.command_line(result))

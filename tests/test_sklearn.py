@@ -114,11 +114,11 @@ class TestParameters:
         assert classifier.history_.steps == [*range(16, 321, 16)]  # 20 passes over 1600
         seen = []
         StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(x, y)
-        assert seen[-1].n_steps == 300
+        assert seen[-1].n_steps == 1500
         assert seen[-1].history.steps[:2] == [15, 30]  # a pass over 0.9 * 1600 rows
         many = np.tile(x, (5, 1)), np.tile(y, 5)
         StackedAutoencoderClassifier(early_stopping=True, callbacks=[seen.append]).fit(*many)
-        assert seen[-1].n_steps == 1440  # 20 * 0.9 * 8000 / 100
+        assert seen[-1].n_steps == 7200  # 100 * 0.9 * 8000 / 100
         transformer = StackedAutoencoderTransformer().fit(x)
         assert transformer.histories_[0].steps == [*range(50, 1001, 50)]  # 20 times at most
 

@@ -35,7 +35,7 @@ _WARMUP = 7
 
 
 def _risen(t, factor):
-    return t / _WARMUP if t < _WARMUP else factor(t - _WARMUP)
+    return (t + 1) / (_WARMUP + 1) if t < _WARMUP else factor(t - _WARMUP)
 
 
 #: Of each schedule from a rate: ours, and PyTorch's own of an optimizer.

@@ -19,6 +19,7 @@ from sae_fast import (
     CheckpointError,
     DataError,
     DeadUnitWarning,
+    DivergenceError,
     History,
     RunCheckpoint,
     StackedAutoencoder,
@@ -26,6 +27,7 @@ from sae_fast import (
 )
 from sae_fast.callbacks import EarlyStopping
 from sae_fast.optimizers import SGD, Adam, AdamW, RMSprop
+from sae_fast.penalties import L1
 from sae_fast.schedules import Constant, Cosine, Exponential, Step
 from sae_fast.sklearn import StackedAutoencoderClassifier, StackedAutoencoderTransformer
 
@@ -99,7 +101,7 @@ class TestSchedules:
     def test_formulas(self):
         steps = range(0, 60, 7)
         w, rate = 10, 0.3
-        risen = {t: rate * t / w for t in steps if t < w}
+        risen = {t: rate * (t + 1) / (w + 1) for t in steps if t < w}
         for schedule, after in (
             (Constant(rate, warmup=w), lambda t: rate),
             (Step(rate, every=9, factor=0.2, warmup=w), lambda t: rate * 0.2 ** (t // 9)),
@@ -218,6 +220,30 @@ class TestSchedules:
         ae.parameters = {"b_enc": np.full(6, -100.0)}
         with pytest.warns(DeadUnitWarning, match=re.escape(f"of the learning_rate{third}, or")):
             ae.fit(X, steps=2, learning_rate=rate)
+
+    def test_advice_about_one_sample(self):
+        with pytest.warns(DeadUnitWarning, match="6 of 6 units dead: .* more samples than one"):
+            autoencoder().fit(X[:1], steps=2)
+
+    @pytest.mark.parametrize(
+        ("options", "advice"),
+        [
+            ({"weight_decay": 1e38}, "weight_decay 1e+38: less than 1 / learning_rate, 1e+03, may"),
+            ({"optimizer": AdamW(1e38)}, "weight_decay 1e+38: less than 1 / learning_rate, 1e+03"),
+            ({"penalties": [L1(1e38)]}, "a smaller learning_rate or smaller penalties may help"),
+            ({"learning_rate": 1e38}, "a smaller learning_rate may help"),
+        ],
+    )
+    def test_advice_about_divergence(self, options, advice):
+        with pytest.raises(DivergenceError, match=f"; {re.escape(advice)}"):
+            autoencoder().fit(X, steps=20, **{"learning_rate": 1e-3, **options})
+
+    def test_samples_to_measure_on_beside_labels(self):
+        """Which `finetune` takes; nothing learns labels here."""
+        pair = X, np.zeros(len(X), int)
+        for train in (autoencoder().fit, StackedAutoencoder(SIZES).pretrain):
+            with pytest.raises(DataError, match=r"^eval_set: expected samples .* got a pair"):
+                train(X, steps=2, eval_set=pair)
 
     def test_a_rate_of_zero_moves_nothing(self):
         for optimizer in (Adam(), AdamW(), SGD(0.9), RMSprop()):

@@ -31,7 +31,7 @@ def read_arrays(data: bytes) -> tuple[str, dict[str, Any]]:
         length = int.from_bytes(data[:8], "little")
         text = (json.loads(data[8 : 8 + length]).get("__metadata__") or {}).get("sae_fast")
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{type(error).__name__}: {error}") from error
+        raise DataError(f"no whole safetensors file, as `save` writes it: {error}") from error
     if not isinstance(text, str):
         raise DataError("no sae_fast entry in its header")
     return text, arrays

@@ -212,6 +212,8 @@ def _verdicts(result: Findings) -> Iterable[str]:
 def _words(result: Findings) -> str:
     """Say what the words of the tables mean."""
     words = WORDS if result.arms else {"dead": WORDS["dead"]}
+    if result.first_loss:
+        words = {"first loss": f"of a training, {result.first_loss}, not before it.", **words}
     listed = "\n".join(f"<dt>{word}</dt><dd>{prose(text)}</dd>" for word, text in words.items())
     return f"<dl>\n{listed}\n</dl>"
 

@@ -259,8 +259,15 @@ class Findings(Described):
     def _tables(self) -> list[Table]:
         return self.tables()
 
+    @property
+    def first_loss(self) -> str:
+        """What a table calls the first loss of a training, in words."""
+        steps = next((layer.steps[0] for layer in self.pretraining if layer.steps), None)
+        return "" if steps is None else f"at the first evaluation, after step {steps:,}"
+
     def _notes(self) -> list[str]:
-        return [*map(self.verdict, self.arms), self.trained]
+        first = [f"first loss: {self.first_loss}"] if self.first_loss else []
+        return [*first, *map(self.verdict, self.arms), self.trained]
 
     def __repr__(self) -> str:
         """Say what was run and how it ended."""

@@ -283,8 +283,11 @@ class Learner(Parametrized):
         )
         rate = training.optimizer.learning_rate
         third = f" ({rate.peak / 3:.1g})" if rate and rate.peak else ""
+        what = f"features around 1 that are not constant, a third of the learning_rate{third}, or "
+        what += "wider layers"
+        if training.samples.x.n_samples == 1:
+            what = "more samples than one, which there is nothing to tell from"
         warn(
-            f"{training.title} has left {said} dead: the same on every sample. Try features around "
-            f"1 that are not constant, a third of the learning_rate{third}, or wider layers",
+            f"{training.title} has left {said} dead: the same on every sample. Try {what}",
             DeadUnitWarning,
         )

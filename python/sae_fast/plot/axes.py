@@ -112,10 +112,10 @@ def style(index: int, name: str = "") -> tuple[str, str]:
     return ARM_STYLES.get(name, (PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
 
 
-def label_of(name: object) -> str:
+def label_of(name: object, most: int = MAX_NAME) -> str:
     """Write a name so that it finds room; a legend leaves out what begins with an underscore."""
     text = str(name)
-    text = text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…"
+    text = text if len(text) <= most else text[: most - 1] + "…"
     return f" {text}" if text.startswith("_") else text
 
 

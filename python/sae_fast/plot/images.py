@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .axes import (
+    MAX_NAME,
     NEUTRAL,
     axes,
     check_samples,
@@ -91,9 +92,8 @@ def plot_reconstructions(
     ax = axes(ax, 1.4 + inches * sheet.shape[1], 0.2 + inches * sheet.shape[0], images=True)
     _show(ax, sheet, "gray_r", float(originals.min()), float(originals.max()), gap="white")
     centres = [(height + _gap(height)) * (row + 0.5) - 0.5 for row in range(len(rows))]
-    ax.set_yticks(
-        centres, ["\n".join(map(label_of, name.split("\n"))) for name in rows], fontsize=10
-    )
+    beside = [[label_of(line, 2 * MAX_NAME) for line in name.split("\n")] for name in rows]
+    ax.set_yticks(centres, ["\n".join(lines) for lines in beside], fontsize=10)
     return ax
 
 

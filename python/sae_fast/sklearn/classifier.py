@@ -41,7 +41,8 @@ class StackedAutoencoderClassifier(
         Minibatches of pretraining for all layers, or for each; 0: no pretraining. None: 4 passes
         over the rows, at least 50.
     steps : int, optional
-        Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300.
+        Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300, or with
+        early stopping at most 100 passes or 1500.
     pretrain_learning_rate : float or schedule, or a sequence of them, optional
         Of pretraining, for all layers or for each. None: 0.001, or less where all rows have
         much in common (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
@@ -65,8 +66,9 @@ class StackedAutoencoderClassifier(
         keep the weights with which it was lowest.
     validation_fraction : float, default 0.1
         That share.
-    patience : int, default 10
-        Evaluations without a lower loss after which to stop.
+    patience : int, default 20
+        Evaluations without a lower loss after which to stop. Of wide tables of few rows the loss
+        may first rise for ten.
     eval_every : int, optional
         Steps between two evaluations. None: after each pass over the rows, and 20 times at most
         or, with early stopping, no more often than every 15 steps.
@@ -133,7 +135,7 @@ class StackedAutoencoderClassifier(
         unlabelled: int | str | None = "warn",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        patience: int = 10,
+        patience: int = 20,
         eval_every: int | None = None,
         random_state: Any = None,
         n_threads: int | None = None,

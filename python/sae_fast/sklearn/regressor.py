@@ -99,7 +99,7 @@ class StackedAutoencoderRegressor(
         dtype: str = "float32",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        patience: int = 10,
+        patience: int = 20,
         eval_every: int | None = None,
         random_state: Any = None,
         n_threads: int | None = None,

@@ -20,6 +20,7 @@ from .estimator import POINTS, Estimator
 
 _LEARNING_RATE = 3e-3  # of fine-tuning where the rows allow it: it is short
 _LEAST_STEPS = 300  # of fine-tuning, if nobody has said how many
+_LONGER = 5  # times as many where early stopping decides, which else would hardly ever stop
 
 
 class Supervised(Estimator):
@@ -99,7 +100,9 @@ class Supervised(Estimator):
         n_samples = X.shape[0]
         steps = one_pass = self._steps(None, n_samples, passes=1)
         if not continued:
-            steps = self._steps(self.steps, n_samples, passes=20, at_least=_LEAST_STEPS)
+            times = _LONGER if self.early_stopping else 1
+            passes, at_least = 20 * times, _LEAST_STEPS * times
+            steps = self._steps(self.steps, n_samples, passes=passes, at_least=at_least)
         options = self._options(X, steps) | {"callbacks": callbacks}
         if eval_set is None:
             eval_set = (X, y)

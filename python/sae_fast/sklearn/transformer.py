@@ -53,7 +53,7 @@ class StackedAutoencoderTransformer(
     optimizer : str or object of :mod:`sae_fast.optimizers`, default "adam"
     corruption : str or object of :mod:`sae_fast.corruptions`, optional
         Noise on what the layers read in training; without it they restore what they read. Where
-        columns are standardized it is in these units.
+        columns are standardized it is in these units: "masking" puts in a centred column's mean.
     init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
         As for :class:`sae_fast.Autoencoder`; "normal" is the article's.
     standardize : bool, default True

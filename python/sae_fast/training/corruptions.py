@@ -61,8 +61,9 @@ class Masking(Corruption):
     """Each feature of each sample is zero with probability `share`, anew at each step [1]_.
 
     Which are is a function of the model's seed, its layer, the step, the row of the batch and the
-    column. Sparse samples stay sparse, with fewer values to compute with. Where all samples lie far
-    from zero, and a model measures them from their means, zero is the mean of the column.
+    column. Sparse samples stay sparse, with fewer values to compute with. Where columns
+    are measured from their means, zero is the mean: in the estimators, which standardize dense
+    columns, and in a model whose samples all lie far from zero.
 
     Parameters
     ----------

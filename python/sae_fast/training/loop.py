@@ -30,7 +30,13 @@ def advice(training: Training) -> str:
     """Say what may help a training that diverged."""
     complaint = Sizes.of(training.samples.x).complaint(training.samples.units)
     if complaint is None:
-        return "a smaller learning_rate may help"
+        objective, rule = training.objective, training.optimizer.rule
+        decay = max(objective.weight_decay, getattr(rule, "weight_decay", 0.0))
+        rate = training.optimizer.learning_rate
+        if rate is not None and rate.peak is not None and decay * rate.peak > 1:
+            most = 1 / rate.peak
+            return f"weight_decay {decay:g}: less than 1 / learning_rate, {most:.3g}, may help"
+        return f"a smaller learning_rate{' or smaller penalties' * bool(objective.added)} may help"
     what = "x" if training.layer in (None, 1) else f"what layer {training.layer} reads"
     return f"{what} has {complaint}: scale it to values around 1 (StandardScaler)"
 

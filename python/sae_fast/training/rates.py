@@ -66,7 +66,7 @@ class _Function(Rate):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule(Rate):
-    """A rate that rises from 0 on a line, over `warmup` steps, and then goes its way."""
+    """A rate that rises on a line, over `warmup` steps, and then goes its way."""
 
     name: ClassVar[str]
 
@@ -87,7 +87,8 @@ class Schedule(Rate):
 
     def at(self, steps: NDArray[np.int64]) -> _Rates:  # noqa: D102
         rates = self._after(np.maximum(steps - self.warmup, 0).astype(np.float64))
-        return np.where(steps < self.warmup, self.rate * steps / max(self.warmup, 1), rates)
+        rising = self.rate * (steps + 1) / (self.warmup + 1)  # none is of rate 0, and in vain
+        return np.where(steps < self.warmup, rising, rates)
 
     def _after(self, t: _Rates) -> _Rates:
         """Return the rates after t steps beyond the warm-up."""
@@ -105,7 +106,7 @@ class Constant(Schedule):
     ----------
     rate : float
     warmup : int, default 0
-        Steps over which it rises on a line: ``rate t / warmup`` after t steps.
+        Steps over which it rises on a line: ``rate (t + 1) / (warmup + 1)`` after t steps.
 
     Raises
     ------
@@ -115,9 +116,9 @@ class Constant(Schedule):
     Examples
     --------
     >>> import sae_fast
-    >>> rate = sae_fast.schedules.Constant(0.01, warmup=100)
-    >>> rate(0), rate(50), rate(1000)
-    (0.0, 0.005, 0.01)
+    >>> rate = sae_fast.schedules.Constant(0.01, warmup=99)
+    >>> rate(0), rate(49), rate(1000)
+    (0.0001, 0.005, 0.01)
     """
 
     name: ClassVar[str] = "constant"

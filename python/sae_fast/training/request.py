@@ -56,8 +56,11 @@ class Request:
         sets, targets, evaluated = {"x": x}, {}, {"eval_set": eval_set}
         if "y" in rest:
             targets["y"] = rest.pop("y")
+        pair = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2
+        if pair and not targets and getattr(eval_set[0], "ndim", 1) == 2:
+            raise DataError("eval_set: expected samples alone, since no y is learned, got a pair")
         if eval_set is not None and targets:
-            if not isinstance(eval_set, (tuple, list)) or len(eval_set) != 2:
+            if not pair:
                 raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
             evaluated = {"eval_set[0]": eval_set[0]}
             targets["eval_set[1]"] = eval_set[1]
