@@ -35,7 +35,7 @@ from ...base.threads import (
 )
 from ...core.build import fingerprint
 from ...datasets import Dataset
-from ...errors import DataError, ExecutorError
+from ...errors import DataError, ExecutorError, SaeFastWarning, warn
 from .worker import Loader, check_version
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -198,7 +198,14 @@ class Dask(Pool):
                 ) from error
         self.executor = self._client.get_executor(pure=False)
         check = partial(check_version, fingerprint())
-        for worker, fault in self._client.run(check, on_error="return").items():
+        there = self._client.run(check, on_error="return")
+        if not there:
+            warn(
+                f"scheduler: {self._client.scheduler.address} has no worker yet; runs begin when "
+                "one comes",
+                SaeFastWarning,
+            )
+        for worker, fault in there.items():
             if fault is not None:
                 self.close(soon=True)
                 raise ExecutorError(f"Dask worker {worker}: {fault}") from fault
