@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +50,7 @@ class Windows:
         self._read = read
         self.n_samples, self.n_features = source.shape
         self.block, self.window = source.blocks()
+        self._free: dict[int, list[NDArray[Any]]] = {}  # memory of dense rows, by their number
 
     def of(self, rows: NDArray[np.int64] | slice, sparse: bool | None = None) -> Any:
         """Return the core's input of some rows, in ascending order.
@@ -56,9 +58,28 @@ class Windows:
         DataError names the row, as the source counts it, and the source.
         """
         try:
-            return self._read(self.source.take(rows), sparse)
+            return self._read(self._taken(rows), sparse)
         except DataError as error:
             raise self._placed(error, rows) from error
+
+    def _taken(self, rows: NDArray[np.int64] | slice) -> Any:
+        """Return rows of the source, in memory that earlier ones have had: new memory is slow."""
+        source = self.source
+        if source.sparse:
+            return source.take(rows)
+        n = len(range(*rows.indices(self.n_samples))) if isinstance(rows, slice) else len(rows)
+        part = self._part_size
+        size = part if n <= part else max(n, self.window)
+        free = self._free.setdefault(size, [])
+        memory = free.pop() if free else np.empty((size, self.n_features), source.dtype)
+        taken = source.take(rows, memory[:n])
+        weakref.finalize(taken, free.append, memory)
+        return taken
+
+    @property
+    def _part_size(self) -> int:
+        """Rows of a part, in whole blocks."""
+        return max(1, self.window // _PARTS_OF_WINDOW // self.block) * self.block
 
     def _placed(self, error: DataError, rows: NDArray[np.int64] | slice) -> DataError:
         """Return an error about some rows with their numbers among all."""
@@ -76,7 +97,7 @@ class Windows:
 
     def parts(self) -> Iterator[tuple[int, Any]]:
         """Yield inputs of consecutive samples, all of them in order, and where each begins."""
-        size = max(1, self.window // _PARTS_OF_WINDOW // self.block) * self.block
+        size = self._part_size
         slices = [
             slice(at, min(at + size, self.n_samples)) for at in range(0, self.n_samples, size)
         ]

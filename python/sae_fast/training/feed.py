@@ -8,6 +8,7 @@ become those that they have there.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -39,27 +40,28 @@ class Portion:
         return self.given[step - self.first : step - self.first + n_steps]
 
 
+def read(samples: Samples, schedule: Schedule, step: int) -> Portion:
+    """Return the portion that begins with a step."""
+    x, y, weight = samples.x, samples.y, samples.weight
+    if not isinstance(x, Windows):
+        return Portion(x, y, weight, step, schedule.steps, None, schedule)
+    end = schedule.window_end(step, x.window)
+    batches = schedule.batches(step, end - step)
+    rows, given = np.unique(batches, return_inverse=True)
+    own = x.of(rows, x.sparse), taken(y, rows), taken(weight, rows)
+    return Portion(*own, step, end, given.reshape(batches.shape), schedule)
+
+
 class Feed(Ahead[int, Portion]):
     """Gives the portion that begins with a step, and reads the one behind it meanwhile."""
 
     def __init__(self, samples: Samples, schedule: Schedule) -> None:
-        super().__init__(self._read)
-        self._samples, self._schedule = samples, schedule
+        super().__init__(functools.partial(read, samples, schedule))
+        self._steps = schedule.steps
 
     def at(self, step: int) -> Portion:
         """Return the portion that begins with a step."""
         portion = self.get(step)
-        if portion.end < self._schedule.steps:
+        if portion.end < self._steps:
             self.start(portion.end)
         return portion
-
-    def _read(self, step: int) -> Portion:
-        samples, schedule = self._samples, self._schedule
-        x, y, weight = samples.x, samples.y, samples.weight
-        if not isinstance(x, Windows):
-            return Portion(x, y, weight, step, schedule.steps, None, schedule)
-        end = schedule.window_end(step, x.window)
-        batches = schedule.batches(step, end - step)
-        rows, given = np.unique(batches, return_inverse=True)
-        own = x.of(rows, x.sparse), taken(y, rows), taken(weight, rows)
-        return Portion(*own, step, end, given.reshape(batches.shape), schedule)

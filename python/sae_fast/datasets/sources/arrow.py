@@ -138,7 +138,8 @@ class ArrowSource(DataSource):
                 start = int(self._ends[group])
                 rows = self._group(group)
                 parts.append(rows[max(0, first - start) : last - start])
-        except OSError as error:
+        except (OSError, needed("pyarrow", "Parquet and Arrow files").ArrowInvalid) as error:
+            self._stamp.check(f"row {first:,}")
             raise DataError(f"{self}: cannot be read from row {first:,} on: {error}") from error
         self._stamp.check(f"row {first:,}")
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

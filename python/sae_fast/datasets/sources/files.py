@@ -61,6 +61,7 @@ class ConcatenatedSource(DataSource):
         self._ends = np.cumsum([0, *map(len, self._sources)])
         self.shape, self.dtype = (int(self._ends[-1]), first.shape[1]), first.dtype
         self.chunk_size = max(one.chunk_size for one in self._sources)
+        self.sparse = first.sparse
 
     @property
     def row_bytes(self) -> float:  # noqa: D102

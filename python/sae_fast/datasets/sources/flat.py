@@ -58,16 +58,16 @@ class Flat:
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: Any) -> None:
         self.path, self._offset = path, offset
-        self.shape, self._stored = shape, np.dtype(dtype)
-        self.dtype = self._stored.newbyteorder("=")
+        self.shape, self.stored = shape, np.dtype(dtype)
+        self.dtype = self.stored.newbyteorder("=")
         self._stamp = FileStamp(path)
-        self._row_bytes = math.prod(shape[1:]) * self._stored.itemsize
+        self._row_bytes = math.prod(shape[1:]) * self.stored.itemsize
         size = path.stat().st_size
         if size < offset + shape[0] * self._row_bytes:
             rows = max(0, size - offset) // max(1, self._row_bytes)
             raise DataError(
                 f"{path}: got {size:,} bytes, the last in row {rows:,}, expected "
-                f"{offset + shape[0] * self._row_bytes:,} for shape {shape} of {self._stored}"
+                f"{offset + shape[0] * self._row_bytes:,} for shape {shape} of {self.stored}"
             )
 
     @classmethod
@@ -96,22 +96,26 @@ class Flat:
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Return consecutive rows."""
-        what = f"row {rows.start:,}"
+        found = np.empty((rows.stop - rows.start, *self.shape[1:]), self.stored)
+        self.fill(rows.start, found)
+        return found.astype(self.dtype, copy=False)
+
+    def fill(self, first: int, out: NDArray[Any]) -> None:
+        """Put the rows from `first` on into an array of what is stored."""
+        what = f"row {first:,}"
         self._stamp.check(what)
-        found = np.empty((rows.stop - rows.start, *self.shape[1:]), self._stored)
         try:
             with self.path.open("rb", buffering=0) as file:
-                file.seek(self._offset + rows.start * self._row_bytes)
-                n_read = read_into(file, found)
+                file.seek(self._offset + first * self._row_bytes)
+                n_read = read_into(file, out)
         except OSError as error:
             raise DataError(
                 f"{self.path}: cannot be read from {what} on: {error.strerror or error}"
             ) from error
-        if n_read < found.nbytes:
-            at = rows.start + n_read // self._row_bytes
+        if n_read < out.nbytes:
+            at = first + n_read // self._row_bytes
             raise DataError(f"{self.path}: is cut off in row {at:,} of {self.shape[0]:,}")
         self._stamp.check(what)
-        return found.astype(self.dtype, copy=False)
 
 
 def read_into(file: IO[bytes], array: NDArray[Any]) -> int:
@@ -165,6 +169,12 @@ class FlatSource(DataSource):
     def read(self, first: int, last: int) -> NDArray[Any]:  # noqa: D102
         return self._flat[first:last].reshape(last - first, self.shape[1])
 
+    def read_into(self, first: int, out: NDArray[Any]) -> None:  # noqa: D102
+        if self._flat.stored == out.dtype and out.flags.c_contiguous:
+            self._flat.fill(first, out)
+        else:
+            super().read_into(first, out)
+
     def __str__(self) -> str:  # noqa: D105
         return str(self._flat.path)
 
@@ -214,10 +224,13 @@ class SpilledSource(DataSource):
 
     def read(self, first: int, last: int) -> NDArray[Any]:  # noqa: D102
         rows = np.empty((last - first, self.shape[1]), self.dtype)
+        self.read_into(first, rows)
+        return rows
+
+    def read_into(self, first: int, out: NDArray[Any]) -> None:  # noqa: D102
         with self._lock:
             self._file.seek(first * self.shape[1] * self.dtype.itemsize)
-            read_into(self._file, rows)
-        return rows
+            read_into(self._file, out)
 
     def __str__(self) -> str:  # noqa: D105
         return "the codes in a temporary file"
@@ -255,6 +268,8 @@ class CsrSource(DataSource):
     array([[0., 0., 0., 1., 0.],
            [0., 0., 0., 0., 1.]])
     """
+
+    sparse = True
 
     def __init__(
         self,

@@ -79,6 +79,7 @@ class Hdf5Source(DataSource):
             with h5py.File(self._path, "r") as file:
                 rows: NDArray[Any] = file[self._key][first:last]
         except (OSError, KeyError) as error:
+            self._stamp.check(f"row {first:,}")
             raise DataError(f"{self}: cannot be read from row {first:,} on: {error}") from error
         self._stamp.check(f"row {first:,}")
         return rows.astype(self.dtype, copy=False).reshape(last - first, self.shape[1])

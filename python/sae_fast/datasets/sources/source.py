@@ -11,6 +11,7 @@ import abc
 import hashlib
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ class DataSource(abc.ABC):
         copied into the model's own precision.
     chunk_size : int
         Rows that are read together whoever asks for some of them; 1 where each can be read alone.
+    sparse : bool
+        Whether `read` gives CSR matrices.
     n_samples, n_features : int
 
     Raises
@@ -94,6 +97,7 @@ class DataSource(abc.ABC):
     block_size: int | None = None
     folder: Path | None = None
     chunk_size: int = 1
+    sparse: bool = False
 
     def __init__(
         self,
@@ -119,46 +123,60 @@ class DataSource(abc.ABC):
             If there is something else than was there when the source was made.
         """
 
-    def take(self, rows: slice | NDArray[np.int64]) -> Any:
+    def read_into(self, first: int, out: NDArray[Any]) -> None:
+        """Put the rows from `first` on into an array (n, n_features) of the source's type.
+
+        For dense rows, which need no array of their own where a subclass knows how.
+        """
+        out[:] = self.read(first, first + len(out))
+
+    def take(self, rows: slice | NDArray[np.int64], out: NDArray[Any] | None = None) -> Any:
         """Return some rows, an array or a CSR matrix of SciPy.
 
         Parameters
         ----------
         rows : slice, or array of int, shape (n,)
             Consecutive ones, or any, in any order.
+        out : ndarray, shape (n, n_features), optional
+            Where to put dense rows, of the source's type and in C order.
         """
         if isinstance(rows, slice):
-            first, last, step = rows.indices(len(self))
-            if step == 1:
-                return self.read(first, max(first, last))
-            rows = np.arange(first, last, step)
+            rows = np.arange(*rows.indices(len(self)))
         rows = np.asarray(rows)
         steps = np.diff(rows)
-        if (steps < 0).any():
-            order = np.argsort(rows, kind="stable")
-            back = np.empty_like(order)
-            back[order] = np.arange(len(order))
-            return self.take(rows[order])[back]
+        if (steps <= 0).any():
+            ascending, back = np.unique(rows, return_inverse=True)
+            found = self.take(ascending)[back.reshape(-1)]
+            if out is not None:
+                out[:] = found
+            return found if out is None else out
         if not len(rows):
             return self.read(0, 0)
-        # rows between two that are wanted are read too, where that is sooner than to skip them
+        spans = list(self._spans(rows, steps))
+        if self.sparse:
+            return stacked([self.read(start, end)[rows[at] - start] for at, start, end in spans])
+        if out is None:
+            out = np.empty((len(rows), self.shape[1]), self.dtype)
+        for at, start, end in spans:
+            if end - start == at.stop - at.start:
+                self.read_into(start, out[at])
+            else:
+                out[at] = self.read(start, end)[rows[at] - start]
+        return out
+
+    def _spans(
+        self, rows: NDArray[np.int64], steps: NDArray[np.int64]
+    ) -> Iterator[tuple[slice, int, int]]:
+        """Yield which of some ascending rows are read at once, and what is read for them.
+
+        Rows between two of them are read too, where that is sooner than to skip them.
+        """
         size = max(1.0, self.row_bytes)
-        apart = steps > 1 + _GAP_BYTES / size
         whole = max(1, int(_SPAN_BYTES / size / self.chunk_size)) * self.chunk_size
-        apart |= np.diff(rows // whole) > 0
+        apart = (steps > 1 + _GAP_BYTES / size) | (np.diff(rows // whole) > 0)
         ends = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)]
-        found: Any = []
         for first, last in itertools.pairwise(ends):
-            start = int(rows[first])
-            span = self.read(start, int(rows[last - 1]) + 1)
-            own = span if (steps[first : last - 1] == 1).all() else span[rows[first:last] - start]
-            if hasattr(own, "tocsr"):
-                found.append(own)
-                continue
-            if first == 0:  # one array for all, so that no two copies are there at once
-                found = np.empty((len(rows), own.shape[1]), own.dtype)
-            found[first:last] = own
-        return stacked(found) if isinstance(found, list) else found
+            yield slice(first, last), int(rows[first]), int(rows[last - 1]) + 1
 
     def digest(self) -> str:
         """Return what tells this source's content from any other: SHA-256, in hexadecimals.
@@ -269,7 +287,7 @@ class ArraySource(DataSource):
             raise DataError(
                 f"x: expected two dimensions (n_samples, n_features), got shape {self._x.shape}"
             )
-        self.shape = self._x.shape
+        self.shape, self.sparse = self._x.shape, hasattr(x, "tocsr")
         self.dtype = np.dtype(self._x.dtype)
 
     @property
@@ -283,5 +301,11 @@ class ArraySource(DataSource):
     def read(self, first: int, last: int) -> Any:  # noqa: D102
         return self._x[first:last]
 
-    def take(self, rows: slice | NDArray[np.int64]) -> Any:  # noqa: D102
-        return self._x[rows]
+    def take(  # noqa: D102
+        self, rows: slice | NDArray[np.int64], out: NDArray[Any] | None = None
+    ) -> Any:
+        found = self._x[rows]
+        if out is None or self.sparse:
+            return found
+        out[:] = found
+        return out
