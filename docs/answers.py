@@ -15,13 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pictures import DOCS, place
 from sae_fast.experiment.report import command_line
 from sae_fast.experiment.studies import words
 from sae_fast.experiment.studies.pictures import PICTURES
 from sae_fast.experiment.studies.statistics import Interval
 
-PAGE = DOCS / "study.md"
+PAGE = Path(__file__).resolve().parent / "study.md"
 BLOCK = r"(<!-- study {name}((?: \w+)*) -->\n).*?(<!-- end -->)"
 
 
@@ -45,7 +44,9 @@ class Study:
         yield "| | pairs | accuracy, median difference | corrected p | effect |"
         yield "|---|---|---|---|---|"
         yield from map(self._pair, self.found["pairs"])
-        yield f"\n{self.found['conclusion']}\n"
+        yield ""
+        yield from (f"- {line}" for line in self.found["conclusion"].splitlines())
+        yield ""
 
     def _arm(self, name: str, arm: dict[str, Any]) -> str:
         mean = _with(words.share(arm["mean_accuracy"]), arm["mean_accuracy_ci95"], words.share)
@@ -54,7 +55,7 @@ class Study:
         ends = ends and [inf if end is None else end for end in ends]
         at = inf if (found := arm["median_steps_to_90"]) is None else found
         steps = _with(words.steps(at), ends, words.steps)
-        collapsed = _with(str(arm["collapsed"]), arm["collapsed_share_ci95"], "{:.0%}".format)
+        collapsed = _with(str(arm["collapsed"]), arm["collapsed_share_ci95"], words.whole_share)
         return f"| {name} | {arm['n']} | {mean} | {steps} | {never} | {collapsed} |"
 
     def _pair(self, pair: dict[str, Any]) -> str:
@@ -70,6 +71,8 @@ def _with(text: str, ends: Interval, write: Any) -> str:
 
 
 def main() -> None:
+    from pictures import place
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="+", metavar="NAME=FOLDER")
     for given in parser.parse_args().studies:

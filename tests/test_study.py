@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import json
 import math
 import os
@@ -292,11 +293,25 @@ def test_what_is_written(whole, data, tmp_path):
     assert [row["dead_units_2"] for row in table] == [run.dead_units[1] for run in whole.runs]
 
 
+def test_the_documentation_can_show_it(whole, tmp_path):
+    result = dataclasses.replace(whole, config={**whole.config, "dataset": "strokes"})
+    document = json.dumps(result.to_dict())
+    (tmp_path / "study.json").write_text(document, "utf-8")
+    path = Path(__file__).parents[1] / "docs" / "answers.py"
+    spec = importlib.util.spec_from_file_location("answers", path)
+    answers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(answers)
+    text = "\n".join(answers.Study(tmp_path).lines())
+    assert text.startswith("```\nsae-fast study --dataset strokes ")
+    assert text.count("\n| pretrained") == 2
+    assert all(f"\n- {line}\n" in text for line in whole.conclusion.splitlines())
+
+
 def test_what_it_says_of_itself(whole):
     assert repr(whole).startswith("<StudyResult: sae-fast study on small, 200 training samples: 8 ")
     assert "Steps to 90 %" in whole.summary()
     assert "<table>" in whole._repr_html_()
-    assert whole.conclusion in whole.summary().replace("\n", " ")
+    assert whole.conclusion in whole.summary()
 
 
 def test_the_report_stands_alone_and_repeats(whole, tmp_path):

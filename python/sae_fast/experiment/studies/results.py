@@ -65,8 +65,8 @@ class Findings(Described):
 
     @functools.cached_property
     def conclusion(self) -> str:
-        """What may be concluded and what may not, in sentences."""
-        return " ".join(sentences(self.pairs, self.corrected, len(self.missing)))
+        """What may be concluded and what may not, a line for each pair."""
+        return "\n".join(sentences(self.pairs, self.corrected, len(self.missing)))
 
     @property
     def heading(self) -> str:
@@ -254,6 +254,6 @@ def _collapsed_row(sample: Sample) -> dict[str, str]:
         "arm": sample.name,
         "runs": words.n_runs(sample),
         "collapsed": str(sample.n_collapsed),
-        "share": f"{100 * sample.n_collapsed / n:.0f} %",
-        "95 % interval": words.interval(sample.collapsed_ci95, lambda x: f"{100 * x:.0f} %"),
+        "share": words.whole_share(sample.n_collapsed / n),
+        "95 % interval": words.interval(sample.collapsed_ci95, words.whole_share),
     }

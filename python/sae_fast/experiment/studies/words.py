@@ -16,6 +16,11 @@ def share(accuracy: float) -> str:
     return "-" if math.isnan(accuracy) else percent(accuracy)
 
 
+def whole_share(part: float) -> str:
+    """Write a share in whole per cent."""
+    return f"{100 * part:.0f} %"
+
+
 def points(difference: float, *, signed: bool = False) -> str:
     """Write a difference of accuracies in points of per cent."""
     return "-" if math.isnan(difference) else f"{100 * difference:{'+' if signed else ''}.2f}"
