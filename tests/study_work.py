@@ -12,12 +12,11 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
+from sae_fast import run_study
 from sae_fast.datasets import Dataset, load_strokes
 from sae_fast.experiment.arms import train_arm
 from sae_fast.experiment.settings import RunSettings
 from sae_fast.experiment.studies.executors import EndsWithStudy
-
-N_TASKS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +33,27 @@ def tiny_context(folder: Path, steps: int = 20) -> Context:
         dataset="strokes", hidden=(9, 6), pretrain_steps=steps, finetune_steps=steps, batch_size=20
     )
     return Context(settings, load_strokes(200, 50, dtype="uint8"), folder)
+
+
+def study_of(executor: str, **options: Any) -> list:
+    """Give what a study of 8 seeds finds through an executor, to the last bit."""
+    found = run_study(
+        dataset=load_strokes(200, 50, dtype="uint8"),
+        arms=["pretrained"],
+        seeds=8,
+        hidden=[9, 6],
+        pretrain_steps=20,
+        finetune_steps=20,
+        batch_size=20,
+        eval_every=5,
+        executor=executor,
+        quiet=True,
+        **options,
+    )
+    return [
+        [run.seed, run.curve.test_loss, run.curve.test_accuracy, run.dead_units]
+        for run in found.runs
+    ]
 
 
 def mark(folder: Path, name: str) -> bool:

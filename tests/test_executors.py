@@ -26,7 +26,15 @@ from sae_fast.core.build import fingerprint
 from sae_fast.datasets import load_idx
 from sae_fast.experiment.studies import executors, pools, worker
 from sae_fast.experiment.studies.executors import Failure, run_tasks
-from study_work import marks, obey, tiny_context, train, train_and_die_once, train_for_ever
+from study_work import (
+    marks,
+    obey,
+    study_of,
+    tiny_context,
+    train,
+    train_and_die_once,
+    train_for_ever,
+)
 
 HERE = Path(__file__).parent
 TASKS = [(arm, seed) for seed in range(4) for arm in ("pretrained", "he")]
@@ -36,6 +44,11 @@ TASKS = [(arm, seed) for seed in range(4) for arm in ("pretrained", "he")]
 def expected(tmp_path_factory) -> list:
     context = tiny_context(tmp_path_factory.mktemp("expected"))
     return [train(context, task) for task in TASKS]
+
+
+@pytest.fixture(scope="module")
+def studied() -> list:
+    return study_of("threads", threads=2)
 
 
 def in_order(found) -> list:
@@ -72,7 +85,7 @@ from sae_fast.experiment.studies.executors import run_tasks
 from study_work import tiny_context, train_for_ever
 context = tiny_context(Path(sys.argv[1]), steps=10**9)
 tasks = [("he", seed) for seed in range(4)]
-print(list(run_tasks(tasks, train_for_ever, context, executor=sys.argv[2], workers=2)))
+print(list(run_tasks(tasks, train_for_ever, context, executor=sys.argv[2], workers=int(sys.argv[3]))))
 """
 
 
@@ -95,10 +108,11 @@ def is_gone(group: int) -> bool:
 
 
 class TestSameBits:
-    @pytest.mark.parametrize("executor", ["threads", "processes"])
-    def test_by_name(self, executor, expected, tmp_path):
-        found = run_tasks(TASKS, train, tiny_context(tmp_path), executor=executor, workers=2)
-        assert in_order(found) == expected
+    def test_the_same_study(self, studied):
+        """Through threads, one at a time and two, and processes; Dask and MPI are below."""
+        assert len({tuple(losses) for _, losses, *_ in studied}) == 8
+        assert study_of("threads", threads=1) == studied
+        assert study_of("processes", threads=2) == studied
 
     def test_threads_of_others(self, expected, tmp_path):
         with ThreadPoolExecutor(2) as pool:
@@ -165,17 +179,18 @@ class TestFailures:
 @pytest.mark.skipif(os.name == "nt", reason="this system has no process groups")
 class TestTheEnd:
     @pytest.mark.parametrize(
-        ("executor", "signum"),
+        ("executor", "workers", "signum"),
         [
-            ("threads", signal.SIGINT),
-            ("processes", signal.SIGINT),
-            ("processes", signal.SIGKILL),
+            ("threads", 2, signal.SIGINT),
+            ("processes", 2, signal.SIGINT),
+            ("processes", 1, signal.SIGKILL),
         ],
     )
-    def test_nothing_is_left(self, executor, signum, tmp_path):
+    def test_nothing_is_left(self, executor, workers, signum, tmp_path):
         """Neither of Ctrl-C, also under python -c, nor if the process that hands out is killed."""
-        with program("-c", FOR_EVER, str(tmp_path), executor, stderr=subprocess.PIPE) as process:
-            until(lambda: marks(tmp_path, "begun") == 2)
+        options = str(tmp_path), executor, str(workers)
+        with program("-c", FOR_EVER, *options, stderr=subprocess.PIPE) as process:
+            until(lambda: marks(tmp_path, "begun") == workers)
             process.send_signal(signum)
             _, errors = process.communicate(timeout=10)
             until(lambda: is_gone(process.pid), 5)
@@ -191,24 +206,24 @@ class Cluster:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-        self.start()
+        self.start(2)
 
     def run(self, what: str, *arguments: str) -> subprocess.Popen:
         command = "-m", f"distributed.cli.dask_{what}", "--no-dashboard", *arguments
         return self.held.enter_context(program(*command, stderr=subprocess.DEVNULL))
 
-    def start(self) -> None:
+    def start(self, n_workers: int) -> None:
         port = self.address.rpartition(":")[2]
         self.scheduler = self.run("scheduler", "--host", "127.0.0.1", "--port", port)
         options = "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1"
-        self.workers = [self.run("worker", self.address, *options) for _ in range(2)]
+        self.workers = [self.run("worker", self.address, *options) for _ in range(n_workers)]
 
     def restart(self) -> None:
-        """Start again as a machine does that has failed: with all that was there."""
+        """Start again after a machine has failed, with one worker this time."""
         for process in (self.scheduler, *self.workers):
             process.kill()
             process.wait()
-        self.start()
+        self.start(1)
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's, of its own
@@ -230,6 +245,9 @@ class TestDask:
         assert marks(tmp_path, "begun") == 1
         runs.close()
         until(lambda: marks(tmp_path, "ended") == 1, 5)
+
+    def test_the_same_study(self, cluster, studied):
+        assert study_of("dask", scheduler=cluster.address) == studied
 
     def test_workers_of_another_version(self, cluster, tmp_path, monkeypatch):
         monkeypatch.setattr(pools, "fingerprint", lambda: "0.0.9 (abc)")
@@ -272,35 +290,33 @@ def mpiexec() -> tuple[str, dict[str, str]]:
 
 
 THROUGH_MPI = """
-import json, sys
-from pathlib import Path
-from sae_fast.experiment.studies.executors import run_tasks
-from study_work import tiny_context, train
+import json
+from study_work import study_of
 if __name__ == "__main__":
-    tasks, folder = json.loads(sys.argv[1]), Path(sys.argv[2])
-    print(json.dumps(list(run_tasks(tasks, train, tiny_context(folder), executor="mpi"))))
+    print(json.dumps(study_of("mpi")))
 """
 
 
 class TestMPI:
-    def test_same_bits(self, expected, tmp_path):
+    def test_the_same_study(self, studied, tmp_path):
         command, environment = mpiexec()
         script = tmp_path / "script.py"
         script.write_text(THROUGH_MPI)
-        program = [sys.executable, "-m", "mpi4py.futures", script, json.dumps(TASKS), tmp_path]
         done = subprocess.run(
-            [command, "-n", "3", *program],
+            [command, "-n", "3", sys.executable, "-m", "mpi4py.futures", script],
             env={**surroundings(), **environment},
             capture_output=True,
             text=True,
             timeout=TIME_LIMIT,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        assert [tuple(outcome) for outcome in in_order(json.loads(done.stdout))] == expected
+        assert json.loads(done.stdout) == studied
 
     def test_a_program_that_mpi4py_has_not_started(self, tmp_path):
-        with pytest.raises(ExecutorError, match=r"mpiexec -n N python -m mpi4py.futures -m sae_f"):
-            next(run_tasks(["a"], obey, tmp_path, executor="mpi"))
+        """It is refused, and leaves nothing that refuses the right command."""
+        for _ in range(2):
+            with pytest.raises(ExecutorError, match="mpiexec -n N python -m mpi4py.futures -m s"):
+                study_of("mpi", output=tmp_path / "study")
 
 
 class TestWhatIsGiven:
