@@ -85,7 +85,8 @@ from sae_fast.experiment.studies.executors import run_tasks
 from study_work import tiny_context, train_for_ever
 context = tiny_context(Path(sys.argv[1]), steps=10**9)
 tasks = [("he", seed) for seed in range(4)]
-print(list(run_tasks(tasks, train_for_ever, context, executor=sys.argv[2], workers=int(sys.argv[3]))))
+executor, workers = sys.argv[2], int(sys.argv[3])
+print(list(run_tasks(tasks, train_for_ever, context, executor=executor, workers=workers)))
 """
 
 
@@ -226,6 +227,7 @@ class Cluster:
         self.start(1)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="this system has no process groups")
 @pytest.mark.filterwarnings("ignore")  # Dask's, of its own
 class TestDask:
     @pytest.fixture(scope="class")
@@ -315,7 +317,7 @@ class TestMPI:
     def test_a_program_that_mpi4py_has_not_started(self, tmp_path):
         """It is refused, and leaves nothing that refuses the right command."""
         for _ in range(2):
-            with pytest.raises(ExecutorError, match="mpiexec -n N python -m mpi4py.futures -m s"):
+            with pytest.raises(ExecutorError, match=r"mpiexec -n N python -m mpi4py.futures"):
                 study_of("mpi", output=tmp_path / "study")
 
 

@@ -185,7 +185,7 @@ class Dask(Pool):
     def __init__(self, workers: int | None, scheduler: str | None) -> None:
         distributed = _imported("distributed", "dask")
         self._most = resolve_threads(workers, "workers") if workers else None
-        self._counted, self._own = -math.inf, scheduler is not None
+        self._found, self._counted, self._own = 0, -math.inf, scheduler is not None
         if scheduler is not None:
             self._client = self._connected(scheduler)
         else:
@@ -224,7 +224,8 @@ class Dask(Pool):
         """How many threads the cluster has now."""
         if time.monotonic() > self._counted + 5:  # they come and go
             self._counted = time.monotonic()
-            self._found: int = sum(self._client.nthreads().values())
+            with contextlib.suppress(OSError):  # of a scheduler that has gone, as runs will tell
+                self._found = sum(self._client.nthreads().values())
         return min(max(self._found, self._least), self._most or MOST_THREADS)
 
     @staticmethod
