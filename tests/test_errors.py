@@ -115,7 +115,10 @@ def method(request):
 
 BAD_X = {
     "one dimension": (X[0], ("x: expected two dimensions", "(12,)")),
-    "three dimensions": (X[None], ("x: expected two dimensions", "(1, 40, 12)")),
+    "three dimensions": (
+        X[None],
+        ("x: expected two dimensions", "(1, 40, 12); of images x.reshape(len(x), -1)"),
+    ),
     "a number": (np.float32(1), ("x: expected two dimensions", "()")),
     "nothing": (None, ("x: expected",)),
     "too few features": (X[:, 1:], ("x: expected 12 features", "(40, 11)")),
@@ -390,8 +393,14 @@ BAD_Y = {
     "empty": (Y[:0], ("y: expected 40 labels", "got 0")),
     "floats": (Y.astype(np.float32), ("y: expected integer classes", "float32")),
     "masked": (np.ma.masked_equal(Y, 1), ("y: expected an array without masked values", "of 40")),
-    "strings": (Y.astype(str), ("y: expected integer classes", "<U")),
-    "one-hot": (np.eye(3, dtype=np.int64)[Y], ("y: expected one dimension", "(40, 3)")),
+    "strings": (
+        Y.astype(str),
+        ("y: expected integer classes", "<U", "return_inverse=True) numbers"),
+    ),
+    "one-hot": (
+        np.eye(3, dtype=np.int64)[Y],
+        ("y: expected one dimension", "(40, 3); of one-hot rows y.argmax"),
+    ),
     "a number": (1, ("y: expected one dimension", "()")),
     "nothing": (None, ("y: expected",)),
 }

@@ -128,7 +128,9 @@ class TestSaysWhatItIs:
         history.n_samples = 10
         assert "0.001667" in history.summary()
         assert (
-            repr(History()) == "<History without evaluations, 0.0 s>" == f"<{History().summary()}>"
+            repr(History())
+            == "<History without evaluations (no eval_set), 0.0 s>"
+            == f"<{History().summary()}>"
         )
 
     def test_in_a_notebook(self) -> None:

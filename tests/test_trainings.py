@@ -605,6 +605,8 @@ class TestMeans:
         (lambda: Autoencoder(3, 2, activation="rleu"), "'relu'"),
         (lambda: Autoencoder(3, 2, activation="ReLU"), "'relu'"),
         (lambda: StackedAutoencoder([3, 2], init="norml"), "'normal'"),
+        (lambda: Autoencoder(3, 2, activation="logistic"), "'sigmoid'"),  # scikit-learn's
+        (lambda: autoencoder().fit(X, loss="MSE"), "'squared_error'"),
         (lambda: autoencoder().fit(X, optimizer="sdg"), "'sgd'"),
         (lambda: autoencoder().fit(X, optimizer="AdamW"), "'adamw'"),
         (

@@ -24,6 +24,18 @@ from .text import shown
 
 #: Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2**48 numbers.
 MOST_UNITS = 2**24
+#: What other libraries call what has another name here.
+_ELSEWHERE = {
+    "mse": "squared_error",
+    "mean_squared_error": "squared_error",
+    "mae": "absolute_error",
+    "mean_absolute_error": "absolute_error",
+    "bce": "binary_cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "logistic": "sigmoid",
+    "identity": "linear",
+}
 #: Deepest network: far more layers than can be trained, and a bound for what a model file may ask.
 MOST_LAYERS = 1000
 
@@ -146,7 +158,9 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 def unknown_name(name: str, value: object, choices: Sequence[str], more: str = "") -> DataError:
     """Return the error for what is none of `choices`, with the nearest of them if one is near."""
-    near = isinstance(value, str) and get_close_matches(value[:100].lower(), choices, 1)
+    near = get_close_matches(value[:100].lower(), choices, 1) if isinstance(value, str) else []
+    if isinstance(value, str) and _ELSEWHERE.get(value.lower()) in choices:
+        near = [_ELSEWHERE[value.lower()]]
     hint = f"; did you mean {near[0]!r}?" if near else ""
     known = f"{', '.join(choices)}{more}"
     return DataError(f"{name}: expected one of {known}, got {shown(value)}{hint}")
@@ -183,9 +197,13 @@ def check_labels(name: str, y: Any, n_samples: int, n_classes: int) -> NDArray[n
     """Return labels `y`, shape (n_samples,), as int64 in ``0 ... n_classes-1``, or raise."""
     y = check_array(name, y)
     if y.ndim != 1:
-        raise DataError(f"{name}: expected one dimension (n_samples,), got shape {y.shape}")
+        hint = f"; of one-hot rows {name}.argmax(axis=1)" if y.ndim == 2 else ""
+        raise DataError(f"{name}: expected one dimension (n_samples,), got shape {y.shape}{hint}")
     if y.dtype.kind not in "iub":
-        raise DataError(f"{name}: expected integer classes, got dtype {y.dtype}")
+        raise DataError(
+            f"{name}: expected integer classes, got dtype {y.dtype}; "
+            f"np.unique({name}, return_inverse=True) numbers them"
+        )
     if len(y) != n_samples:
         raise DataError(f"{name}: expected {n_samples:,} labels, one per sample, got {len(y):,}")
     wrong = (y < 0) | (y >= n_classes)

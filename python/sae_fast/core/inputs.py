@@ -248,8 +248,9 @@ def _checked(
     elif not sparse:
         x = check_array(name, x)
     if x.ndim != 2:
+        hint = f"; of images {name}.reshape(len({name}), -1)" if x.ndim > 2 else ""
         raise DataError(
-            f"{name}: expected two dimensions (n_samples, n_features), got shape {x.shape}"
+            f"{name}: expected two dimensions (n_samples, n_features), got shape {x.shape}{hint}"
         )
     if x.shape[1] != n_features:
         raise DataError(f"{name}: expected {n_features:,} features, got shape {x.shape}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from ..training.corruptions import Corruption
 from ..training.optimizers import Rule
 from ..training.rates import RateOption
 from .unsupervised import Unsupervised
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class StackedAutoencoderOutlierDetector(
@@ -115,47 +112,11 @@ class StackedAutoencoderOutlierDetector(
             return (math.ceil(math.sqrt(self.n_features_in_)),)
         return super()._units()
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Train one autoencoder per layer, and find the threshold.
-
-        Parameters
-        ----------
-        X : array, frame or sparse matrix, shape (n_samples, n_features)
-        y : ignored
-
-        Raises
-        ------
-        DataError, DivergenceError
-            As :meth:`StackedAutoencoderTransformer.fit`.
-        """
-        with self._settled():
-            self._check_contamination()
-            super().fit(X)
-            self._find_offset(X)
-        return self
-
-    def partial_fit(self, X: Any, y: Any = None) -> Self:
-        """Train for one pass over these rows, from where it is; they give the threshold too.
-
-        The first rows say how columns are standardized; those that are constant there are centred
-        alone.
-
-        Parameters
-        ----------
-        X : array, frame or sparse matrix, shape (n_samples, n_features)
-        y : ignored
-        """
-        with self._settled():
-            self._check_contamination()
-            super().partial_fit(X)
-            self._find_offset(X)
-        return self
-
-    def _check_contamination(self) -> None:
+    def _check_settings(self) -> None:
         if check_float("contamination", self.contamination, positive=True) > 0.5:
             raise DataError(f"contamination: expected at most 0.5, got {shown(self.contamination)}")
 
-    def _find_offset(self, X: Any) -> None:
+    def _finish(self, X: Any) -> None:
         scores = self.score_samples(X)
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
 

@@ -20,6 +20,8 @@ class Unsupervised(Estimator):
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train one autoencoder per layer, and then, if `tune_steps` says so, all as one.
 
+        A detector finds its threshold on these rows.
+
         Parameters
         ----------
         X : array, frame or sparse matrix, shape (n_samples, n_features)
@@ -37,7 +39,7 @@ class Unsupervised(Estimator):
         """Train each autoencoder, or all as one, for one pass over these rows, from where it is.
 
         The first rows say how columns are standardized; those that are constant there are centred
-        alone.
+        alone. A detector's threshold is that of the latest rows.
 
         Parameters
         ----------
@@ -47,7 +49,9 @@ class Unsupervised(Estimator):
         return self._learn(X, None, passes=1, continued=True)
 
     def _learn(self, X: Any, steps: Any, *, continued: bool = False, **otherwise: int) -> Self:
+        rows = X
         with self._settled():
+            self._check_settings()
             X = self._validated(X, reset=not continued or not hasattr(self, "_network"))
             steps = self._steps(steps, X.shape[0], **otherwise)
             tune_steps = check_int("tune_steps", self.tune_steps, 0)
@@ -70,7 +74,14 @@ class Unsupervised(Estimator):
                     **self._options(X, tune_steps),
                 )
             self._take(net)
+            self._finish(rows)
         return self
+
+    def _check_settings(self) -> None:
+        """Check what an estimator has of its own before anything is trained."""
+
+    def _finish(self, X: Any) -> None:
+        """Find out what an estimator needs of its own once it is trained on X."""
 
     @property
     def loss_curve_(self) -> list[list[float]]:

@@ -44,7 +44,9 @@ class History(Described):
         return [loss / self.n_samples for loss in self.loss]
 
     def _line(self) -> str:
-        known = f"of {self.steps[-1]:,} steps" if self.steps else "without evaluations"
+        known = (
+            f"of {self.steps[-1]:,} steps" if self.steps else "without evaluations (no eval_set)"
+        )
         per_sample = " per sample" if self.n_samples > 1 else ""
         loss = [f"loss {number(self.mean_loss[-1])}{per_sample}"] if self.loss else []
         accuracy = [f"accuracy {percent(self.accuracy[-1])}"] if self.accuracy else []
