@@ -120,6 +120,14 @@ class TestSameBits:
             found = run_tasks(TASKS, train, tiny_context(tmp_path), executor=pool)
             assert in_order(found) == expected
 
+    def test_threads_of_others_have_nothing_left_to_do_for_who_leaves(self, tmp_path):
+        with ThreadPoolExecutor(2) as pool:
+            runs = run_tasks(["a"] * 100, obey, tmp_path, executor=pool, chunk=1)
+            next(runs)
+            runs.close()
+            assert pool.submit(len, "free").result(TIME_LIMIT) == 4
+        assert marks(tmp_path, "a") < 10
+
     def test_processes_of_others_are_sent_the_data_once(self, expected, tmp_path, monkeypatch):
         """Nothing is known of them; what they were sent in one study, they have in the next."""
         sent, ship = [], pools.Pool.ship

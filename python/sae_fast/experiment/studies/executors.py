@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ def run_tasks(
     workers: int | None = None,
     scheduler: str | None = None,
     chunk: int | None = None,
-) -> Iterator[tuple[int, O | Failure]]:
+) -> Generator[tuple[int, O | Failure], None, None]:
     """Yield the index of each task and what ``work(context, task)`` returned, as they are done.
 
     Parameters
@@ -66,15 +66,15 @@ def run_tasks(
 
     Returns
     -------
-    iterator of (int, object)
+    generator of (int, object)
         To be closed by those who leave early (`contextlib.closing`): it ends what is under way.
 
     Raises
     ------
     DataError
-        If an argument does not fit.
+        From the generator, as all errors: if an argument does not fit.
     ExecutorError
-        From the iterator, if there are no workers, or they have another version of the library.
+        If there are no workers, or they have another version of the library, or none.
     """
     size = None if chunk is None else check_int("chunk", chunk, 1)
     pool = _opened(executor, workers, scheduler)
@@ -132,12 +132,16 @@ class _Runs:
 
     def outcomes(self) -> Iterator[tuple[int, Any]]:
         """Yield index and outcome of each run; the next are handed out before."""
-        while self._hand_out():
-            found: list[tuple[int, Any]] = []
-            for future in wait(self.running, return_when=FIRST_COMPLETED).done:
-                found += self._settle(future)
-            self._hand_out()
-            yield from found
+        try:
+            while self._hand_out():
+                found: list[tuple[int, Any]] = []
+                for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+                    found += self._settle(future)
+                self._hand_out()
+                yield from found
+        finally:
+            for future in self.running:
+                future.cancel()
 
     def _hand_out(self) -> bool:
         """Keep all workers busy; say whether anything is under way."""

@@ -262,7 +262,7 @@ def _compute(
             _ = context.inputs  # once, before threads ask for them
         how: Any = {"executor": executor, "workers": settings.threads}
         found = run_tasks(todo, compute_run, context, scheduler=settings.scheduler, **how)
-        held.enter_context(contextlib.closing(found))  # type: ignore[type-var]
+        held.enter_context(contextlib.closing(found))
         for index, outcome in found:
             task = todo[index]
             if isinstance(outcome, Failure):
