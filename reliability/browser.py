@@ -96,21 +96,26 @@ def ground_of(picture: Any) -> float:
 
 
 def check(short: bool) -> tuple[str, bool]:
-    """Open the reports of both commands at each width in each scheme."""
+    """Open the reports of all commands at each width in each scheme."""
     options = {"offline": True, "dataset": "strokes", "quiet": True}
     steps = 200 if short else 3000
     with tempfile.TemporaryDirectory() as folder:
         browser = open_browser()
         try:
-            run, reconstruct = Path(folder, "run"), Path(folder, "reconstruct")
+            run, reconstruct, study = (
+                Path(folder, name) for name in ("run", "reconstruct", "study")
+            )
             arms = ("pretrained", "normal", "he")
             sae_fast.run_experiment(
                 **options, arms=arms, pretrain_steps=steps, finetune_steps=steps, output=run
             )
             sae_fast.run_reconstruction(**options, steps=steps, output=reconstruct)
+            grid = {"learning_rate": [1e-3, 3e-3]}
+            few = {"pretrain_steps": 100, "finetune_steps": steps, "seeds": 3, "grid": grid}
+            sae_fast.run_study(**options, **few, output=study)
             faults = [
                 fault
-                for output in (run, reconstruct)
+                for output in (run, reconstruct, study)
                 for width in WIDTHS
                 for scheme in SCHEMES
                 for fault in look(browser, output / "report.html", width, scheme)
@@ -118,12 +123,12 @@ def check(short: bool) -> tuple[str, bool]:
             version = browser.capabilities["browserVersion"]
         finally:
             browser.quit()
-    figure = f"Chromium {version}: {len(faults)} faults in 2 reports at {WIDTHS} pixels, {SCHEMES}"
+    figure = f"Chromium {version}: {len(faults)} faults in 3 reports at {WIDTHS} pixels, {SCHEMES}"
     return "; ".join([*faults, figure]), not faults
 
 
 ROW = Row(
-    test="reports of both commands in a browser, as on a phone and a desk, light and dark",
+    test="reports of all commands in a browser, as on a phone and a desk, light and dark",
     target="nothing wider than the window, every picture whole and of its scheme, no console error",
     check=check,
 )

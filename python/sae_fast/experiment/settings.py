@@ -167,6 +167,8 @@ def _check_grid(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
         option = known[check_choice(name, key, list(known))]
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             raise DataError(f"{name}: {key}: expected a list of values, got {shown(values)}")
+        if None in values:  # whose meaning depends on others
+            raise DataError(f"{name}: {key}: expected values, got None")
         checked = (option.metadata["check"](f"{name}: {key}", one) for one in values)
         grid[key] = tuple(dict.fromkeys([*grid.get(key, ()), *checked]))
     return grid

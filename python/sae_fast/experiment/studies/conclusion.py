@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from . import words
-from .grid import written_settings
 from .samples import Comparison, Pair
 
 LEVEL = 0.05
@@ -44,21 +43,12 @@ def sentences(
 
 def _of_pair(pair: Pair, p: Mapping[str, float | None]) -> Iterator[str]:
     """Yield who of two ends more accurate, is sooner, fails less; or that it is open."""
-    where, a, b = _names(pair)
-    yield f"{where}{a} and {b}, {len(pair.runs)} pairs of runs:"
+    common, a, b = pair.names
+    where = f"{common}: " if common else ""
+    yield f"{where}{a} and {b}, {len(pair.runs)} pairs of runs."
     yield from _of_accuracy(pair, p["accuracy"], a, b)
     yield from _of_steps(pair, p["steps"], a, b)
     yield from _of_failures(pair, p["collapsed"], a, b)
-
-
-def _names(pair: Pair) -> tuple[str, str, str]:
-    """Return where two stand, and what they differ in: the arm, or else the settings."""
-    a, b = pair.a, pair.b
-    if a.arm == b.arm:
-        return f"{a.arm} with ", written_settings(a.settings), written_settings(b.settings)
-    if a.settings == b.settings and a.settings:
-        return f"With {written_settings(a.settings)}, ", a.arm, b.arm
-    return "", a.name, b.name
 
 
 def _of_accuracy(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:

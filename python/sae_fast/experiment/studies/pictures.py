@@ -101,7 +101,7 @@ def plot_steps_to_90(result: Findings, ax: Axes | None = None) -> Axes:
         )
     ax.axvline(1.06 * last, color=NEUTRAL, linewidth=0.8, linestyle=(0, (4, 3)))
     ax.set_xlim(0, 1.16 * last)
-    step_ticks = [tick for tick in ax.get_xticks() if 0 <= tick <= last]
+    step_ticks = [tick for tick in ax.get_xticks() if 0 <= tick <= last] if finite else []
     ax.set_xticks([*step_ticks, never], [*(f"{tick:,.0f}" for tick in step_ticks), "never"])
     ax.set_xlabel("step at which a run reached 90 %")
     return ax
@@ -111,8 +111,7 @@ def plot_steps_to_90(result: Findings, ax: Axes | None = None) -> Axes:
 def plot_differences(result: Findings, ax: Axes | None = None) -> Axes:
     """Draw for each pair of runs of one seed by how much the first ended ahead of the second."""
     pairs = result.pairs
-    names = [f"{pair.a.name}\nless {pair.b.name}" for pair in pairs]
-    ax = _rows(names, ax)
+    ax = _rows([pair.title.replace(": ", "\n").replace(" - ", "\nless ") for pair in pairs], ax)
     every = [abs(100 * one) for pair in pairs for one in pair.accuracy.differences]
     small = float(np.quantile(every, 0.5)) if every else 1.0
     for row, pair in enumerate(pairs):
@@ -233,7 +232,7 @@ PICTURES = {
     ),
     "steps_to_90": _picture(
         plot_steps_to_90,
-        "runs",
+        "learned",
         "Steps to 90 %",
         "The step at which each run reached 90 %, in a row for each arm.",
         "Each point is a run, at the step at which it first reached 90 %; those that never did "

@@ -83,9 +83,10 @@ def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> 
 
 def _conclusion(result: Findings) -> Iterable[str]:
     said = sentences(result.pairs, result.corrected, len(result.missing))
-    lines = (line.partition(":") for line in [*said, *result.notes])
+    lines = (line.partition(". ") for line in [*said, *result.notes])
     items = (
-        f"<li><strong>{prose(of)}</strong>{prose(colon + line)}</li>" for of, colon, line in lines
+        f"<li><strong>{prose(first)}</strong>{prose(stop + rest)}</li>"
+        for first, stop, rest in lines
     )
     yield "\n".join(["<ul>", *items, "</ul>"])
     hidden = ", ".join(map(str, result.config["hidden"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -36,6 +37,11 @@ class Findings(Described):
     def runs(self) -> list[Run]:
         """Every run that there is."""
         return [run for runs in self.samples.values() for run in runs]
+
+    @property
+    def learned(self) -> list[Run]:
+        """The runs that reached 90 %."""
+        return [run for run in self.runs if math.isfinite(run.steps_to_90)]
 
     @functools.cached_property
     def arms(self) -> dict[str, Sample]:
@@ -74,7 +80,8 @@ class Findings(Described):
         n = len(self.runs)
         of = f" of {n + len(self.missing):,}" if self.missing else ""
         name, n_train = self.dataset.get("name"), self.dataset.get("n_train", 0)
-        return f"sae-fast study on {name}, {n_train:,} training samples: {n:,}{of} runs"
+        runs = "run" if n == 1 and not of else "runs"
+        return f"sae-fast study on {name}, {n_train:,} training samples: {n:,}{of} {runs}"
 
     def _line(self) -> str:
         return self.heading
@@ -146,7 +153,7 @@ class Findings(Described):
             return
         for at, pair in enumerate(self.pairs):
             p, corrected = pair.p_values()[what], self.corrected[at, what]
-            row = {"pair": f"{pair.a.name} - {pair.b.name}", "pairs": str(len(pair.runs))}
+            row = {"pair": pair.title, "pairs": str(len(pair.runs))}
             if what == "collapsed":
                 only_a, only_b = pair.collapsed
                 row |= {"first alone": str(only_a), "second alone": str(only_b)}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import statistics
+from .grid import written_settings
 from .runs import Run
 from .statistics import Interval
 
@@ -129,6 +130,22 @@ class Pair:
 
     a: Sample
     b: Sample
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What two have in common, and what each is beside it: the arm, or else the settings."""
+        a, b = self.a, self.b
+        if a.arm == b.arm:
+            return a.arm, written_settings(a.settings), written_settings(b.settings)
+        if a.settings == b.settings:
+            return written_settings(a.settings), a.arm, b.arm
+        return "", a.name, b.name
+
+    @property
+    def title(self) -> str:
+        """Its names in a line."""
+        common, a, b = self.names
+        return f"{common}: {a} - {b}" if common else f"{a} - {b}"
 
     @functools.cached_property
     def runs(self) -> list[tuple[Run, Run]]:

@@ -155,7 +155,7 @@ def read_settings(output: str | os.PathLike[str]) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"output: cannot read {str(path)!r}: {error}") from error
+        raise CheckpointError(f"output: cannot read {str(path)!r}: {error!r}") from error
 
 
 def check_same(kept: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
