@@ -170,6 +170,24 @@ class TestData:
             assert reply.outcomes[0] is data.x_test
 
 
+def test_chunks_follow_the_time_of_runs_and_end_together(tmp_path):
+    """One run at first; then what takes a while, but never more than a share of what is left."""
+    sizes = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, function, job, tasks, *more):
+            sizes.append(len(tasks))
+            return super().submit(function, job, tasks, *more)
+
+    with Pool(2) as pool:
+        found = in_order(run_tasks(["a"] * 60, obey, tmp_path, executor=pool))
+    assert found == ["A"] * 60
+    assert sizes[:4] == [0, 0, 1, 1]
+    assert max(sizes) >= 10
+    assert sizes[-1] == 1
+    assert len(sizes) < 30
+
+
 class TestFailures:
     def test_what_a_run_raises_is_its_own_failure(self, tmp_path):
         found = in_order(run_tasks(["a", "raise", "b"], obey, tmp_path))
@@ -340,6 +358,7 @@ class TestWhatIsGiven:
             ({"executor": 3}, r"^executor: .*, got 3$"),
             ({"workers": 0}, r"^workers: "),
             ({"workers": 2.5}, r"^workers: "),
+            ({"workers": 0, "executor": ThreadPoolExecutor()}, r"^workers: "),
             ({"chunk": 0}, r"^chunk: "),
             ({"scheduler": "tcp://x"}, r"^scheduler: expected none with executor 'threads', got "),
             ({"executor": "processes", "workers": "2"}, r"^workers: "),

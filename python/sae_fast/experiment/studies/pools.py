@@ -27,12 +27,7 @@ from typing import Any
 import numpy as np
 
 from ...base.text import shown
-from ...base.threads import (
-    MOST_THREADS,
-    available_threads,
-    resolve_threads,
-    startable_threads,
-)
+from ...base.threads import available_threads, resolve_threads, startable_threads
 from ...core.build import fingerprint
 from ...datasets import Dataset
 from ...errors import DataError, ExecutorError, SaeFastWarning, warn
@@ -57,7 +52,7 @@ class Pool:
         _refuse(type(executor).__name__, scheduler)
         self.executor = executor
         known = getattr(executor, "_max_workers", None) or getattr(executor, "num_workers", None)
-        self._workers = resolve_threads(workers, "workers") if workers else known
+        self._workers = known if workers is None else resolve_threads(workers, "workers")
 
     @property
     def workers(self) -> int:
@@ -184,7 +179,7 @@ class Dask(Pool):
 
     def __init__(self, workers: int | None, scheduler: str | None) -> None:
         distributed = _imported("distributed", "dask")
-        self._most = resolve_threads(workers, "workers") if workers else None
+        self._most = math.inf if workers is None else resolve_threads(workers, "workers")
         self._found, self._counted, self._own = 0, -math.inf, scheduler is not None
         if scheduler is not None:
             self._client = self._connected(scheduler)
@@ -197,18 +192,24 @@ class Dask(Pool):
                     "or a distributed.Client in this process, got none"
                 ) from error
         self.executor = self._client.get_executor(pure=False)
-        check = partial(check_version, fingerprint())
-        there = self._client.run(check, on_error="return")
-        if not there:
+        try:
+            self._check_workers()
+        except BaseException:
+            self.close(soon=True)
+            raise
+
+    def _check_workers(self) -> None:
+        """Raise unless all workers that are there have this version of the library."""
+        found = self._client.run(partial(check_version, fingerprint()), on_error="return")
+        for worker, fault in found.items():
+            if fault is not None:
+                raise ExecutorError(f"Dask worker {worker}: {fault}") from fault
+        if not found:
+            address = self._client.scheduler.address
             warn(
-                f"scheduler: {self._client.scheduler.address} has no worker yet; runs begin when "
-                "one comes",
+                f"scheduler: {address} has no worker yet; runs begin when one comes",
                 SaeFastWarning,
             )
-        for worker, fault in there.items():
-            if fault is not None:
-                self.close(soon=True)
-                raise ExecutorError(f"Dask worker {worker}: {fault}") from fault
 
     def _connected(self, scheduler: str) -> Any:
         distributed: Any = importlib.import_module("distributed")
@@ -226,7 +227,7 @@ class Dask(Pool):
             self._counted = time.monotonic()
             with contextlib.suppress(OSError):  # of a scheduler that has gone, as runs will tell
                 self._found = sum(self._client.nthreads().values())
-        return min(max(self._found, self._least), self._most or MOST_THREADS)
+        return int(min(max(self._found, self._least), self._most))
 
     @staticmethod
     def abandoned() -> bool:
@@ -291,7 +292,7 @@ class MPI(Pool):
         size = _imported("mpi4py.MPI", "mpi").COMM_WORLD.Get_size()
         if size < 2:
             raise ExecutorError(f"executor: got {size} process of MPI, expected {command}")
-        super().__init__(workers or size - 1, futures.MPIPoolExecutor(), None)
+        super().__init__(size - 1 if workers is None else workers, futures.MPIPoolExecutor(), None)
 
     def close(self, *, soon: bool) -> None:
         """Take back what no process has begun."""
