@@ -43,15 +43,16 @@ from sae_fast.base import checks as validation
 from sae_fast.base.arrays_file import read_arrays
 from sae_fast.base.streams import SampleOrder
 from sae_fast.callbacks import Callback, EarlyStopping, Training
+from sae_fast.core.activations import ACTIVATIONS
 from sae_fast.core.networks import new_state
-from sae_fast.corruptions import Gaussian, Masking, SaltAndPepper, Swap
+from sae_fast.corruptions import Masking, Swap
 from sae_fast.datasets import dataset, idx
 from sae_fast.datasets.dataset import dataset_from_pixels
 from sae_fast.datasets.idx import fit_splits, parse_idx
 from sae_fast.exchange import model_file
 from sae_fast.exchange.model_file import _checksum, from_bytes, to_bytes
 from sae_fast.models import autoencoder, headed, learner, model, parameters, stacked
-from sae_fast.optimizers import SGD, AdamW, RMSprop
+from sae_fast.optimizers import SGD, AdamW
 from sae_fast.penalties import L1, CodeL1, Contractive, KLSparsity, MaxNorm
 from sae_fast.schedules import Cosine, Exponential, Step
 from sae_fast.training import checkpoint, loop, objective, request
@@ -63,8 +64,9 @@ from sae_fast.training.checkpoint import (
     _digest,
     read_checkpoint,
 )
+from sae_fast.training.corruptions import CORRUPTIONS
 from sae_fast.training.objective import LOSSES, Objective, Samples
-from sae_fast.training.optimizers import Adam, Optimizer
+from sae_fast.training.optimizers import RULES, Adam, Optimizer
 from sae_fast.training.rates import Constant
 from sae_fast.training.schedule import Schedule
 from safetensors.numpy import save
@@ -337,18 +339,17 @@ METHODS = ("finetune", "fit", "pretrain", "finetune_autoencoder", "targets")
 
 #: What trainings and models may be asked for; a byte of an input chooses one of each.
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "activation": ("relu", "sigmoid", "selu", TopK(2)),
+    "activation": (*ACTIVATIONS, TopK(2)),
     "output": ("linear", "sigmoid", "softplus"),
     "tied": (False, True),
     "loss": (None, *LOSSES),
-    "optimizer": ("adam", AdamW(0.1), SGD(0.9, nesterov=True), RMSprop(), SGD()),
+    "optimizer": (*RULES, AdamW(0.1), SGD(0.9, nesterov=True)),
     "learning_rate": (
         *(1e-3, None, Cosine(0.01, warmup=2), Step(0.01, every=2), Exponential(0.01, every=3)),
         *(lambda step: 0.01 / (1 + step), lambda step: -1.0),
     ),
     "corruption": (
-        *(None, Masking(0.5), Masking(0.5, emphasis=(1, 0.5)), Gaussian(0.1)),
-        *(SaltAndPepper(0.3), Swap(0.5, emphasis=(0.5, 1))),
+        *(None, *CORRUPTIONS, Masking(0.5, emphasis=(1, 0.5)), Swap(0.5, emphasis=(0.5, 1))),
     ),
     "dropout": (0.0, 0.5, [0.2, 0.4]),
     "penalties": (

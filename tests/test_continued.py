@@ -76,6 +76,27 @@ def test_other_batch_sizes_go_on_in_the_same_shuffle(data, sizes, pickled):
         ae = pickle.loads(pickle.dumps(ae)) if pickled else ae
 
 
+def test_trainings_that_take_turns_keep_their_states(data):
+    """Each goes on with its own moments, from where the other has left the layers."""
+    x, y = data
+    options = {"steps": 10, "batch_size": 20}
+    net, alone = StackedAutoencoder([12, 8], 3), Autoencoder(12, 8)
+    net.pretrain(x, **options)
+    alone.fit(x, **options)
+    net.finetune(x, y, steps=5)
+    assert not np.array_equal(net.parameters["W1"], alone.parameters["W_enc"])
+    alone.parameters = {"W_enc": net.parameters["W1"], "b_enc": net.parameters["b1"]}
+    net.pretrain(x, continued=True, **options)
+    alone.fit(x, continued=True, **options)
+    assert_identical(net.autoencoders[0].parameters, alone.parameters)
+    tuned = net.finetune_autoencoder(
+        x, continued=True, **options
+    )  # its first: nothing to go on with
+    assert tuned.steps == [10]
+    assert net._unrolled._state.steps_done == 10
+    assert net._state.steps_done == 5
+
+
 def test_a_model_from_a_file_has_no_state_to_go_on_from(data, tmp_path):
     """A fresh one has neither, and has lost nothing; a pickle keeps it."""
     x, _ = data

@@ -134,6 +134,19 @@ class TestParameters:
         assert [history.steps for history in classifier.histories_] == [[3], [7]]
         assert classifier.network_.sizes == (64, 20, 10)
 
+    def test_epochs(self, digits):
+        """As many whole batches as hold each row that often, of which there are 1797 here."""
+        x, y = digits
+        how = {"batch_size": 500, "random_state": 0}
+        net = StackedAutoencoderClassifier(
+            [8, 4], pretrain_epochs=[1, 2], epochs=5, early_stopping=True, patience=99, **how
+        ).fit(x, y)
+        assert [history.steps[-1] for history in net.histories_] == [4, 8]
+        assert net.history_.steps[-1] == 17  # of 1617 rows
+        assert not StackedAutoencoderClassifier(4, pretrain_epochs=0, epochs=1).fit(x, y).histories_
+        tuned = StackedAutoencoderTransformer(4, epochs=2, tune_epochs=3, **how).fit(x)
+        assert [*tuned.histories_[0].steps[-1:], tuned.history_.steps[-1]] == [8, 11]
+
     def test_scalars(self, digits):
         transformer = StackedAutoencoderTransformer(units=7, steps=4).fit(digits[0])
         assert transformer.network_.sizes == (64, 7)
@@ -146,6 +159,9 @@ class TestParameters:
             ({"pretrain_steps": -1}, "pretrain_steps: expected an integer of at least 0, got -1"),
             ({"units": (9, 9), "pretrain_steps": (0, 5)}, r"pretrain_steps: expected 0 for all"),
             ({"pretrain_steps": (1, 2, 3)}, "pretrain_steps: expected one value, or one for each"),
+            ({"pretrain_epochs": 2}, "pretrain_epochs: expected None beside pretrain_steps, got 2"),
+            ({"epochs": 2}, "epochs: expected None beside steps, got 2"),
+            ({"steps": None, "epochs": 0}, "epochs: expected an integer of at least 1, got 0"),
             ({"pretrain_learning_rate": 0}, "pretrain_learning_rate: expected a positive number"),
             (
                 {"learning_rate": "x"},
@@ -485,6 +501,8 @@ class TestOptions:
             ({"corruption": "mask"}, "corruption: expected one of .*did you mean 'masking'"),
             ({"loss": "poisson"}, "loss: expected one of .* with output 'linear', got 'poisson'"),
             ({"tune_steps": -1}, "tune_steps: expected an integer of at least 0"),
+            ({"tune_steps": 9, "tune_epochs": 1}, "tune_epochs: expected None beside tune_steps"),
+            ({"epochs": (1, 2)}, "epochs: expected one value, or one for each of 1 layers"),
             ({"tune_learning_rate": 0}, "tune_learning_rate: expected a positive number"),
             ({"steps": 0}, "steps: expected an integer of at least 1"),
             ({"units": (9, 9), "steps": (0, 3), "tune_steps": 9}, "steps: expected 0 for all"),
@@ -870,6 +888,12 @@ class TestPartialFit:
         transformer = StackedAutoencoderTransformer(20).partial_fit(x)
         with pytest.raises(DataError, match="dtype: expected float32 as before, got float64"):
             transformer.set_params(dtype="float64").partial_fit(x)
+        transformer.set_params(dtype="float32", standardize=False)
+        with pytest.raises(DataError, match="standardize: expected True as before, got False"):
+            transformer.partial_fit(x)
+        transformer.set_params(standardize=True, scale=0.1)
+        with pytest.raises(DataError, match=r"scale: expected None as before, got 0\.1"):
+            transformer.partial_fit(x.astype(np.uint8))
 
     @pytest.mark.parametrize(
         "estimator",

@@ -268,8 +268,10 @@ class Autoencoder(Model):
         continued : bool
             Go on with the optimizer's state, its step count and the shuffle as the latest training
             left them: two trainings are then the same as one of their length, and with another
-            `batch_size` no sample is left out. A model without such a state starts anew, one from a
-            file, which does not hold it, with a warning.
+            `batch_size` no sample is left out. The state is what the latest training by this method
+            left, wherever the layers have been moved since, by others or by an assignment, so that
+            trainings of several kinds can take turns; False starts it anew. A model without such a
+            state starts anew, one from a file, which does not hold it, with a warning.
         callbacks : list of Callback or callable, optional
             See :mod:`sae_fast.callbacks`; functions are called after each evaluation.
         progress : bool

@@ -40,9 +40,13 @@ class StackedAutoencoderClassifier(
     pretrain_steps : int or sequence of int, optional
         Minibatches of pretraining for all layers, or for each; 0: no pretraining. None: 4 passes
         over the rows, at least 50.
+    pretrain_epochs : int or sequence of int, optional
+        In the place of `pretrain_steps`: passes over the rows.
     steps : int, optional
         Minibatches of fine-tuning. None: 20 passes over the labelled rows, at least 300, or with
         early stopping at most 100 passes or 1500.
+    epochs : int, optional
+        In the place of `steps`: passes over the labelled rows.
     pretrain_learning_rate : float or schedule, or a sequence of them, optional
         Of pretraining, for all layers or for each. None: 0.001, or less where all rows have
         much in common (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
@@ -117,7 +121,9 @@ class StackedAutoencoderClassifier(
         units: int | Sequence[int] = (100,),
         *,
         pretrain_steps: int | Sequence[int] | None = None,
+        pretrain_epochs: int | Sequence[int] | None = None,
         steps: int | None = None,
+        epochs: int | None = None,
         pretrain_learning_rate: RateOption | Sequence[RateOption] | None = None,
         learning_rate: RateOption | None = None,
         batch_size: int = 100,

@@ -42,9 +42,9 @@ class StackedAutoencoderOutlierDetector(
         None: one layer, as wide as the square root of the number of features.
     contamination : float, default 0.1
         Share of the rows of `fit` that are to be outliers, above 0 and at most 0.5.
-    steps, learning_rate, tune_steps, tune_learning_rate, batch_size, weight_decay, loss, \
-    activation, optimizer, corruption, init, standardize, scale, dtype, eval_every, random_state, \
-    n_threads, callbacks, verbose
+    steps, epochs, learning_rate, tune_steps, tune_epochs, tune_learning_rate, batch_size, \
+    weight_decay, loss, activation, optimizer, corruption, init, standardize, scale, dtype, \
+    eval_every, random_state, n_threads, callbacks, verbose
         As of :class:`StackedAutoencoderTransformer`. Errors are those of standardized columns, so
         that each counts alike; a column that is constant in `fit` is in its own units.
 
@@ -86,8 +86,10 @@ class StackedAutoencoderOutlierDetector(
         *,
         contamination: float = 0.1,
         steps: int | Sequence[int] | None = None,
+        epochs: int | Sequence[int] | None = None,
         learning_rate: RateOption | Sequence[RateOption] | None = None,
         tune_steps: int = 0,
+        tune_epochs: int | None = None,
         tune_learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, overload
@@ -37,6 +36,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     _unit_of_constants = 0.0  # columns that do not vary are left out
     _network: StackedAutoencoder
     _standard: Standard | None  # what is done to X before the network
+    _reads: tuple[bool, float | None]  # `standardize` and `scale` of the network's first training
 
     def _keep(self, arguments: dict[str, Any]) -> None:
         """Hold the constructor's arguments as they are, unchecked, as scikit-learn wants it."""
@@ -118,7 +118,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         standardize = self.standardize
         if not isinstance(standardize, (bool, np.bool_)):
             raise DataError(f"standardize: expected True or False, got {standardize!r}")
-        self._standard = None
+        self._standard, self._reads = None, (bool(standardize), self.scale)
         if standardize and self.scale is None:
             self._standard = Standard.of(X, of_constants)
         if isinstance(self.random_state, (int, np.integer)):
@@ -174,17 +174,43 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             ("dtype", self.dtype, net.dtype),
             ("activation", self.activation, net.activation),
             ("init", self.init, net.init),
+            ("standardize", bool(self.standardize), self._reads[0]),
+            ("scale", self.scale, self._reads[1]),
         ):
             if asked != has:
                 raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
 
-    def _each_steps(self, name: str, value: Any, minimum: int) -> list[int]:
-        """Return numbers of steps for each layer, checked under the parameter's own name."""
-        each = per_layer(name, value, len(self._units()))
-        steps = [check_int(name, one, minimum) for one in each]
-        if any(steps) and not all(steps):
+    def _length(
+        self,
+        which: str,
+        n_samples: int,
+        *,
+        minimum: int = 1,
+        passes: int = 0,
+        at_least: int = 0,
+        layered: bool = False,
+    ) -> list[int]:
+        """Return the steps of a training, or those for each layer if it is `layered`.
+
+        They are what the parameter ``{which}steps`` says or, if it says nothing, `passes` over so
+        many rows; ``{which}epochs`` says in passes what that says in steps. 0 may stand for all
+        layers, not for some.
+        """
+        name = f"{which}steps"
+        value, epochs = getattr(self, name), getattr(self, f"{which}epochs")
+        if epochs is not None and value is not None and np.any(value):
+            raise DataError(f"{which}epochs: expected None beside {name}, got {shown(epochs)}")
+        if epochs is None and value is None:
+            value = max(self._steps_of(passes, n_samples), at_least)
+        elif epochs is not None:
+            name, value = f"{which}epochs", epochs
+        each = per_layer(name, value, len(self._units())) if layered else [value]
+        numbers = [check_int(name, one, minimum) for one in each]
+        if any(numbers) and not all(numbers):
             raise DataError(f"{name}: expected 0 for all layers or none, got {value!r}")
-        return steps
+        if epochs is not None:
+            return [self._steps_of(one, n_samples) for one in numbers]
+        return numbers
 
     def _check_rates(self, name: str, *, continued: bool = False, whole: bool = False) -> None:
         """Check a learning rate of a `whole`, or for each layer, under the parameter's own name."""
@@ -201,11 +227,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)
 
-    def _steps(self, steps: Any, n_samples: int, *, passes: int, at_least: int = 1) -> Any:
-        """Return `steps`, or those of so many passes over the rows if it is None."""
-        if steps is not None:
-            return steps
-        return max(math.ceil(passes * n_samples / self._batch_size(n_samples)), at_least)
+    def _steps_of(self, passes: int, n_samples: int) -> int:
+        """Return the steps of so many passes over the rows."""
+        return -(-passes * n_samples // self._batch_size(n_samples))
 
     def _evaluations(self, steps: int, one_pass: int) -> int:
         """Return the steps between two points of a curve: a pass, or a share of many."""
@@ -215,7 +239,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _options(self, X: Any, most_steps: int) -> dict[str, Any]:
         """Return what every training on X takes, the longest of which is of so many steps."""
-        one_pass = self._steps(None, X.shape[0], passes=1)
+        one_pass = self._steps_of(1, X.shape[0])
         return {
             "batch_size": self._batch_size(X.shape[0]),
             "weight_decay": self.weight_decay,

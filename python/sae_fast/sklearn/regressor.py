@@ -33,9 +33,9 @@ class StackedAutoencoderRegressor(
     ----------
     units : int or sequence of int, default (100,)
         Units of each hidden layer.
-    pretrain_steps, steps, pretrain_learning_rate, learning_rate, batch_size, activation, \
-    optimizer, corruption, dropout, init, scale, dtype, eval_every, random_state, n_threads, \
-    callbacks, verbose
+    pretrain_steps, pretrain_epochs, steps, epochs, pretrain_learning_rate, learning_rate, \
+    batch_size, activation, optimizer, corruption, dropout, init, scale, dtype, eval_every, \
+    random_state, n_threads, callbacks, verbose
         As for :class:`StackedAutoencoderClassifier`.
     weight_decay : float, default 1
         L2 penalty on the weights, beside a loss that is a sum over the minibatch and the targets.
@@ -83,7 +83,9 @@ class StackedAutoencoderRegressor(
         units: int | Sequence[int] = (100,),
         *,
         pretrain_steps: int | Sequence[int] | None = None,
+        pretrain_epochs: int | Sequence[int] | None = None,
         steps: int | None = None,
+        epochs: int | None = None,
         pretrain_learning_rate: RateOption | Sequence[RateOption] | None = None,
         learning_rate: RateOption | None = None,
         batch_size: int = 100,

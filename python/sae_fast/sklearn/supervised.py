@@ -38,8 +38,8 @@ class Supervised(Estimator):
         check_float("weight_decay", self.weight_decay, positive=False)
         check_int("batch_size", self.batch_size, 1)
         check_int("patience", self.patience, 1)
-        if self.steps is not None:
-            check_int("steps", self.steps, 1)
+        self._length("pretrain_", 1, minimum=0, layered=True, passes=1)
+        self._length("", 1, passes=1)
         if self.eval_every is not None:
             check_int("eval_every", self.eval_every, 1 if self.early_stopping else 0)
         if check_float("validation_fraction", self.validation_fraction, positive=True) >= 1:
@@ -58,8 +58,8 @@ class Supervised(Estimator):
 
     def _pretrained(self, X: Any, **top: Any) -> tuple[StackedAutoencoder, Any]:
         """Return a network, pretrained unless no steps are to be taken, and X as it reads it."""
-        steps = self._steps(self.pretrain_steps, X.shape[0], passes=4, at_least=50)
-        steps = self._each_steps("pretrain_steps", steps, 0)
+        how = {"minimum": 0, "passes": 4, "at_least": 50}
+        steps = self._length("pretrain_", X.shape[0], **how, layered=True)
         net, X = self._begin(X, **top)
         self.histories_ = self._pretrain(net, X, steps, self.pretrain_learning_rate)
         return net, X
@@ -98,11 +98,11 @@ class Supervised(Estimator):
             callbacks.append(EarlyStopping(patience=self.patience))
         self._check_rates("learning_rate", continued=continued, whole=True)
         n_samples = X.shape[0]
-        steps = one_pass = self._steps(None, n_samples, passes=1)
+        steps = one_pass = self._steps_of(1, n_samples)
         if not continued:
             times = _LONGER if self.early_stopping else 1
             passes, at_least = 20 * times, _LEAST_STEPS * times
-            steps = self._steps(self.steps, n_samples, passes=passes, at_least=at_least)
+            (steps,) = self._length("", n_samples, passes=passes, at_least=at_least)
         options = self._options(X, steps) | {"callbacks": callbacks}
         if eval_set is None:
             eval_set = (X, y)

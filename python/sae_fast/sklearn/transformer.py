@@ -33,12 +33,16 @@ class StackedAutoencoderTransformer(
         Units of each layer; the last is the width of the code.
     steps : int or sequence of int, optional
         Minibatches for all layers, or for each. None: 20 passes over the rows, at least 1000.
+    epochs : int or sequence of int, optional
+        In the place of `steps`: passes over the rows.
     learning_rate : float or object of :mod:`sae_fast.schedules`, or a sequence of them, optional
         For all layers, or for each. None: 0.001, or less where all rows have much in common
         (thousands of numbers above zero), as for :meth:`sae_fast.Autoencoder.fit`.
     tune_steps : int, default 0
         Minibatches of tuning all layers as one deep autoencoder after that, as
         :meth:`sae_fast.StackedAutoencoder.finetune_autoencoder` does; `steps` may then be 0.
+    tune_epochs : int, optional
+        In the place of `tune_steps`: passes over the rows.
     tune_learning_rate : float or schedule, optional
         Of that tuning. None: as for `learning_rate`.
     batch_size : int, default 100
@@ -109,8 +113,10 @@ class StackedAutoencoderTransformer(
         units: int | Sequence[int] = (100,),
         *,
         steps: int | Sequence[int] | None = None,
+        epochs: int | Sequence[int] | None = None,
         learning_rate: RateOption | Sequence[RateOption] | None = None,
         tune_steps: int = 0,
+        tune_epochs: int | None = None,
         tune_learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,

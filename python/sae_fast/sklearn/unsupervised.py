@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from ..base.checks import check_int
 from .estimator import Estimator
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Unsupervised(Estimator):
             As :meth:`sae_fast.StackedAutoencoder.pretrain`; both scikit-learn's ValueErrors and
             DataError for X that does not fit.
         """
-        return self._learn(X, self.steps, passes=20, at_least=1000)
+        return self._learn(X)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Train each autoencoder, or all as one, for one pass over these rows, from where it is.
@@ -46,23 +45,26 @@ class Unsupervised(Estimator):
         X : array, frame or sparse matrix, shape (n_samples, n_features)
         y : ignored
         """
-        return self._learn(X, None, passes=1, continued=True)
+        return self._learn(X, continued=True)
 
-    def _learn(self, X: Any, steps: Any, *, continued: bool = False, **otherwise: int) -> Self:
+    def _learn(self, X: Any, *, continued: bool = False) -> Self:
         rows = X
         with self._settled():
             self._check_settings()
             X = self._validated(X, reset=not continued or not hasattr(self, "_network"))
-            steps = self._steps(steps, X.shape[0], **otherwise)
-            tune_steps = check_int("tune_steps", self.tune_steps, 0)
-            each = self._each_steps("steps", steps, 0 if tune_steps else 1)
-            if continued and tune_steps:
-                each, tune_steps = [0], steps
+            n_samples = X.shape[0]
+            (tune_steps,) = self._length("tune_", n_samples, minimum=0)
+            how = {"minimum": 0 if tune_steps else 1, "passes": 20, "at_least": 1000}
+            each = self._length("", n_samples, **how, layered=True)
+            if continued:  # for one pass
+                one_pass = self._steps_of(1, n_samples)
+                each = [0 if tune_steps else one_pass] * len(each)
+                tune_steps = one_pass if tune_steps else 0
             self._check_rates("learning_rate", continued=continued)
             self._check_rates("tune_learning_rate", continued=continued, whole=True)
             net, X = self._begin(X, continued=continued)
-            how = {"loss": self.loss, "continued": continued}
-            self.histories_ = self._pretrain(net, X, each, self.learning_rate, **how)
+            shared = {"loss": self.loss, "continued": continued}
+            self.histories_ = self._pretrain(net, X, each, self.learning_rate, **shared)
             self.__dict__.pop("history_", None)
             if tune_steps:
                 self.history_ = net.finetune_autoencoder(
@@ -70,7 +72,7 @@ class Unsupervised(Estimator):
                     steps=tune_steps,
                     learning_rate=self.tune_learning_rate,
                     corruption=self.corruption,
-                    **how,
+                    **shared,
                     **self._options(X, tune_steps),
                 )
             self._take(net)
