@@ -30,8 +30,15 @@ from sae_fast.datasets import (
     open_source,
 )
 from sae_fast.errors import CheckpointError, DataError, DatasetUnavailableError, OutputError
+from sae_fast.sklearn import (
+    StackedAutoencoderClassifier,
+    StackedAutoencoderOutlierDetector,
+    StackedAutoencoderRegressor,
+    StackedAutoencoderTransformer,
+)
 from sae_fast.training.schedule import Schedule
 from scipy import sparse
+from sklearn.base import clone
 
 X = draw_x(530, 12, zeros=0.1)
 Y = draw_y(530, 3)
@@ -47,13 +54,13 @@ def write_idx(path, array):
 def write_hdf5(path, array):
     h5py = pytest.importorskip("h5py")
     with h5py.File(path, "w") as file:
-        file.create_dataset("set/x", data=array, chunks=(10, 12))
+        file.create_dataset("set/x", data=array, chunks=(50, 12))
         file["y"] = np.arange(3)
 
 
 def write_zarr(path, array):
     zarr = pytest.importorskip("zarr")
-    made = zarr.create_array(str(path), shape=array.shape, dtype=array.dtype, chunks=(10, 5))
+    made = zarr.create_array(str(path), shape=array.shape, dtype=array.dtype, chunks=(50, 5))
     made[:] = array
 
 
@@ -65,7 +72,7 @@ def write_table(path, array, write):
 
 def write_parquet(path, array):
     parquet = pytest.importorskip("pyarrow.parquet")
-    write_table(path, array, lambda table, to: parquet.write_table(table, to, row_group_size=10))
+    write_table(path, array, lambda table, to: parquet.write_table(table, to, row_group_size=50))
 
 
 def write_arrow(path, array):
@@ -73,7 +80,7 @@ def write_arrow(path, array):
 
     def write(table, to):
         with ipc.new_file(str(to), table.schema) as file:
-            file.write_table(table, max_chunksize=10)
+            file.write_table(table, max_chunksize=50)
 
     write_table(path, array, write)
 
@@ -438,6 +445,87 @@ def test_a_matrix_in_three_files(tmp_path):
         CsrSource(paths, n_features=12)
 
 
+# Estimators
+
+XL = np.concatenate([X * 5 + 3] * 2)  # far from standard
+YL = np.tile(Y, 2)
+QUICK = {"units": (6,), "random_state": 0}
+ESTIMATORS = {
+    "classifier": (
+        StackedAutoencoderClassifier(**QUICK, pretrain_steps=20, steps=250),
+        YL,
+        ["predict_proba", "predict"],
+    ),
+    "regressor": (
+        StackedAutoencoderRegressor(**QUICK, pretrain_steps=20, steps=250),
+        XL[:, :2] ** 2,
+        ["predict"],
+    ),
+    "transformer": (
+        StackedAutoencoderTransformer(**QUICK, steps=250),
+        None,
+        ["transform", "score_samples"],
+    ),
+    "detector": (
+        StackedAutoencoderOutlierDetector(**QUICK, steps=250),
+        None,
+        ["predict", "feature_errors", "score_samples"],
+    ),
+}
+
+
+@pytest.mark.parametrize("matrix", [False, True])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimators_take_a_source_as_x(name, matrix):
+    estimator, y, methods = ESTIMATORS[name]
+    x = sparse.csr_matrix(XL) if matrix else XL
+    expected = clone(estimator).fit(x, y)
+    whole = clone(estimator).fit(ArraySource(x), y)
+    for one in methods:
+        np.testing.assert_array_equal(getattr(whole, one)(x), getattr(expected, one)(x))
+    source = ArraySource(x, memory="80KB")
+    assert not source.small()
+    asked = y if y is None else ArraySource(y)
+    windows = clone(estimator).fit(source, asked)
+    assert windows.n_features_in_ == 12
+    for one in methods:
+        found = getattr(windows, one)(source)
+        np.testing.assert_allclose(found, getattr(windows, one)(x), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(windows._standard.zero, expected._standard.zero, rtol=1e-9)
+    np.testing.assert_allclose(windows._standard.unit, expected._standard.unit, rtol=1e-9)
+    if name in ("classifier", "regressor"):
+        scores = [one.score(x, y) for one in (windows, expected)]
+        assert scores[0] > scores[1] - 0.15
+        assert scores[1] > 0.3
+    else:
+        errors = [np.abs(one.score_samples(x)).mean() for one in (windows, expected)]
+        assert errors[0] < 1.3 * errors[1]
+
+
+def test_estimators_leave_rows_of_a_source_out_and_set_some_aside():
+    y = YL.copy()
+    y[::3] = -1
+    weight = np.ones(len(y))
+    weight[1::3] = 0
+    classifier = StackedAutoencoderClassifier(
+        **QUICK, steps=300, pretrain_steps=20, early_stopping=True, unlabelled=-1
+    )
+    source = ArraySource(XL, memory="80KB")
+    classifier.fit(source, y, weight)
+    assert classifier.history_.n_samples == pytest.approx(0.1 * len(y) / 3, abs=1)
+    assert classifier.score(XL, YL) > 0.5
+    before = classifier.network_.parameters
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        classifier.fit(source, y[:-1])
+    with pytest.raises(ValueError, match=r"has 5 features, but .* is expecting 12"):
+        classifier.predict(ArraySource(XL[:, :5], memory="30KB"))
+    bad = XL.copy()
+    bad[1034, 5] = np.inf
+    with pytest.raises(DataError, match=r"X: .* got inf in row 1034, column 5 of ArraySource"):
+        classifier.fit(ArraySource(bad, memory="80KB"), YL)
+    assert_same(classifier.network_.parameters, before)
+
+
 # What is not what it was
 
 
@@ -619,14 +707,14 @@ path, y, folder = sys.argv[1], np.load(sys.argv[2]), sys.argv[3]
 net = sae_fast.StackedAutoencoder([784, 16, 8], n_classes=3, n_threads=1)
 net.predict(np.zeros((1, 784), np.float32))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-limit = 48_000_000
+limit = 32_000_000
 resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
 try:
     np.load(path)
     sys.exit("the limit is none")
 except MemoryError:
     pass
-x = sae_fast.datasets.open_source(path, memory="16MB", folder=folder)
+x = sae_fast.datasets.open_source(path, memory="8MB", folder=folder)
 assert x.shape[0] * x.shape[1] * 4 >= 4 * limit
 net.pretrain(x, steps=20, eval_every=0)
 net.finetune(x, y, steps=20, eval_every=0)
@@ -637,11 +725,11 @@ assert found.shape == y.shape
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory")
 def test_four_times_the_memory_that_a_process_may_use(tmp_path):
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (61_500, 784))
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40_900, 784))
     x[::50, ::7] = 1  # the rest are zeros, which take no time to write
     x.flush()
     del x
-    np.save(tmp_path / "y.npy", draw_y(61_500, 3))
+    np.save(tmp_path / "y.npy", draw_y(40_900, 3))
     arguments = [str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *arguments],
@@ -651,7 +739,7 @@ def test_four_times_the_memory_that_a_process_may_use(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert np.load(tmp_path / "predicted.npy").shape == (61_500,)
+    assert np.load(tmp_path / "predicted.npy").shape == (40_900,)
     assert sorted(path.name for path in Path(tmp_path).iterdir()) == [
         "predicted.npy",
         "x.npy",

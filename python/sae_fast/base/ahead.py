@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -39,7 +40,8 @@ class Ahead(Generic[_K, _T]):
         """Begin to make the next."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="sae_fast read-ahead")
-        self._next = key, self._thread.submit(self._make, key)
+        with contextlib.suppress(RuntimeError):  # no thread to be had: it is made when asked for
+            self._next = key, self._thread.submit(self._make, key)
 
     def __enter__(self) -> Self:  # noqa: D105
         return self

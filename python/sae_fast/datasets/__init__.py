@@ -16,6 +16,7 @@ from .sources import (
     DataSource,
     FlatSource,
     Hdf5Source,
+    SubsetSource,
     ZarrSource,
     open_source,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "FlatSource",
     "Hdf5Source",
     "Name",
+    "SubsetSource",
     "ZarrSource",
     "load",
     "load_idx",

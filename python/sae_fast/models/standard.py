@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+import functools
+import hashlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.inputs import as_input, check_whole
+from ..datasets import DataSource
 from ..errors import DataError, ScaleWarning, warn
 from .stacked import StackedAutoencoder
 
 _BLOCK = 2**16  # numbers in float64 at a time
 _FAR = 1e3  # units from zero, beyond which float32 loses digits that matter
 _Column = NDArray[np.float64]  # (n_features,), a number for each
+_Sums = tuple[_Column, _Column, _Column]
 
 
 def _blocks(x: NDArray[Any]) -> Iterator[slice]:
@@ -34,7 +39,19 @@ def _dense(x: Any) -> NDArray[Any]:
     return dense
 
 
-def _sums(x: Any) -> tuple[_Column, _Column, _Column]:
+def _parts(x: Any) -> Iterator[Any]:
+    """Yield the rows of a source a block at a time, those of anything else at once."""
+    if not isinstance(x, DataSource):
+        return iter([x])
+    n_rows = x.blocks()[0]
+    return (x.take(slice(first, first + n_rows)) for first in range(0, len(x), n_rows))
+
+
+def _plus(a: _Sums, b: _Sums) -> _Sums:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def _sums(x: Any) -> _Sums:
     """Return how many values of each column are not 0, their sum, and that of their squares."""
     if hasattr(x, "tocsr"):
         values = x.data.astype(np.float64)
@@ -50,17 +67,15 @@ def _sums(x: Any) -> tuple[_Column, _Column, _Column]:
     return sums[0], sums[1], sums[2]
 
 
-def _variance(x: Any, mean: _Column, count: _Column) -> _Column:
-    n_samples, n_features = x.shape
+def _squares(x: Any, mean: _Column) -> _Column:
+    """Return the sum of squares around the mean, of CSR over the values that are not 0."""
     if hasattr(x, "tocsr"):
         squares = (x.data - mean[x.indices]) ** 2 * (x.data != 0)
-        total = np.bincount(x.indices, squares, n_features) + (n_samples - count) * mean**2
-    else:
-        total = np.zeros(n_features)
-        for rows in _blocks(x):
-            total += ((x[rows] - mean) ** 2).sum(axis=0)
-    variance: _Column = total / n_samples
-    return variance
+        return np.bincount(x.indices, squares, x.shape[1]).astype(np.float64)
+    total = np.zeros(x.shape[1])
+    for rows in _blocks(x):
+        total += ((x[rows] - mean) ** 2).sum(axis=0)
+    return total
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +87,21 @@ class Standard:
 
     @classmethod
     def of(cls, x: Any, of_constants: float = 0.0, name: str = "X") -> Standard:
-        """Measure the columns of an array or a CSR matrix, in the order of its rows.
+        """Measure the columns of an array, a CSR matrix or a source, in the order of its rows.
 
         Columns that are constant have the unit `of_constants`.
         """
-        n_samples, sparse = x.shape[0], hasattr(x, "tocsr")
+        n_samples, sparse = x.shape[0], hasattr(x, "tocsr") or getattr(x, "sparse", False)
         with np.errstate(over="ignore", invalid="ignore"):  # found below
-            count, total, squares = _sums(x)
+            count, total, squares = functools.reduce(_plus, map(_sums, _parts(x)))
             mean, mean_square = total / n_samples, squares / np.maximum(count, 1)
-            variance = _variance(x, mean, count)
+            around = sum(_squares(part, mean) for part in _parts(x))
+            if sparse:
+                around = around + (n_samples - count) * mean**2
+            variance = around / n_samples
         if not np.isfinite(mean_square).all():
+            if isinstance(x, DataSource):
+                check_whole(as_input(name, x, x.n_features, "float64", 1))  # names a row
             at = int(np.argmin(np.isfinite(mean_square)))
             raise DataError(
                 f"{name}: expected values whose squares are finite, got more in column {at}"
@@ -97,7 +117,12 @@ class Standard:
         return np.divide(1, self.unit, out=np.zeros_like(self.unit), where=self.unit > 0)
 
     def apply(self, x: Any, dtype: str) -> Any:
-        """Return a copy of an array or a CSR matrix in these units, dense where zeros move."""
+        """Return a copy of an array or a CSR matrix in these units, dense where zeros move.
+
+        Of a source: one that gives such rows.
+        """
+        if isinstance(x, DataSource):
+            return _StandardSource(x, self, dtype)
         factor = self._factor
         if hasattr(x, "tocsr") and not (self.zero * factor).any():
             x = x.astype(dtype, copy=True)
@@ -116,6 +141,15 @@ class Standard:
             found = back[rows] * self.unit + self.zero
             errors[rows] = ((_dense(x[rows]) - found) ** 2).mean(axis=1)
         return errors
+
+    def errors_of(
+        self, x: Any, dtype: str, reconstruct: Callable[[Any], NDArray[Any]]
+    ) -> NDArray[np.float64]:
+        """Return the mean squared error of each row that `reconstruct` leaves in these units."""
+        parts = _parts(x)
+        return np.concatenate(
+            [self.squared_errors(part, reconstruct(self.apply(part, dtype))) for part in parts]
+        )
 
     def undo(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return rows (n_samples, n_features) in the columns' own units."""
@@ -163,3 +197,33 @@ class Standard:
                 "is exact",
                 ScaleWarning,
             )
+
+
+class _StandardSource(DataSource):
+    """Rows of a source in standard units."""
+
+    def __init__(self, source: DataSource, standard: Standard, dtype: str) -> None:
+        super().__init__(memory=source.memory, block_size=source.block_size, folder=source.folder)
+        self._source, self._standard = source, standard
+        self.shape, self.dtype = source.shape, np.dtype(dtype)
+        self.chunk_size = source.chunk_size
+        self.sparse = source.sparse and not (standard.zero * standard._factor).any()
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row, of a CSR matrix with its numbers in another type."""
+        if not self.sparse:
+            return super().row_bytes
+        return self._source.row_bytes * max(1, self.dtype.itemsize / self._source.dtype.itemsize)
+
+    def read(self, first: int, last: int) -> Any:
+        """Return consecutive rows."""
+        return self._standard.apply(self._source.read(first, last), self.dtype.name)
+
+    def digest(self) -> str:
+        """Return what tells these rows from others."""
+        units = self._standard.zero.tobytes() + self._standard.unit.tobytes()
+        return hashlib.sha256(self._source.digest().encode() + units).hexdigest()
+
+    def __str__(self) -> str:
+        return str(self._source)

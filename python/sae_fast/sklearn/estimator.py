@@ -12,12 +12,13 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..base.checks import check_int, check_sizes, check_unmasked, per_layer
 from ..base.text import shown
-from ..core.inputs import from_frame, is_frame
+from ..core.inputs import from_frame, is_frame, labels_of
+from ..datasets import DataSource
 from ..errors import DataError
 from ..exchange import skl2onnx
 from ..models.stacked import StackedAutoencoder
@@ -153,11 +154,17 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _validated(self, X: Any, *args: Any, **options: Any) -> Any:
         """Check X, or X and y, as scikit-learn does, without a copy of what the core can read."""
+        if isinstance(X, DataSource) and X.small():
+            X = X.take(slice(None))
+        args = tuple(labels_of(one) for one in args)
         for name, values in zip("Xy", (X, *args), strict=False):
             check_unmasked(name, values)  # which scikit-learn would take for data
         dtype = [np.float32, np.float64] if self.scale is None else None
         try:
-            found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, **options)
+            if isinstance(X, DataSource):
+                found = self._validated_source(X, *args, **options)
+            else:
+                found = validate_data(self, X, *args, accept_sparse="csr", dtype=dtype, **options)
         except (TypeError, ValueError):
             if is_frame(X):
                 from_frame("X", X, self.dtype)  # which names a column that holds no numbers
@@ -166,6 +173,20 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if self.scale is not None and stored != np.uint8:
             raise DataError(f"X: expected uint8 with scale={self.scale!r}, got {stored}")
         return found
+
+    def _validated_source(self, X: DataSource, *args: Any, reset: bool, **options: Any) -> Any:
+        """Check the features of a source that is read in windows, and a y that belongs to it."""
+        validate_data(self, X, *args, reset=reset, skip_check_array=True)
+        if not args:
+            return X
+        numeric = "numeric" if options.get("y_numeric") else None
+        y = check_array(
+            args[0], ensure_2d=False, dtype=numeric, accept_sparse="csr", input_name="y"
+        )
+        if not options.get("multi_output"):
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        return X, y
 
     def _check_same(self, net: StackedAutoencoder) -> None:
         """Check that the network is what the parameters still ask for."""

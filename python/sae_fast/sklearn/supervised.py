@@ -11,6 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from ..base.checks import check_choice, check_float, check_int, check_sample_weight
+from ..datasets import DataSource, SubsetSource
 from ..errors import DataError
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import EarlyStopping
@@ -93,7 +94,7 @@ class Supervised(Estimator):
                     f"validation_fraction: expected enough labelled rows to set "
                     f"{self.validation_fraction!r}{each} aside, got {len(y)}: {error}"
                 ) from error
-            eval_set = (X[aside], y[aside])
+            eval_set = rows_of(aside, X, y, None)[:2]
             X, y, sample_weight = rows_of(kept, X, y, sample_weight)
             callbacks.append(EarlyStopping(patience=self.patience))
         self._check_rates("learning_rate", continued=continued, whole=True)
@@ -130,5 +131,8 @@ class Supervised(Estimator):
 
 
 def rows_of(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
-    """Return some of the rows, and what belongs to them."""
+    """Return some of the rows, and what belongs to them; of a source in its order."""
+    if isinstance(X, DataSource):
+        which = np.flatnonzero(which) if which.dtype == bool else np.sort(which)
+        return SubsetSource(X, which), y[which], None if weight is None else weight[which]
     return X[which], y[which], None if weight is None else weight[which]

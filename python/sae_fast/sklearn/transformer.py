@@ -157,7 +157,7 @@ class StackedAutoencoderTransformer(
         X = self._validated(X, reset=False)
         if self._standard is None:
             return self._network.score_samples(X, scale=self.scale)
-        return self._standard.squared_errors(X, self._network.reconstruct(self._standardized(X)))
+        return self._standard.errors_of(X, self.dtype, self._network.reconstruct)
 
     @property
     def _n_features_out(self) -> int:

@@ -2,7 +2,7 @@
 """Samples that are read from where they lie: one class for each kind of file."""
 
 from .arrow import ArrowSource
-from .files import ConcatenatedSource, open_source
+from .files import ConcatenatedSource, SubsetSource, open_source
 from .flat import CsrSource, FlatSource, SpilledSource
 from .hdf5 import Hdf5Source
 from .source import ArraySource, DataSource
@@ -17,6 +17,7 @@ __all__ = [
     "FlatSource",
     "Hdf5Source",
     "SpilledSource",
+    "SubsetSource",
     "ZarrSource",
     "open_source",
 ]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...base.checks import check_path
+from ...base.checks import check_array, check_path
 from ...errors import DataError, DatasetUnavailableError
 from .arrow import ArrowSource
 from .flat import CsrSource, FlatSource
@@ -78,6 +78,61 @@ class ConcatenatedSource(DataSource):
     def __str__(self) -> str:  # noqa: D105
         others = len(self._sources) - 1
         return f"{self._sources[0]} and {others} more" if others else str(self._sources[0])
+
+
+class SubsetSource(DataSource):
+    """Some rows of a source, in their order there.
+
+    Parameters
+    ----------
+    source : DataSource
+        Whose options are these, too.
+    rows : array of bool, shape (n_samples,), or of int
+        Which.
+
+    Raises
+    ------
+    DataError
+        If there are no such rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sae_fast.datasets import ArraySource, SubsetSource
+    >>> source = ArraySource(np.arange(8.0).reshape(4, 2))
+    >>> SubsetSource(source, [3, 0]).take(slice(None))
+    array([[0., 1.],
+           [6., 7.]])
+    """
+
+    def __init__(self, source: DataSource, rows: Any) -> None:
+        super().__init__(memory=source.memory, block_size=source.block_size, folder=source.folder)
+        chosen = check_array("rows", rows)
+        if chosen.shape == (len(source),) and chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise DataError(
+                f"rows: expected {len(source):,} of bool, or numbers of rows, got shape "
+                f"{chosen.shape} of {chosen.dtype}"
+            )
+        self._source, self._rows = source, np.sort(chosen.astype(np.int64))
+        if chosen.size and not 0 <= self._rows[0] <= self._rows[-1] < len(source):
+            raise DataError(
+                f"rows: expected numbers from 0 to {len(source) - 1:,}, got {self._rows[0]:,} to "
+                f"{self._rows[-1]:,}"
+            )
+        self.shape, self.dtype = (len(chosen), source.shape[1]), source.dtype
+        self.sparse, self.chunk_size = source.sparse, source.chunk_size
+
+    @property
+    def row_bytes(self) -> float:  # noqa: D102
+        return self._source.row_bytes
+
+    def read(self, first: int, last: int) -> Any:  # noqa: D102
+        return self._source.take(self._rows[first:last])
+
+    def __str__(self) -> str:  # noqa: D105
+        return f"{len(self):,} rows of {self._source}"
 
 
 def open_source(

@@ -225,6 +225,10 @@ class DataSource(abc.ABC):
             )
         return block, window // block * block
 
+    def small(self) -> bool:
+        """Say whether a window holds all rows."""
+        return len(self) <= self.blocks()[1]
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return self.shape[0]
