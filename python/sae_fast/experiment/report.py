@@ -99,6 +99,7 @@ th { font-weight: 600; }
 th:first-child { padding-left: 0; text-align: left; }
 tbody tr, thead tr { border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 400; vertical-align: bottom; }
+.scroll tbody th { white-space: normal; }
 figure { margin: 1.5rem 0 0; }
 img { display: block; margin: 0 auto; max-width: 100%; height: auto; cursor: zoom-in; }
 .picture { display: block; position: relative; overflow-x: auto; }

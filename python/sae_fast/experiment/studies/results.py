@@ -236,7 +236,6 @@ def _accuracy_row(sample: Sample) -> dict[str, str]:
         "mean": share(float(np.mean(sample.accuracies))),
         "95 % interval": interval(sample.mean_ci95, share),
         "median": share(statistics.median(sample.accuracies)),
-        "95 % of median": interval(sample.median_ci95, share),
         "lowest": share(min(sample.accuracies)),
         "highest": share(max(sample.accuracies)),
     }
@@ -249,8 +248,7 @@ def _steps_row(sample: Sample) -> dict[str, str]:
         "runs": words.n_runs(sample),
         "median": steps(statistics.median(sample.steps_to_90)),
         "95 % interval": interval(sample.steps_ci95, steps),
-        "soonest": steps(min(sample.steps_to_90)),
-        "latest": steps(max(sample.steps_to_90)),
+        "all runs": interval((min(sample.steps_to_90), max(sample.steps_to_90)), steps),
         "never": str(sample.n_never),
     }
 

@@ -38,7 +38,7 @@ def interval(ends: Interval, write: Callable[..., str], **how: bool) -> str:
     if ends is None:
         return "-"
     low, high = (write(end, **how) for end in ends)
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low.removesuffix(' %')} to {high}"
 
 
 def p_value(p: float | None) -> str:
