@@ -170,7 +170,8 @@ def test_onnx(head, dtype, tmp_path):
         pytest.skip("ONNX Runtime has Softplus in float32 alone")
     net = trained(head, dtype)
     session = runtime.InferenceSession(net.export_onnx(tmp_path / "net.onnx"))
-    (found,) = session.run(["targets"], {"x": X.astype(dtype)})
+    name = "probabilities" if head == "sigmoid" else "targets"
+    (found,) = session.run([name], {"x": X.astype(dtype)})
     expected = net.predict_proba(X) if head == "sigmoid" else net.predict(X)
     assert found.dtype == expected.dtype
     assert np.abs(found - expected).max() < {"float32": 1e-5, "float64": 1e-12}[dtype]

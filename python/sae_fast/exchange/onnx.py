@@ -14,7 +14,7 @@ from ..core.build import VERSION
 from ..core.layers import Part
 from ..errors import DataError
 
-#: What the output of each part is called.
+#: What the output of each part is called, but for that of a sigmoid of labels.
 _OUTPUTS = {
     "encoder": "code",
     "reconstruction": "reconstruction",
@@ -83,7 +83,8 @@ def to_onnx(source: Part, metadata: Mapping[str, str]) -> bytes:
         last = add_activation(activation, z, add, constant, w.dtype)
     if source.softmax:
         nodes.append(helper.make_node("Softmax", [last], ["p"], "softmax", axis=1))
-    nodes[-1].output[0] = _OUTPUTS[source.name]
+    labels = source.name == "predictor" and source.layers[-1].activation == "sigmoid"
+    nodes[-1].output[0] = "probabilities" if labels else _OUTPUTS[source.name]
 
     number = helper.np_dtype_to_tensor_dtype(source.layers[0].w.dtype)
     ends = (("x", len(source.layers[0].w)), (nodes[-1].output[0], len(source.layers[-1].b)))

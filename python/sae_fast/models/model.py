@@ -104,7 +104,9 @@ class Model(Learner):
     def decode(self, code: Any) -> NDArray[Any]:
         """Return what `code` (n_samples, n_hidden) stands for, shape (n_samples, n_features).
 
-        A stack does it by the decoders that `pretrain` left.
+        A stack does it by the decoders that `pretrain` left. ``decode(encode(x))`` is what
+        `reconstruct` gives, but for the last bits where a :class:`~sae_fast.activations.TopK` gives
+        the code of a layer of 256 inputs and units or more.
 
         Raises
         ------
@@ -294,10 +296,10 @@ class Model(Learner):
         """Write a part of the model to an ONNX file, for any number of samples.
 
         Its input ``x`` (n_samples, n_features) is of the model's `dtype`: uint8 data times `scale`.
-        Its output is ``code``, ``reconstruction``, ``probabilities`` or ``targets``. The metadata
-        say ``part`` and ``version`` and, as JSON, ``scale`` and ``classes`` where the model has
-        them. Of the activations ONNX Runtime has leaky_relu, elu, selu and softplus in float32
-        alone.
+        Its output is ``code``, ``reconstruction``, ``probabilities`` (of classes, or of labels with
+        ``head="sigmoid"``) or ``targets``. The metadata say ``part`` and ``version`` and, as JSON,
+        ``scale`` and ``classes`` where the model has them. Of the activations ONNX Runtime has
+        leaky_relu, elu, selu and softplus in float32 alone.
 
         Parameters
         ----------

@@ -211,12 +211,18 @@ class StackedAutoencoderRegressor(
         return net if net.head == "softplus" else self._targets.fold_targets_into(net)
 
     def _whole(self) -> StackedAutoencoder:
-        if self._network.head == "softplus" and (self._targets.unit != 1).any():
-            raise DataError(
-                "loss: expected another than 'poisson' for ONNX, whose network gives targets over "
-                "target_unit_; network_.export_onnx writes that"
-            )
-        return super()._whole()
+        net, unit = super()._whole(), self._targets.unit
+        if net.head != "softplus" or (unit == 1).all():
+            return net
+        n = len(unit)  # another layer multiplies what softplus gives
+        activation = [*net._activations[:-1], "softplus"]
+        whole = StackedAutoencoder(
+            [*net.sizes, n], n_targets=n, activation=activation, dtype=net.dtype, n_threads=1
+        )
+        top = len(whole.sizes)
+        last = {f"W{top}": np.diag(unit), f"b{top}": np.zeros(n)}
+        whole.scale, whole.parameters = net.scale, {**net.parameters, **last}
+        return whole
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the targets of each row, of the shape that those of `fit` have."""
