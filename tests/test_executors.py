@@ -275,7 +275,13 @@ class TestDask:
         until(lambda: marks(tmp_path, "ended") == 1, 5)
 
     def test_the_same_study(self, cluster, studied):
+        """By the scheduler's address, and through an executor of somebody's client."""
         assert study_of("dask", scheduler=cluster.address) == studied
+        from distributed import Client
+
+        with Client(cluster.address, set_as_default=False) as client:
+            assert study_of(client.get_executor(retries=1)) == studied
+            assert client.status == "running"  # it is theirs
 
     def test_workers_of_another_version(self, cluster, tmp_path, monkeypatch):
         monkeypatch.setattr(pools, "fingerprint", lambda: "0.0.9 (abc)")
@@ -308,9 +314,11 @@ def mpiexec() -> tuple[str, dict[str, str]]:
     """Find MPI as its package brings it, or the system's; skip if there is none."""
     pytest.importorskip("mpi4py")
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        files = importlib.metadata.files("mpich") or []
-        found = {file.name: str(file.locate().resolve()) for file in files}
-        return found["mpiexec"], {"MPI4PY_LIBMPI": found["libmpi.so.12"]}
+        files = [Path(file.locate()) for file in importlib.metadata.files("mpich") or []]
+        [command] = [str(file.resolve()) for file in files if file.name == "mpiexec"]
+        libraries = [file for file in files if file.name.startswith("libmpi.")]
+        library = max(libraries, key=lambda file: file.stat().st_size)  # links are of no size here
+        return command, {"MPI4PY_LIBMPI": str(library.resolve())}
     found = shutil.which("mpiexec")
     if found is None:
         pytest.skip("no mpiexec on this machine")

@@ -16,11 +16,10 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any, TypeVar
 
 from ...base.checks import check_int
-from ...base.text import shown
 from ...core.build import fingerprint
 from ...datasets import Dataset
-from ...errors import DataError, ExecutorError
-from .pools import POOLS, Pool
+from ...errors import ExecutorError
+from .pools import Pool, open_pool
 from .worker import EndsWithStudy, Failure, Job, Key, Reply, compute, dismiss, host, pack
 
 __all__ = ["EndsWithStudy", "Failure", "run_tasks"]
@@ -77,7 +76,7 @@ def run_tasks(
         If there are no workers, or they have another version of the library, or none.
     """
     size = None if chunk is None else check_int("chunk", chunk, 1)
-    pool = _opened(executor, workers, scheduler)
+    pool = open_pool(executor, workers, scheduler)
     study, ended = uuid.uuid4().hex, False
     try:
         host(study, context)
@@ -88,17 +87,6 @@ def run_tasks(
     finally:
         dismiss(study)
         pool.close(soon=not ended)
-
-
-def _opened(executor: object, workers: int | None, scheduler: str | None) -> Pool:
-    if isinstance(executor, Executor):
-        return Pool(workers, executor, scheduler)
-    if isinstance(executor, str) and executor in POOLS:
-        return POOLS[executor](workers, scheduler)
-    raise DataError(
-        f"executor: expected {', '.join(POOLS)} or a concurrent.futures.Executor, got "
-        f"{shown(executor)}"
-    )
 
 
 @dataclasses.dataclass(frozen=True)

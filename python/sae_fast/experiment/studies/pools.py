@@ -48,8 +48,7 @@ class Pool:
     chunk_seconds = 1.0
     executor: Executor
 
-    def __init__(self, workers: int | None, executor: Executor, scheduler: str | None) -> None:
-        _refuse(type(executor).__name__, scheduler)
+    def __init__(self, workers: int | None, executor: Executor) -> None:
         self.executor = executor
         known = getattr(executor, "_max_workers", None) or getattr(executor, "num_workers", None)
         self._workers = known if workers is None else resolve_threads(workers, "workers")
@@ -177,12 +176,17 @@ class Dask(Pool):
     _least = 8  # chunks at a time, so that a cluster that grows with its work has a reason to
     _patience = 60.0  # seconds for a scheduler and a worker to come back
 
-    def __init__(self, workers: int | None, scheduler: str | None) -> None:
+    def __init__(
+        self, workers: int | None, scheduler: str | None, given: Executor | None = None
+    ) -> None:
         distributed = _imported("distributed", "dask")
         self._most = math.inf if workers is None else resolve_threads(workers, "workers")
         self._found, self._counted, self._own = 0, -math.inf, scheduler is not None
+        self._options = {**getattr(given, "_kwargs", {}), "pure": False}
         if scheduler is not None:
             self._client = self._connected(scheduler)
+        elif given is not None:
+            self._client = given._client  # type: ignore[attr-defined]
         else:
             try:
                 self._client = distributed.default_client()
@@ -191,7 +195,7 @@ class Dask(Pool):
                     "scheduler: expected the address of a Dask scheduler, such as tcp://host:8786, "
                     "or a distributed.Client in this process, got none"
                 ) from error
-        self.executor = self._client.get_executor(pure=False)
+        self.executor = self._client.get_executor(**self._options)
         try:
             self._check_workers()
         except BaseException:
@@ -258,7 +262,8 @@ class Dask(Pool):
                 if self._client.status == "closed":
                     self._client, self._own = self._connected(address), True
                 if self._client.status == "running" and self._client.nthreads():
-                    self.executor, self._counted = self._client.get_executor(pure=False), -math.inf
+                    self.executor = self._client.get_executor(**self._options)
+                    self._counted = -math.inf
                     return
             time.sleep(0.2)
         raise ExecutorError(
@@ -292,7 +297,7 @@ class MPI(Pool):
         size = _imported("mpi4py.MPI", "mpi").COMM_WORLD.Get_size()
         if size < 2:
             raise ExecutorError(f"executor: got {size} process of MPI, expected {command}")
-        super().__init__(size - 1 if workers is None else workers, futures.MPIPoolExecutor(), None)
+        super().__init__(size - 1 if workers is None else workers, futures.MPIPoolExecutor())
 
     def close(self, *, soon: bool) -> None:
         """Take back what no process has begun."""
@@ -306,6 +311,21 @@ POOLS: dict[str, Callable[[int | None, str | None], Pool]] = {
     "dask": Dask,
     "mpi": MPI,
 }
+
+
+def open_pool(executor: object, workers: int | None, scheduler: str | None) -> Pool:
+    """Return the pool of an executor, by name or as it is; DataError if it is neither."""
+    if isinstance(executor, str) and executor in POOLS:
+        return POOLS[executor](workers, scheduler)
+    if not isinstance(executor, Executor):
+        raise DataError(
+            f"executor: expected {', '.join(POOLS)} or a concurrent.futures.Executor, got "
+            f"{shown(executor)}"
+        )
+    _refuse(type(executor).__name__, scheduler)
+    if type(executor).__module__.startswith("distributed."):  # of `Client.get_executor`
+        return Dask(workers, None, executor)
+    return Pool(workers, executor)
 
 
 def _refuse(name: str, scheduler: str | None) -> None:
