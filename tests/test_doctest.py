@@ -64,6 +64,8 @@ def test_examples(test, tmp_path, monkeypatch):
         "StackedAutoencoder",
         "run_experiment",
         "run_reconstruction",
+        "run_study",
+        "StudyResult",
         "info",
         "load",
         "Autoencoder.from_torch",

@@ -26,6 +26,7 @@ from sae_fast import (
     StackedAutoencoder,
     run_experiment,
     run_reconstruction,
+    run_study,
 )
 from sae_fast.base.pca import PCA
 from sae_fast.datasets import Dataset
@@ -34,6 +35,7 @@ from sae_fast.experiment.arms import Share, train_arm, train_side_by_side
 from sae_fast.experiment.settings import (
     ReconstructSettings,
     RunSettings,
+    StudySettings,
     options,
 )
 
@@ -401,11 +403,17 @@ BAD = {
     "resume": None, "quiet": 2, "hidden": 0.5, "arms": 5, "pretrain_steps": "many",
     "finetune_steps": 0, "units": 2**25, "steps": True, "weight_decay": -0.1, "tune_steps": None,
     "activation": "Relu", "decoder": None, "loss": "article", "corruption": 0.1, "optimizer": 1,
+    "seeds": 0, "grid": {"seed": [1]}, "executor": "thread", "scheduler": 8786, "shard": "3/2",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("run", "kind"), [(run_experiment, RunSettings), (run_reconstruction, ReconstructSettings)]
+    ("run", "kind"),
+    [
+        (run_experiment, RunSettings),
+        (run_reconstruction, ReconstructSettings),
+        (run_study, StudySettings),
+    ],
 )
 class TestSettings:
     def test_defaults_of_the_signature(self, run, kind):
@@ -431,8 +439,10 @@ class TestSettings:
 
     def test_config(self, run, kind):
         config = kind(threads=2).config()
-        shown = {"output", "checkpoint_every", "resume", "quiet"}
-        assert config.keys() == {option.name for option in options(kind)} - shown | {"dtype"}
+        about = {option.name: option.metadata["group"] for option in options(kind)}
+        kept = {name for name, group in about.items() if group not in ("output", "execution")}
+        assert {"output", "resume", "quiet"}.isdisjoint(kept)
+        assert config.keys() == kept | {"dtype"}
         assert json.loads(json.dumps(config)) == config
         assert config["dtype"] == "float32"
 

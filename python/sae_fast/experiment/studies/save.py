@@ -53,18 +53,38 @@ class StudyResult(Findings):
     config : dict
         Every setting.
     runs : list of Run
-        Each has ``arm``, ``seed``, ``settings`` (of the grid), ``accuracy``, ``steps_to_90``,
-        ``collapsed``, ``dead_units``, ``seconds`` and its ``curve``, an `ArmResult`.
+        Each has ``arm``, ``seed``, ``settings`` (of the grid), ``accuracy`` (a share),
+        ``steps_to_90`` (infinite if never), ``collapsed``, ``dead_units``, ``seconds`` and its
+        ``curve``, an `ArmResult` (None if it diverged).
     arms : dict of str to Sample
-        The runs of each arm; with a grid, of each arm at each of its points.
+        The runs of each arm; with a grid, of each arm at each of its points. Each has its ``runs``,
+        ``accuracies``, ``mean_ci95``, ``median_ci95``, ``steps_to_90``, ``steps_ci95``,
+        ``n_collapsed``, ``collapsed_ci95`` and ``dead_units`` (means, per layer).
     pairs : list of Pair
-        Comparisons of two of them, seed by seed.
+        Comparisons of two of them, ``a`` and ``b``, seed by seed: ``accuracy`` and ``steps`` have
+        the ``differences``, a less b, their ``median``, its ``ci95``, and the ``test``: p-value and
+        effect size.
     conclusion : str
-        What may be concluded, and what may not.
+        What may be concluded, and what may not; a line for each pair.
     missing : list of dict
         Runs that are not there: those of other shards, and those that failed with an ``error``.
     environment : dict
         As :func:`sae_fast.info` gives it, the path of Python left out.
+
+    Examples
+    --------
+    >>> import sae_fast
+    >>> data = sae_fast.datasets.load_strokes(n_train=300, n_test=100)
+    >>> study = sae_fast.run_study(
+    ...     dataset=data, hidden=[9, 5], arms=["normal", "he"], seeds=3, finetune_steps=60,
+    ...     quiet=True
+    ... )
+    >>> [pair] = study.pairs
+    >>> pair.title, len(pair.accuracy.differences)
+    ('normal - he', 3)
+    >>> low, high = study.arms["he"].mean_ci95
+    >>> low <= sum(study.arms["he"].accuracies) / 3 <= high
+    True
     """
 
     def plot_accuracy(self, ax: Axes | None = None) -> Axes:
