@@ -261,6 +261,7 @@ def test_training_in_windows_takes_the_rows_labels_and_weights_of_its_order(
     assert batches.shape == (29, 40)
     assert sorted(batches.ravel()[: len(Y)]) == list(range(len(Y)))
     assert_same(parameters, train(x, y, batches=batches))
+    assert_same(parameters, train(x, asked, batches=batches))
 
 
 def test_explicit_batches_are_gathered_from_a_source():

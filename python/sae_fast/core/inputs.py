@@ -177,10 +177,10 @@ def taken(values: Any, rows: slice | NDArray[np.int64] | None) -> Any:
 
     values: an array, an input of the core, or None; rows: None for all.
     """
+    if isinstance(values, Windows):
+        return values.of(slice(None) if rows is None else rows, values.sparse)
     if values is None or rows is None or isinstance(values, np.ndarray):
         return values if values is None or rows is None else values[rows]
-    if isinstance(values, Windows):
-        return values.of(rows, values.sparse)
     index = np.arange(*rows.indices(values.n_samples)) if isinstance(rows, slice) else rows
     dtype = type(values).__name__.rpartition("_")[2]
     return as_input("y", values.take(index), values.n_features, dtype, 1, sparse=values.sparse)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -101,17 +101,23 @@ def predict(
     """
     first, last = layers
 
-    def parts() -> Iterator[NDArray[Any]]:
-        for start, part in parts_of(x):
-            try:
-                found: NDArray[Any] = network.predict(
-                    part, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
-                )
-            except ValueError as error:  # logits that overflow
-                raise _in_row(error, start) from error
-            yield (found > 0.5).astype(np.int64) if labels else units.undo(found)
+    def of(part: Any, start: int) -> NDArray[Any]:
+        try:
+            found: NDArray[Any] = network.predict(
+                part, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
+            )
+        except ValueError as error:  # logits that overflow
+            raise _in_row(error, start) from error
+        return (found > 0.5).astype(np.int64) if labels else units.undo(found)
 
-    return collect(parts(), x.n_samples, out)
+    return _over_parts(x, of, out)
+
+
+def _over_parts(x: Any, of: Callable[[Any, int], NDArray[Any]], out: Any) -> NDArray[Any]:
+    """Return the rows that `of` gives for each part of an input, from where it begins on."""
+    if out is None and not isinstance(x, Windows):  # as soon as may be: of one row
+        return of(x, 0)
+    return collect((of(part, start) for start, part in parts_of(x)), x.n_samples, out)
 
 
 def _in_row(error: ValueError, start: int) -> DataError:
@@ -123,14 +129,13 @@ def _in_row(error: ValueError, start: int) -> DataError:
 def classify(network: Network, x: Any, n_threads: int, out: Any = None) -> NDArray[np.int64]:
     """Return the class with the largest output for each sample of an input."""
 
-    def parts() -> Iterator[NDArray[np.int64]]:
-        for start, part in parts_of(x):
-            try:
-                yield network.classify(part, n_threads=n_threads)
-            except ValueError as error:
-                raise _in_row(error, start) from error
+    def of(part: Any, start: int) -> NDArray[np.int64]:
+        try:
+            return network.classify(part, n_threads=n_threads)
+        except ValueError as error:
+            raise _in_row(error, start) from error
 
-    return collect(parts(), x.n_samples, out)
+    return _over_parts(x, of, out)
 
 
 def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any:
@@ -174,19 +179,18 @@ def feature_errors(
     """
     n_rows = max(1, _BLOCK // x.n_features)
 
-    def parts() -> Iterator[NDArray[np.float64]]:
-        for _, part in parts_of(x):
-            errors = np.empty((part.n_samples, x.n_features))
-            for first in range(0, part.n_samples, n_rows):
-                rows = part.rows(first, min(first + n_rows, part.n_samples))
-                read = as_input("x", rows, x.n_features, _dtype(network), n_threads)
-                own = errors[first : first + n_rows]
-                np.subtract(rows, predict(network, read, n_threads, layers=(0, n_layers)), out=own)
-                np.square(own, out=own)
-            errors *= factor
-            yield errors
+    def of(part: Any, _: int) -> NDArray[np.float64]:
+        errors = np.empty((part.n_samples, x.n_features))
+        for first in range(0, part.n_samples, n_rows):
+            rows = part.rows(first, min(first + n_rows, part.n_samples))
+            read = as_input("x", rows, x.n_features, _dtype(network), n_threads)
+            own = errors[first : first + n_rows]
+            np.subtract(rows, predict(network, read, n_threads, layers=(0, n_layers)), out=own)
+            np.square(own, out=own)
+        errors *= factor
+        return errors
 
-    return collect(parts(), x.n_samples, out)
+    return _over_parts(x, of, out)
 
 
 def count_dead_units(network: Network, x: Any, n_threads: int) -> list[int]:

@@ -23,15 +23,19 @@ from .schedule import Schedule
 
 @dataclasses.dataclass(frozen=True)
 class Portion:
-    """The samples of some consecutive steps."""
+    """The samples of some consecutive steps, which a trainer takes over, and their numbers."""
 
     x: Any  # the core's input
     y: Any  # labels, or an input of targets, or None
-    weight: NDArray[Any] | None
+    weights: NDArray[Any] | None
     first: int  # the step that it begins with
     end: int  # the step behind its last
     given: NDArray[np.int64] | None  # (end - first, batch_size): its samples at each step
     schedule: Schedule
+
+    def samples(self) -> dict[str, Any]:
+        """Return what a trainer is made with, or goes on with."""
+        return {"x": self.x, "y": self.y, "weights": self.weights}
 
     def batches(self, step: int, n_steps: int) -> NDArray[np.int64]:
         """Return the sample numbers of steps ``step ...``, shape (n_steps, batch_size)."""
@@ -44,7 +48,7 @@ def read(samples: Samples, schedule: Schedule, step: int) -> Portion:
     """Return the portion that begins with a step."""
     x, y, weight = samples.x, samples.y, samples.weight
     if not isinstance(x, Windows):
-        return Portion(x, y, weight, step, schedule.steps, None, schedule)
+        return Portion(x, taken(y, None), weight, step, schedule.steps, None, schedule)
     end = schedule.window_end(step, x.window)
     batches = schedule.batches(step, end - step)
     rows, given = np.unique(batches, return_inverse=True)
@@ -53,15 +57,17 @@ def read(samples: Samples, schedule: Schedule, step: int) -> Portion:
 
 
 class Feed(Ahead[int, Portion]):
-    """Gives the portion that begins with a step, and reads the one behind it meanwhile."""
+    """Gives the portion that begins with a step by `get`, and reads the one behind it meanwhile."""
 
     def __init__(self, samples: Samples, schedule: Schedule) -> None:
         super().__init__(functools.partial(read, samples, schedule))
         self._steps = schedule.steps
 
-    def at(self, step: int) -> Portion:
-        """Return the portion that begins with a step."""
-        portion = self.get(step)
+    def go_on(self, portion: Portion) -> Portion:
+        """Read the next, now that a trainer has this one and not the last one any more.
+
+        Return it without what that trainer keeps alone, so that it goes when the next one comes.
+        """
         if portion.end < self._steps:
             self.start(portion.end)
-        return portion
+        return dataclasses.replace(portion, x=None, y=None, weights=None)

@@ -138,10 +138,13 @@ def train(training: Training) -> None:
                 callback.on_evaluation(training)
         training.commit()
 
-    with watched(training), Feed(samples, schedule) as feed:
-        portion = feed.at(training.step)
-        own = portion.x, portion.y, portion.weight
-        trainer = new_trainer(network, optimizer.in_core(), model._state, *own, **options)
+    feed = Feed(samples, schedule)
+    with watched(training):
+        portion = feed.get(training.step)
+        trainer = new_trainer(
+            network, optimizer.in_core(), model._state, **portion.samples(), **options
+        )
+        portion = feed.go_on(portion)
         training.started = True
         started -= training.history.seconds  # of a training that is taken up again
         trainer.save_state()
@@ -160,8 +163,9 @@ def train(training: Training) -> None:
                     break
                 if not len(batches):
                     if training.step == portion.end:
-                        portion = feed.at(training.step)
-                        set_samples(trainer, portion.x, portion.y, portion.weight)
+                        portion = feed.get(training.step)
+                        set_samples(trainer, **portion.samples())
+                        portion = feed.go_on(portion)
                     ahead = [every - training.step % every for every in intervals]
                     most = max(1, _LONGEST_STRETCH // schedule.batch_size)
                     n_steps = min(*ahead, portion.end - training.step, most)
