@@ -578,6 +578,11 @@ class StudySettings(NetworkSettings):
             if not option.metadata["free"] and option.metadata["group"] != "output"
         ]
 
+    def extent(self) -> dict[str, Any]:
+        """Return what says which runs a study has, and may be more when it is resumed."""
+        config = self.config()
+        return {name: config[name] for name in ("seed", "seeds", "arms", "grid")}
+
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of each point of the grid; one without any if there is no grid."""
         for values in itertools.product(*self.grid.values()):

@@ -26,7 +26,6 @@ from ..settings import StudySettings
 from .executors import Failure, run_tasks
 from .grid import Task, Variant, list_pairs, list_tasks, list_variants, settings_of, share_of
 from .runs import (
-    FOLDER,
     Context,
     Run,
     clear_leftovers,
@@ -200,23 +199,15 @@ def run_study(
 def _open_folder(settings: StudySettings, data: Dataset) -> Path:
     """Return the folder of a study, which holds its settings from now on."""
     folder = check_folder(str(settings.output))
-    same = {**settings.identity(), "data": data.sha256}
-    kept = read_settings(folder)
-    if not (settings.resume or settings.shard or any((folder / FOLDER).iterdir())):
-        kept = None  # of a study that was refused, or ended before its first run did
+    kept, same = read_settings(folder), {**settings.identity(), "data": data.sha256}
     if kept is not None:
         if not (settings.resume or settings.shard):
             raise CheckpointError(
                 f"output: expected a new folder, or resume=True to go on with the study in "
                 f"{str(folder)!r}"
             )
-        check_same(kept, same, folder)
-    everything = {**settings.kept(), **same}
-    if kept is not None and settings.shard and not settings.resume:
-        extending = [name for name in everything if kept.get(name) != everything[name]]
-        if changed := [name for name in extending if name in ("seeds", "seed", "arms", "grid")]:
-            check_same(kept, {name: everything[name] for name in changed}, folder)
-    write_settings(folder, everything)
+        check_same(kept, same if settings.resume else {**settings.extent(), **same}, folder)
+    write_settings(folder, {**settings.kept(), **same})
     return folder
 
 
