@@ -26,6 +26,7 @@ from ..settings import StudySettings
 from .executors import Failure, run_tasks
 from .grid import Task, Variant, list_pairs, list_tasks, list_variants, settings_of, share_of
 from .runs import (
+    FOLDER,
     Context,
     Run,
     clear_leftovers,
@@ -200,6 +201,8 @@ def _open_folder(settings: StudySettings, data: Dataset) -> Path:
     """Return the folder of a study, which holds its settings from now on."""
     folder = check_folder(str(settings.output))
     kept, same = read_settings(folder), {**settings.identity(), "data": data.sha256}
+    if not (settings.resume or settings.shard or any((folder / FOLDER).iterdir())):
+        kept = None  # of a study that was refused, or ended before its first run did
     if kept is not None:
         if not (settings.resume or settings.shard):
             raise CheckpointError(
