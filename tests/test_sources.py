@@ -130,6 +130,9 @@ def test_a_source_gives_the_rows_of_its_file(kind):
         np.array([], np.int64),
     ):
         np.testing.assert_array_equal(dense(source.take(rows)), X[rows])
+    for rows in ([-1], [530], [0.5], [[1, 2]]):
+        with pytest.raises(DataError, match="rows: expected numbers"):
+            source.take(np.array(rows))
     copied = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(dense(copied.take(slice(5, 25))), X[5:25])
     assert source.digest() == open_it(memory=SMALL).digest()
@@ -647,6 +650,7 @@ def test_what_is_no_source_is_refused(tmp_path):
         (made("bad.h5", b"\x89HDF....."), {}, "expected an HDF5 file"),
         (made("bad.parquet", b"PAR1...."), {}, "expected a Parquet or Arrow file"),
         (tmp_path / "x.parquet", {"columns": ["c1", "no"]}, "columns: expected names of .*'no'"),
+        (tmp_path / "x.parquet", {"columns": []}, "columns: expected at least one"),
         (tmp_path / "x.parquet", {"key": "x"}, "key: expected None"),
         (tmp_path / "x.h5", {"key": "z"}, r"key: expected one of \['set/x', 'y'\]"),
         (tmp_path / "x.h5", {}, "key: expected one of .*got None"),
@@ -701,6 +705,31 @@ def test_a_source_of_ones_own_needs_three_things():
     assert Own().digest() == ArraySource(X).digest()
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda rows: rows[:-1], r"expected an array of shape \(6, 12\) for rows 4 to 10, got"),
+        (lambda rows: rows[:, :5], r"got ndarray of shape \(6, 5\)"),
+        (sparse.csr_matrix, r"got csr_matrix of shape \(6, 12\)"),
+        (lambda rows: None, r"got NoneType of shape None"),
+    ],
+)
+def test_what_ones_own_source_gives_is_looked_at(given, message):
+    class Own(DataSource):
+        shape, dtype = X.shape, X.dtype
+
+        def read(self, first, last):
+            return given(X[first:last])
+
+    with pytest.raises(DataError, match=message):
+        Own().take(slice(4, 10))
+    ae = sae_fast.Autoencoder(12, 5)
+    before = ae.parameters
+    with pytest.raises(DataError, match=r"x: Own: expected an array of shape"):
+        ae.fit(Own(memory=SMALL), steps=1)
+    assert_same(ae.parameters, before)
+
+
 LIMITED = """
 import resource, sys
 import numpy as np, sae_fast
@@ -708,7 +737,7 @@ path, y, folder = sys.argv[1], np.load(sys.argv[2]), sys.argv[3]
 net = sae_fast.StackedAutoencoder([784, 16, 8], n_classes=3, n_threads=1)
 net.predict(np.zeros((1, 784), np.float32))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-limit = 32_000_000
+limit = 48_000_000
 resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
 try:
     np.load(path)
@@ -726,11 +755,11 @@ assert found.shape == y.shape
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on memory")
 def test_four_times_the_memory_that_a_process_may_use(tmp_path):
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (40_900, 784))
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (61_500, 784))
     x[::50, ::7] = 1  # the rest are zeros, which take no time to write
     x.flush()
     del x
-    np.save(tmp_path / "y.npy", draw_y(40_900, 3))
+    np.save(tmp_path / "y.npy", draw_y(61_500, 3))
     arguments = [str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, *arguments],
@@ -740,7 +769,7 @@ def test_four_times_the_memory_that_a_process_may_use(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert np.load(tmp_path / "predicted.npy").shape == (40_900,)
+    assert np.load(tmp_path / "predicted.npy").shape == (61_500,)
     assert sorted(path.name for path in Path(tmp_path).iterdir()) == [
         "predicted.npy",
         "x.npy",

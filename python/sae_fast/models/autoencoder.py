@@ -235,9 +235,11 @@ class Autoencoder(Model):
 
         Parameters
         ----------
-        x : array_like, frame or SciPy sparse matrix, shape (n_samples, n_features)
+        x : array_like, frame, SciPy sparse matrix or DataSource, shape (n_samples, n_features)
             Numbers: float32, float64, bool, and uint8 with `scale`, are read where they lie; all
-            others, and columns of several types, are copied into the model's `dtype`.
+            others, and columns of several types, are copied into the model's `dtype`. A
+            :class:`~sae_fast.datasets.DataSource` is read and checked once before the first step,
+            and then as its `memory` allows.
         steps : int, default 1000 (or the length of `batches`)
         epochs : int, optional
             Passes over the samples, in the place of `steps`: as many whole batches as hold each
@@ -256,7 +258,7 @@ class Autoencoder(Model):
             Factor of each sample's loss, at least 0; not used on `eval_set`.
         eval_every : int
             Steps between two evaluations of the loss; 0: only at the end.
-        eval_set : array_like or SciPy sparse matrix, shape (n, n_features), optional
+        eval_set : array_like, SciPy sparse matrix or DataSource, shape (n, n_features), optional
             What to measure the loss on, without penalties; None: all of `x`, with weight decay,
             `penalties` and `sample_weight`.
         batches : array_like of int, shape (n_steps, batch_size), optional

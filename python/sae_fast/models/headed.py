@@ -134,7 +134,7 @@ class Headed(Model):
             As in :meth:`Autoencoder.fit`.
         y : array_like of int, shape (n_samples,), or of numbers, shape (n_samples, n_targets)
             Classes from 0 to n_classes - 1; or targets, which may be sparse, or 1-D if
-            ``n_targets=1``.
+            ``n_targets=1``. A source of classes is read as a whole, one of targets like `x`.
         steps : int, default 30000 (or the length of `batches`)
         weight_decay : float
             L2 penalty on all weights; not part of the loss that is measured on `eval_set`.

@@ -76,6 +76,8 @@ class ArrowSource(DataSource):
         if isinstance(columns, str):
             columns = [columns]
         self._columns = schema.names if columns is None else list(columns)
+        if not self._columns:
+            raise DataError(f"columns: expected at least one of {schema.names}, got none")
         for name in self._columns:
             if name not in schema.names:
                 raise DataError(f"columns: expected names of {schema.names}, got {shown(name)}")

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...base.checks import check_bytes, check_int, check_path
+from ...base.checks import check_array, check_bytes, check_int, check_path
+from ...base.text import shown
 from ...errors import DataError
 from .packages import needed
 
@@ -123,12 +124,24 @@ class DataSource(abc.ABC):
             If there is something else than was there when the source was made.
         """
 
+    def _checked(self, first: int, last: int) -> Any:
+        """Return what `read` gives, which somebody may have written who has read no further."""
+        rows = self.read(first, last)
+        expected = (last - first, self.shape[1])
+        matrix = "a CSR matrix" if self.sparse else "an array"
+        if getattr(rows, "shape", None) != expected or hasattr(rows, "tocsr") != self.sparse:
+            raise DataError(
+                f"{self}: expected {matrix} of shape {expected} for rows {first:,} to {last:,}, "
+                f"got {type(rows).__name__} of shape {getattr(rows, 'shape', None)}"
+            )
+        return rows
+
     def read_into(self, first: int, out: NDArray[Any]) -> None:
         """Put the rows from `first` on into an array (n, n_features) of the source's type.
 
         For dense rows, which need no array of their own where a subclass knows how.
         """
-        out[:] = self.read(first, first + len(out))
+        out[:] = self._checked(first, first + len(out))
 
     def take(self, rows: slice | NDArray[np.int64], out: NDArray[Any] | None = None) -> Any:
         """Return some rows, an array or a CSR matrix of SciPy.
@@ -136,13 +149,16 @@ class DataSource(abc.ABC):
         Parameters
         ----------
         rows : slice, or array of int, shape (n,)
-            Consecutive ones, or any, in any order.
+            Consecutive ones, or any from 0 on, in any order.
         out : ndarray, shape (n, n_features), optional
             Where to put dense rows, of the source's type and in C order.
+
+        Raises
+        ------
+        DataError
+            If there are no such rows, or as from `read`.
         """
-        if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(len(self)))
-        rows = np.asarray(rows)
+        rows = self._numbers(rows)
         steps = np.diff(rows)
         if (steps <= 0).any():
             ascending, back = np.unique(rows, return_inverse=True)
@@ -154,15 +170,31 @@ class DataSource(abc.ABC):
             return self.read(0, 0)
         spans = list(self._spans(rows, steps))
         if self.sparse:
-            return stacked([self.read(start, end)[rows[at] - start] for at, start, end in spans])
+            return stacked(
+                [self._checked(start, end)[rows[at] - start] for at, start, end in spans]
+            )
         if out is None:
             out = np.empty((len(rows), self.shape[1]), self.dtype)
         for at, start, end in spans:
             if end - start == at.stop - at.start:
                 self.read_into(start, out[at])
             else:
-                out[at] = self.read(start, end)[rows[at] - start]
+                out[at] = self._checked(start, end)[rows[at] - start]
         return out
+
+    def _numbers(self, rows: Any) -> NDArray[np.int64]:
+        """Return the numbers of rows that somebody asks for; DataError if there are none such."""
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(len(self)))
+        numbers = check_array("rows", rows)
+        if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+            raise DataError(f"rows: expected numbers of rows, got {shown(rows)}")
+        low, high = (numbers.min(), numbers.max()) if numbers.size else (0, 0)
+        if numbers.size and not 0 <= low <= high < len(self):
+            raise DataError(
+                f"rows: expected numbers from 0 to {len(self) - 1:,}, got {low:,} to {high:,}"
+            )
+        return numbers
 
     def _spans(
         self, rows: NDArray[np.int64], steps: NDArray[np.int64]
@@ -187,7 +219,7 @@ class DataSource(abc.ABC):
         size = max(1.0, self.row_bytes)  # cut the same way whatever the memory
         n_rows = max(1, int(_SPAN_BYTES / size / self.chunk_size)) * self.chunk_size
         for first in range(0, len(self), n_rows):
-            rows = self.read(first, min(first + n_rows, len(self)))
+            rows = self._checked(first, min(first + n_rows, len(self)))
             parts = (rows.indptr, rows.indices, rows.data) if hasattr(rows, "tocsr") else (rows,)
             for part in parts:
                 little = part.dtype.newbyteorder("<")
@@ -308,7 +340,7 @@ class ArraySource(DataSource):
     def take(  # noqa: D102
         self, rows: slice | NDArray[np.int64], out: NDArray[Any] | None = None
     ) -> Any:
-        found = self._x[rows]
+        found = self._x[rows if isinstance(rows, slice) else self._numbers(rows)]
         if out is None or self.sparse:
             return found
         out[:] = found
