@@ -649,3 +649,18 @@ def test_a_prediction_during_pretraining_writes_nothing(data):
 def look_once(look):
     """Give a function for evaluations of the first layer alone."""
     return lambda training: look(training) if training.layer == 1 and training.step == 2 else None
+
+
+@pytest.mark.parametrize(
+    ("callback", "call"),
+    [
+        (EarlyStopping(patience=3), "patience=3, min_delta=0.0, restore_best=True)"),
+        (Checkpoint("a-{step}", every=5), "every=5)"),
+        (ProgressBar(), "ProgressBar()"),
+        (Recorder(3), "Recorder(every=3)"),
+    ],
+)
+def test_what_a_table_of_a_search_shows(callback, call):
+    """The call that makes it: estimators and pandas show it so."""
+    assert repr(callback).startswith(type(callback).__name__ + "(")
+    assert repr(callback).endswith(call)

@@ -274,6 +274,7 @@ class TestPickle:
         model.n_threads = None
         as_many_as_there_are = pickle.dumps(model)
         monkeypatch.setattr(threads, "available_threads", lambda: 7)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         assert pickle.loads(three).n_threads == 3
         assert pickle.loads(as_many_as_there_are).n_threads == 7
         if kind != "autoencoder":

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from helpers import output_of
-from sae_fast import Autoencoder, DataError
+from sae_fast import Autoencoder, DataError, info
 from sae_fast.base import threads
 from sae_fast.base.threads import available_threads
 from sae_fast.experiment.arms import train_side_by_side
@@ -176,11 +176,25 @@ def test_affinity_and_quota(monkeypatch, allowed, quota, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed)), raising=False)
     monkeypatch.setattr(threads, "_cgroup_quota", lambda: quota)
     monkeypatch.setattr(threads, "available_threads", available_threads)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert available_threads() == expected
     model = Autoencoder(3, 2)
     assert model.n_threads == expected
     model.n_threads = 5
     assert model.n_threads == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("1", 1), (" 3,2", 3), ("9", 6), ("", 6), ("0", 6), ("-2", 6), ("²", 6), ("all", 6)],
+)
+def test_a_default_that_the_environment_lowers(monkeypatch, asked, expected):
+    """As joblib and Dask do for processes side by side; runs of a study are as many as ever."""
+    monkeypatch.setattr(threads, "available_threads", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert Autoencoder(3, 2).n_threads == info()["threads"] == expected
+    assert Autoencoder(3, 2, n_threads=5).n_threads == 5
+    assert threads.resolve_workers(None) == 6
 
 
 def test_without_affinity_the_processors_count(monkeypatch):

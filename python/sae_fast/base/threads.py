@@ -80,11 +80,27 @@ def available_threads() -> int:
     return max(1, min(allowed, math.ceil(quota) if math.isfinite(quota) else allowed))
 
 
+def default_threads() -> int:
+    """Return how many threads one computation takes by default, at least 1.
+
+    What the process may use, or less where ``OMP_NUM_THREADS`` asks for it: those who start several
+    processes side by side, as joblib and Dask do, share the processors out that way.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list: by nesting
+    most = int(asked) if asked.isascii() and asked.isdigit() else 0
+    return min(available_threads(), most or MOST_THREADS)
+
+
 def resolve_threads(n_threads: int | None, name: str = "n_threads") -> int:
-    """Return `n_threads`, checked, or what the process may use if it is None."""
+    """Return `n_threads`, checked, or the default if it is None."""
     if n_threads is None:
-        return available_threads()
+        return default_threads()
     return check_int(name, n_threads, 1, MOST_THREADS)
+
+
+def resolve_workers(workers: int | None) -> int:
+    """Return `workers`, checked, or as many as the process can run at once if it is None."""
+    return resolve_threads(available_threads() if workers is None else workers, "workers")
 
 
 def startable_threads(n_threads: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import datasets
-from ..base.threads import available_threads
+from ..base.threads import default_threads
 from .build import build_config
 
 _PACKAGES = ("numpy", "scipy", "matplotlib", "safetensors", "tqdm")
@@ -55,7 +55,7 @@ def info() -> dict[str, Any]:
     mnist = datasets.locate_mnist()
     return {
         **build_config(),
-        "threads": available_threads(),
+        "threads": default_threads(),
         "cpu_count": os.cpu_count(),
         "cpu": _cpu(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",

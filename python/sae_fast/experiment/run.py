@@ -140,7 +140,8 @@ def run_experiment(
         Steps between evaluations; 0: only at the end of each phase.
     seed : int
     threads : int, optional
-        Default: as many as the process may use. No influence on any result.
+        Default: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer. No
+        influence on any result.
     output : path-like, optional
         Folder for `ExperimentResult.save`; checked before training starts. Default: none, nothing
         is written.

@@ -74,7 +74,8 @@ class StackedAutoencoderTransformer(
         after each pass over the rows, and 20 times at most.
     random_state : int, RandomState or None, default None
     n_threads : int or None, default None
-        None: as many as the process may use. Results do not depend on it.
+        None: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer.
+        Results do not depend on it.
     callbacks : list of Callback or callable, optional
         See :mod:`sae_fast.callbacks`.
     verbose : bool, default False

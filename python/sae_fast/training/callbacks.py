@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import math
 import string
@@ -265,6 +266,12 @@ class Callback:
     """
 
     every: int | None = None
+
+    def __repr__(self) -> str:
+        """Return the call that makes it, for estimators, searches and tables that show it."""
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        given = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({given})"
 
     def on_start(self, training: Training) -> None:
         """Before the first step of each training."""

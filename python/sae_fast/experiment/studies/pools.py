@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ...base.text import shown
-from ...base.threads import available_threads, resolve_threads, startable_threads
+from ...base.threads import available_threads, resolve_workers, startable_threads
 from ...core.build import fingerprint
 from ...datasets import Dataset
 from ...errors import DataError, ExecutorError, SaeFastWarning, warn
@@ -51,7 +51,7 @@ class Pool:
     def __init__(self, workers: int | None, executor: Executor) -> None:
         self.executor = executor
         known = getattr(executor, "_max_workers", None) or getattr(executor, "num_workers", None)
-        self._workers = known if workers is None else resolve_threads(workers, "workers")
+        self._workers = known if workers is None else resolve_workers(workers)
 
     @property
     def workers(self) -> int:
@@ -95,7 +95,7 @@ class Threads(Pool):
 
     def __init__(self, workers: int | None, scheduler: str | None) -> None:
         _refuse("threads", scheduler)
-        self._workers = startable_threads(resolve_threads(workers, "workers")) or 1
+        self._workers = startable_threads(resolve_workers(workers)) or 1
         self.executor = ThreadPoolExecutor(self._workers)
 
     def close(self, *, soon: bool) -> None:
@@ -110,7 +110,7 @@ class Processes(Pool):
 
     def __init__(self, workers: int | None, scheduler: str | None) -> None:
         _refuse("processes", scheduler)
-        self._workers = resolve_threads(workers, "workers")
+        self._workers = resolve_workers(workers)
         self._folder = tempfile.TemporaryDirectory(prefix="sae_fast-", ignore_cleanup_errors=True)
         self._start()
 
@@ -180,7 +180,7 @@ class Dask(Pool):
         self, workers: int | None, scheduler: str | None, given: Executor | None = None
     ) -> None:
         distributed = _imported("distributed", "dask")
-        self._most = math.inf if workers is None else resolve_threads(workers, "workers")
+        self._most = math.inf if workers is None else resolve_workers(workers)
         self._found, self._counted, self._own = 0, -math.inf, scheduler is not None
         self._options = {**getattr(given, "_kwargs", {}), "pure": False}
         if scheduler is not None:
