@@ -305,7 +305,7 @@ def test_what_rows_take_at_once_is_bounded(tmp_path):
 
     def use():
         net = sae_fast.StackedAutoencoder([12, 4], seed=0)
-        net.pretrain(x, steps=800, eval_every=400)
+        net.pretrain(x, steps=500, eval_every=0)
         net.count_dead_units(x)
         net.encode(x, out=tmp_path / "codes.npy")
 
@@ -453,7 +453,7 @@ def test_a_matrix_in_three_files(tmp_path):
 
 XL = np.concatenate([X * 5 + 3] * 2)  # far from standard
 YL = np.tile(Y, 2)
-QUICK = {"units": (6,), "random_state": 0}
+QUICK = {"units": (6,), "random_state": 0, "eval_every": 100}
 ESTIMATORS = {
     "classifier": (
         StackedAutoencoderClassifier(**QUICK, pretrain_steps=20, steps=250),
