@@ -85,7 +85,7 @@ class DataSource(abc.ABC):
     ...     def read(self, first, last):
     ...         phase = np.arange(first, last)[:, None] + np.arange(16) / 4
     ...         return np.sin(phase, dtype=self.dtype)
-    >>> waves = Waves(memory="64KB")  # windows of 154 rows
+    >>> waves = Waves(memory="64KB")  # windows of 153 rows
     >>> ae = sae_fast.Autoencoder(16, 4)
     >>> history = ae.fit(waves, steps=400, eval_every=0)
     >>> ae.encode(waves).shape
