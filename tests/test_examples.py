@@ -68,6 +68,18 @@ OUTPUT = {
         r"the same classes as without the service: True\n"
         r"a wrong request: 400 \{'error': 'x: .*784.*'\}\n"
     ),
+    "tune_scikit_learn.py": (
+        r"9 candidates, 3 epochs\n"
+        r"3 candidates, 9 epochs\n"
+        r"1 candidates, 27 epochs\n"
+        r"best: \{.*'net__epochs': 27\}\n"
+        r"test accuracy: 0\.9\d+\n"
+    ),
+    "tune_optuna.py": (
+        r"[89] trials, \d of them cut short\n"
+        r"best loss: 0\.[012]\d+ with \{'units': .*\}\n"
+        r"test accuracy: 0\.9\d+\n"
+    ),
     "export_onnx.py": (
         r"net\.onnx: \d+ bytes\nlargest difference of a probability: .*\nbelow 1e-5: True\n"
     ),
