@@ -8,6 +8,7 @@ the BLAS, whose kernels are chosen by processor.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -19,14 +20,26 @@ from pathlib import Path
 
 import numpy as np
 from helpers import TIME_LIMIT
-from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
-from sae_fast.optimizers import SGD, AdamW, RMSprop
+from sae_fast import Autoencoder, StackedAutoencoder, _core, activations, run_experiment
+from sae_fast.datasets import load_strokes
+from sae_fast.models.autoencoder import INITS
 from sae_fast.penalties import L1, CodeL1, Contractive, KLSparsity, MaxNorm
 from sae_fast.schedules import Step
 from sae_fast.training.corruptions import CORRUPTIONS
-from sae_fast.training.objective import LOSSES
+from sae_fast.training.objective import LOSSES, SOFTMAX
+from sae_fast.training.optimizers import RULES
+from sae_fast.training.penalties import PENALTIES
 
 FILE = Path(__file__).parent / "data" / "golden.json"
+
+#: Settings that are not the default; the other rules are as they are by default.
+SETTINGS = {"adamw": {"weight_decay": 0.5}, "sgd": {"momentum": 0.9, "nesterov": True}}
+
+#: A penalty of each kind. The first five are tried together too.
+EACH_PENALTY = {
+    one.name: one
+    for one in (L1(0.01), MaxNorm(1.2), CodeL1(0.02), KLSparsity(0.1, 0.2), Contractive(0.05))
+}
 
 
 def machine() -> str:
@@ -66,8 +79,8 @@ def hashes() -> dict[str, str]:
         rate = Step(1e-3, every=9, factor=0.5, warmup=4)
         how = {"learning_rate": rate, "sample_weight": mixed(len(x))}
         trainings: dict[str, tuple[dict, dict]] = {
-            optimizer.name: ({}, {"optimizer": optimizer, **how})
-            for optimizer in (AdamW(0.5), SGD(0.9, nesterov=True), RMSprop())
+            name: ({}, {"optimizer": rule(**SETTINGS.get(name, {})), **how})
+            for name, rule in RULES.items()
         }
         trainings |= {
             name: ({"activation": name, "output": name}, {}) for name in activations.NAMES
@@ -78,8 +91,11 @@ def hashes() -> dict[str, str]:
             for output in ("sigmoid", "softplus")
             if output in row.outputs
         }
-        added = L1(0.01), MaxNorm(1.2), CodeL1(0.02), KLSparsity(0.1, 0.2), Contractive(0.05)
-        trainings["penalties"] = {"activation": "sigmoid"}, {"penalties": added, **how}
+        for name, added in {
+            "penalties": list(EACH_PENALTY.values())[:5],
+            **{f"{name} penalty": [EACH_PENALTY[name]] for name in PENALTIES},
+        }.items():
+            trainings[name] = {"activation": "sigmoid"}, {"penalties": added, **how}
         for k in (4, 20):  # the decoder reads non-zeros, or all
             trainings[f"top_k, {k}"] = {"activation": activations.TopK(k)}, {}
         trainings["tied"] = {"tied": True}, {}
@@ -96,9 +112,50 @@ def hashes() -> dict[str, str]:
                 digest.update(np.ascontiguousarray(value).tobytes())
             found[f"{dtype}, {name}"] = digest.hexdigest()
         found[f"{dtype}, noise"] = noisy_hash(dtype)
+        for init in INITS:
+            found[f"{dtype}, {init} init"] = drawn_hash(dtype, init)
+        for loss, row in LOSSES.items():
+            if SOFTMAX in row.outputs:  # they part where a label has hardly any probability
+                found[f"{dtype}, {loss}"] = drawn_hash(dtype, loss=loss, learning_rate=3.0)
         for head, how in HEADS.items():
             found[f"{dtype}, {head} head"] = stack_hash(dtype, head, **how)
+    found["run"] = run_hash()
     return found
+
+
+def run_hash() -> str:
+    """Return a hash of the article's recipe with all that it draws, in both of its arms."""
+    how = {"pretrain_steps": 20, "finetune_steps": 40, "eval_every": 10, "seed": 3}
+    strokes = load_strokes(300, 50, dtype="uint8")
+    columns = slice(None, None, 4)  # of pixels; a run's PCA takes long on all
+    data = dataclasses.replace(
+        strokes,
+        x_train=strokes.x_train[:, columns],
+        x_test=strokes.x_test[:, columns],
+        image_shape=(28, 7),
+    )
+    run = run_experiment(dataset=data, hidden=[33, 7], quiet=True, threads=1, **how)
+    assert run.config["arms"] == ["pretrained", "normal"]
+    digest = hashlib.sha256(repr([layer.loss for layer in run.pretraining]).encode())
+    for name, arm in run.arms.items():
+        digest.update(repr((arm.test_loss, arm.test_accuracy)).encode())
+        for value in run.models[name].parameters.values():
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def drawn_hash(dtype: str, init: str = "normal", **tuning: object) -> str:
+    """Return a hash of a classifier's training from weights and by a shuffle that it draws."""
+    x = np.maximum(mixed(300, 61) - 0.8, 0)
+    y = (20 * x[:, :5].sum(axis=1)).astype(np.int64) % 10
+    net = StackedAutoencoder([61, 33, 7], 10, seed=3, init=init, dtype=dtype)
+    how = {"steps": 10, "batch_size": 40, "eval_every": 5, "adam": "torch"}
+    losses = [history.loss for history in net.pretrain(x, **how)]
+    history = net.finetune(x, y, **how, **tuning)
+    digest = hashlib.sha256(repr((losses, history.loss)).encode())
+    for value in net.parameters.values():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 HEADS = {
