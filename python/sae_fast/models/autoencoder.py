@@ -249,10 +249,11 @@ class Autoencoder(Model):
         batch_size : int, default 100, or all samples if there are fewer (or the width of `batches`)
             At most n_samples.
         learning_rate : float, object of :mod:`sae_fast.schedules`, or callable, optional
-            A function is called with how many steps have been taken before, 0 at the first. None:
-            0.001, or less where all samples have much in common, such as thousands of numbers above
-            zero, so that no step moves all sums of a unit far at once;
-            :class:`~sae_fast.optimizers.SGD` has a rule of its own. With `batches`: 0.001.
+            A function is called once for each step, with how many have been taken before, 0 at the
+            first; the first 100,000 calls come before the training. None: 0.001, or less where all
+            samples have much in common, such as thousands of numbers above zero, so that no step
+            moves all sums of a unit far at once; :class:`~sae_fast.optimizers.SGD` has a rule of
+            its own. With `batches`: 0.001.
         weight_decay : float, optional
             L2 penalty of this training; None: the model's own.
         sample_weight : array_like, shape (n_samples,), optional

@@ -41,8 +41,6 @@ from ..training.sizes import LEARNING_RATE, Sizes
 from .parameters import Parametrized
 
 _LEAST_SHARE = 1e-3  # of 1, what a sigmoid decoder starts from
-#: Steps of which a schedule's rates are checked before a training starts.
-_MOST_ASKED = 1_000_000
 
 
 class Learner(Parametrized):
@@ -139,7 +137,7 @@ class Learner(Parametrized):
 
     def _schedule(self, asked: Request, n_samples: int) -> Schedule:
         """Check how long and in which order to train, and that a state can be continued."""
-        optimizer = asked.optimizer
+        optimizer, rate = asked.optimizer, asked.optimizer.learning_rate
         before: dict[str, Any] = {"steps_before": 0, "samples_before": 0}
         if asked.continued and self._state is not None:
             if self._optimizer != optimizer.rule.name:
@@ -157,9 +155,8 @@ class Learner(Parametrized):
             )
         order = SampleOrder(n_samples, self.seed, *self._stream)
         schedule = Schedule.check(order=order, **before, **asked.length)
-        if optimizer.learning_rate is not None:  # one that cannot begin is refused here
-            first = schedule.steps_before
-            optimizer.until(first + schedule.steps).rates(first, min(schedule.steps, _MOST_ASKED))
+        if rate is not None:  # one that cannot begin is refused here
+            rate.check(schedule.steps_before, schedule.steps)
         return schedule
 
     def _fitting(self, optimizer: Optimizer, schedule: Schedule, samples: Samples) -> Optimizer:

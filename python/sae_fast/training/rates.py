@@ -20,6 +20,9 @@ from ..errors import DataError
 #: What ``learning_rate=`` takes.
 RateOption: TypeAlias = "float | Rate | Callable[[int], Any]"
 
+#: Steps whose rates are asked for before a training starts.
+_MOST_ASKED = 100_000
+
 _Rates: TypeAlias = NDArray[np.float64]
 
 
@@ -40,6 +43,10 @@ class Rate:
         """Return the rate of a training before whose end so many steps are taken in all."""
         return self
 
+    def check(self, first: int, n_steps: int) -> None:
+        """Raise DataError if a training of so many steps, after `first` others, cannot have it."""
+        self.until(first + n_steps).at(np.arange(first, first + min(n_steps, _MOST_ASKED)))
+
     def describe(self) -> Any:
         """Return what identifies it, in JSON's types."""
         raise NotImplementedError
@@ -47,17 +54,24 @@ class Rate:
 
 @dataclasses.dataclass(frozen=True)
 class _Function(Rate):
-    """A user's function of the step."""
+    """A user's function of the step, which is called once for each: it may count its calls."""
 
     function: Callable[[int], Any]
+    name: str  # of the argument
+    _known: dict[int, float] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     def at(self, steps: NDArray[np.int64]) -> _Rates:
-        return np.array(
-            [
-                check_float(f"learning_rate({step})", self.function(step), positive=False)
-                for step in steps.tolist()
-            ]
-        )
+        known = self._known
+        rates = {
+            step: known[step]
+            if step in known
+            else check_float(f"{self.name}({step})", self.function(step), positive=False)
+            for step in steps.tolist()
+        }
+        if not rates.keys() <= known.keys():  # the latest stretch is all that is kept
+            known.clear()
+            known.update(rates)
+        return np.array(list(rates.values()))
 
     def describe(self) -> Any:
         named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
@@ -279,7 +293,7 @@ def check_rate(name: str, rate: object) -> Rate:
     if isinstance(rate, Rate):
         return rate
     if callable(rate) and not isinstance(rate, type):
-        return _Function(rate)
+        return _Function(rate, name)
     if isinstance(rate, (str, type)):
         raise DataError(
             f"{name}: expected a number, an object of sae_fast.schedules or a function of the "
