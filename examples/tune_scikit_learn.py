@@ -8,7 +8,7 @@ import argparse
 import contextlib
 
 import joblib
-from sae_fast.optimizers import SGD
+from sae_fast.optimizers import RMSprop
 from sae_fast.schedules import Cosine
 from sae_fast.sklearn import StackedAutoencoderClassifier
 from scipy.stats import loguniform
@@ -22,7 +22,7 @@ SPACE = {
     "pca": ["passthrough", PCA(20), PCA(40)],
     "net__units": [32, 100, (100, 50)],
     "net__learning_rate": [1e-3, 3e-3, Cosine(3e-3), Cosine(1e-2)],
-    "net__optimizer": ["adam", SGD(0.9)],
+    "net__optimizer": ["adam", RMSprop()],
     "net__weight_decay": loguniform(1e-2, 10),
 }
 
@@ -31,7 +31,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--candidates", type=int, default=9)
     parser.add_argument("--epochs", type=int, default=27, help="of the last round")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--scheduler", help="address of Dask's")
     args = parser.parse_args()
 
