@@ -279,7 +279,7 @@ def test_an_error_ends_training_and_leaves_a_consistent_model(data, moment, laye
     [
         ("abc", "callbacks: expected a list, got str"),
         ([3], r"callbacks\[0\]: expected a Callback or a function, got 3"),
-        ([ProgressBar], r"callbacks\[0\]: expected a Callback or a function, got <class"),
+        ([ProgressBar], r"callbacks\[0\]: expected a Callback or a function, got the class P"),
         ([Recorder(0)], r"callbacks\[0\].every: expected an integer of at least 1, got 0"),
     ],
 )

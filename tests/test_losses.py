@@ -6,6 +6,7 @@ Their formulas are held by `test_kernels.py`, `test_gradients.py` and `test_repl
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -212,6 +213,27 @@ def test_pairs(loss, output):
             call(x, steps=1, loss=loss)
         with pytest.raises(DataError, match=r"loss: expected one of .*got 'mse'"):
             call(x, steps=1, loss="mse")
+
+
+@pytest.mark.parametrize(
+    ("head", "loss", "needed"),
+    [
+        (None, "bce", "'binary_cross_entropy' needs output='sigmoid'"),
+        (None, "binary_crossentropy", "'binary_cross_entropy' needs output='sigmoid'"),
+        (None, "poisson", "'poisson' needs output='sigmoid' or 'softplus'"),
+        ("linear", "bce", "'binary_cross_entropy' needs head='sigmoid'"),
+        ("linear", "categorical_crossentropy", "'cross_entropy' needs n_classes"),
+    ],
+)
+def test_what_a_loss_that_does_not_fit_needs_is_said(head, loss, needed):
+    x = draw_x(70, N_FEATURES, zeros=0.6)
+    if head is None:
+        train = functools.partial(Autoencoder(N_FEATURES, 5).fit, x)
+    else:
+        net = StackedAutoencoder([N_FEATURES, 5], n_targets=2, head=head)
+        train = functools.partial(net.finetune, x, x[:, :2])
+    with pytest.raises(DataError, match=f"^loss: expected one of .*, got '{loss}'; {needed}$"):
+        train(steps=1, loss=loss)
 
 
 def test_a_loss_for_each_layer():

@@ -208,7 +208,8 @@ def test_continued_is_the_same_as_one_training():
             r"activation: expected TopK of at most the 4 units of layer 2, got TopK\(k=5\)",
         ),
         (lambda: StackedAutoencoder([8, 6], output=[TopK(2)]), "output: .* for hidden layers"),
-        (lambda: Autoencoder(8, 4, activation="top_k"), "activation: expected one of linear"),
+        (lambda: Autoencoder(8, 4, activation="top_k"), r"activation: expected one.*TopK\(k\)"),
+        (lambda: Autoencoder(8, 4, activation=TopK), r"got the class TopK, not an object of it"),
         (lambda: Autoencoder(8, 4, activation={"name": "top_k", "k": 2}), "activation: expected"),
     ],
 )

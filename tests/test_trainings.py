@@ -617,6 +617,8 @@ class TestMeans:
         (lambda: autoencoder().fit(X, loss="MSE"), "'squared_error'"),
         (lambda: autoencoder().fit(X, optimizer="sdg"), "'sgd'"),
         (lambda: autoencoder().fit(X, optimizer="AdamW"), "'adamw'"),
+        (lambda: Autoencoder(3, 2, init="xavier"), "'glorot'"),
+        (lambda: StackedAutoencoder(SIZES, 3).finetune(X, Y, loss="log_loss"), "'cross_entropy'"),
         (
             lambda: StackedAutoencoder(SIZES, 3).finetune(X, Y, loss="crossentropy"),
             "'cross_entropy'",

@@ -24,7 +24,7 @@ from .text import shown
 
 #: Widest layer: BLAS counts in 32 bits, and two such layers are a matrix of 2**48 numbers.
 MOST_UNITS = 2**24
-#: What other libraries call what has another name here.
+#: What other libraries call what has another name here, or one of several.
 _ELSEWHERE = {
     "mse": "squared_error",
     "mean_squared_error": "squared_error",
@@ -33,8 +33,14 @@ _ELSEWHERE = {
     "bce": "binary_cross_entropy",
     "categorical_crossentropy": "cross_entropy",
     "sparse_categorical_crossentropy": "cross_entropy",
+    "log_loss": "cross_entropy binary_cross_entropy",
+    "smooth_l1": "huber",
     "logistic": "sigmoid",
     "identity": "linear",
+    "xavier": "glorot",
+    "kaiming": "he",
+    "momentum": "sgd",
+    "nesterov": "sgd",
 }
 #: Deepest network: far more layers than can be trained, and a bound for what a model file may ask.
 MOST_LAYERS = 1000
@@ -158,12 +164,18 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
 
 def unknown_name(name: str, value: object, choices: Sequence[str], more: str = "") -> DataError:
     """Return the error for what is none of `choices`, with the nearest of them if one is near."""
-    near = get_close_matches(value[:100].lower(), choices, 1) if isinstance(value, str) else []
-    if isinstance(value, str) and _ELSEWHERE.get(value.lower()) in choices:
-        near = [_ELSEWHERE[value.lower()]]
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(value, choices)
+    hint = f"; did you mean {near!r}?" if near else ""
     known = f"{', '.join(choices)}{more}"
     return DataError(f"{name}: expected one of {known}, got {shown(value)}{hint}")
+
+
+def nearest(value: object, choices: Sequence[str]) -> str | None:
+    """Return the choice that is meant by a name, here or elsewhere; None if there is none such."""
+    if not isinstance(value, str):
+        return None
+    meant = [name for name in _ELSEWHERE.get(value.lower(), "").split() if name in choices]
+    return next(iter(meant or get_close_matches(value[:100].lower(), choices, 1)), None)
 
 
 def check_sizes(name: str, value: object) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from ..base.checks import check_choice, check_int
+from ..base.checks import check_choice, check_int, unknown_name
 from ..base.text import shown
 from ..errors import DataError
 
@@ -115,7 +115,10 @@ def check_output(name: str, value: object) -> str:
 def check_activation(name: str, value: object, n_units: int, layer: int) -> Function:
     """Return the activation of a hidden layer; DataError if it is none, or does not fit."""
     if not isinstance(value, TopK):
-        return check_choice(name, value, list(ACTIVATIONS))
+        if isinstance(value, str) and value in ACTIVATIONS:
+            return value
+        more = ", or sae_fast.activations.TopK(k)"
+        raise unknown_name(name, value, list(ACTIVATIONS), more)
     if value.k > n_units:
         raise DataError(
             f"{name}: expected TopK of at most the {n_units:,} units of layer {layer}, got "

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..base.checks import check_choice, check_float, per_layer, settle_float
+from ..base.checks import check_float, nearest, per_layer, settle_float
 from ..base.text import shown
 from ..core.activations import ACTIVATIONS, Function, traits
 from ..core.units import PLAIN, Units
@@ -60,12 +60,24 @@ def losses_of(output: str, *, head: bool = False) -> list[str]:
 def check_loss(value: object, output: str, *, head: bool = False) -> str:
     """Return the name of a loss that takes an output, or raise DataError with those that do."""
     fitting = losses_of(output, head=head)
-    if isinstance(value, str) and value in LOSSES and value not in fitting:
-        what = "head" if head else "output"
-        raise DataError(
-            f"loss: expected one of {', '.join(fitting)} with {what} {output!r}, got {value!r}"
-        )
-    return check_choice("loss", value, fitting)
+    if isinstance(value, str) and value in fitting:
+        return value
+    outputs = (*HEADS, SOFTMAX) if head else tuple(ACTIVATIONS)
+    takes = {
+        loss: [repr(one) for one in outputs if loss in losses_of(one, head=head)] for loss in LOSSES
+    }
+    near = nearest(value, fitting) or nearest(value, [loss for loss in LOSSES if takes[loss]])
+    what, hint = "head" if head else "output", ""
+    if near in fitting:
+        hint = f"; did you mean {near!r}?"
+    elif near is not None:
+        of_classes = takes[near] == [repr(SOFTMAX)]
+        needed = "n_classes" if of_classes else f"{what}={' or '.join(takes[near])}"
+        hint = f"; {near!r} needs {needed}"
+    raise DataError(
+        f"loss: expected one of {', '.join(fitting)} with {what} {output!r}, got "
+        f"{shown(value)}{hint}"
+    )
 
 
 def check_targets(name: str, target: Any, loss: str, n_threads: int) -> None:
