@@ -21,7 +21,7 @@ from sae_fast import DataError, ScaleWarning, StackedAutoencoder, UnlabelledWarn
 from sae_fast.corruptions import Masking  # noqa: E402
 from sae_fast.models.standard import Standard  # noqa: E402
 from sae_fast.optimizers import SGD  # noqa: E402
-from sae_fast.schedules import Step  # noqa: E402
+from sae_fast.schedules import Cosine, Step  # noqa: E402
 from sae_fast.sklearn import (  # noqa: E402
     StackedAutoencoderClassifier,
     StackedAutoencoderOutlierDetector,
@@ -528,6 +528,25 @@ class TestCurves:
 
 
 class TestRefused:
+    @pytest.mark.parametrize("rate", [lambda step: None, Cosine(0.1, warmup=9)])
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            (StackedAutoencoderClassifier, {"pretrain_steps": 5}),
+            (StackedAutoencoderRegressor, {"pretrain_steps": 5, "early_stopping": True}),
+            (StackedAutoencoderTransformer, {"tune_steps": 5}),
+            (StackedAutoencoderOutlierDetector, {"tune_steps": 5}),
+        ],
+    )
+    def test_a_second_rate_that_cannot_begin(self, digits, kind, options, rate):
+        """Before the first training: whatever it would have been for has not been done."""
+        name = "tune_learning_rate" if "tune_steps" in options else "learning_rate"
+        seen, options = [], {**options, name: rate}
+        estimator = kind((6, 4), steps=5, eval_every=1, callbacks=[seen.append], **options)
+        with pytest.raises(DataError, match=rf"^({name}\(0\)|warmup): expected"):
+            estimator.fit(*digits)
+        assert seen == []
+
     """A fit that is refused, or fails, leaves the estimator as it was."""
 
     @pytest.mark.parametrize("wrong", [["Rome", "Oslo"], pd.to_datetime(["2020-01-01"] * 2)])

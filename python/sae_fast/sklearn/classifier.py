@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -173,8 +173,10 @@ class StackedAutoencoderClassifier(
             self._check_settings()
             classes = self._classes_of("y", y)
             X, y, sample_weight = self._weigh(X, y, classes, sample_weight)
-            net, X = self._pretrained(X, n_classes=len(classes))
-            self.history_ = self._finetune(net, classes, X, y, sample_weight)
+            net, X = self._begin(X, n_classes=len(classes))
+            tuning = self._classifying(net, classes, X, y, sample_weight)
+            self._pretrain_first(net, X)
+            self.history_ = tuning()
             self.classes_ = classes
             self._take(net)
         return self
@@ -218,7 +220,7 @@ class StackedAutoencoderClassifier(
             net, X = self._begin(X, continued=True, n_classes=len(classes))
             if first:
                 self.histories_ = []
-            self.history_ = self._finetune(net, classes, X, y, sample_weight, continued=True)
+            self.history_ = self._classifying(net, classes, X, y, sample_weight, continued=True)()
             self.classes_ = classes
             self._take(net)
         return self
@@ -257,7 +259,7 @@ class StackedAutoencoderClassifier(
         weight[labelled] *= factor[position]
         return self._weighted(X, y, weight)
 
-    def _finetune(
+    def _classifying(
         self,
         net: StackedAutoencoder,
         classes: NDArray[Any],
@@ -266,8 +268,8 @@ class StackedAutoencoderClassifier(
         sample_weight: NDArray[Any] | None,
         *,
         continued: bool = False,
-    ) -> History:
-        """Fine-tune on the labelled rows."""
+    ) -> Callable[[], History]:
+        """Return what fine-tunes on the labelled rows; it has been checked."""
         labelled = ~self._without_label(y)
         if not labelled.all():
             if self.unlabelled == "warn":
@@ -287,7 +289,7 @@ class StackedAutoencoderClassifier(
         codes = np.array([number[label] for label in labels.tolist()])[position]
         names = classes.tolist()
         net.classes = names if type(names[0]) in (int, str) else [str(name) for name in names]
-        return self._tune(net, X, codes, sample_weight, classes=True, continued=continued)
+        return self._tuning(net, X, codes, sample_weight, classes=True, continued=continued)
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class, in the order of `classes_`."""

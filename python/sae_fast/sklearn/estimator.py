@@ -25,7 +25,7 @@ from ..models.stacked import StackedAutoencoder
 from ..models.standard import Standard
 from ..training.corruptions import check_corruption
 from ..training.history import History
-from ..training.rates import Cosine, check_rate
+from ..training.rates import Cosine, Rate, check_rate
 
 POINTS = 20  # of a curve, at most, if nobody has said how many
 
@@ -37,7 +37,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     _unit_of_constants = 0.0  # columns that do not vary are left out
     _network: StackedAutoencoder
     _standard: Standard | None  # what is done to X before the network
-    _reads: tuple[bool, float | None]  # `standardize` and `scale` of the network's first training
 
     def _keep(self, arguments: dict[str, Any]) -> None:
         """Hold the constructor's arguments as they are, unchecked, as scikit-learn wants it."""
@@ -104,6 +103,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         part = self._whole()._part(self._part)
         return functools.partial(skl2onnx.add_nodes, part=part, classes=classes)
 
+    @property
+    def _standardizes(self) -> bool:
+        return bool(self.standardize) and self.scale is None
+
     def _standardized(self, X: Any) -> Any:
         return X if self._standard is None else self._standard.apply(X, self.dtype)
 
@@ -119,8 +122,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         standardize = self.standardize
         if not isinstance(standardize, (bool, np.bool_)):
             raise DataError(f"standardize: expected True or False, got {standardize!r}")
-        self._standard, self._reads = None, (bool(standardize), self.scale)
-        if standardize and self.scale is None:
+        self._standard = None
+        if self._standardizes:
             self._standard = Standard.of(X, of_constants)
         if isinstance(self.random_state, (int, np.integer)):
             seed = check_int("random_state", self.random_state, 0)
@@ -195,8 +198,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             ("dtype", self.dtype, net.dtype),
             ("activation", self.activation, net.activation),
             ("init", self.init, net.init),
-            ("standardize", bool(self.standardize), self._reads[0]),
-            ("scale", self.scale, self._reads[1]),
+            ("scale", self.scale, net.scale),
+            ("standardize", self._standardizes, self._standard is not None),
         ):
             if asked != has:
                 raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
@@ -233,17 +236,25 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return [self._steps_of(one, n_samples) for one in numbers]
         return numbers
 
-    def _check_rates(self, name: str, *, continued: bool = False, whole: bool = False) -> None:
-        """Check a learning rate of a `whole`, or for each layer, under the parameter's own name."""
-        rates = getattr(self, name)
-        for rate in [rates] if whole else per_layer(name, rates, len(self._units())):
-            if rate is not None:
-                check_rate(name, rate)
+    def _rates(
+        self, name: str, steps: list[int], *, continued: bool = False, whole: bool = False
+    ) -> list[Rate | None]:
+        """Return the learning rate of a `whole`, or of each layer, under the parameter's own name.
+
+        DataError if one cannot begin a training of so many steps, 0 of which are none.
+        """
+        given = getattr(self, name)
+        given = [given] if whole else per_layer(name, given, len(steps))
+        rates = [None if one is None else check_rate(name, one) for one in given]
+        for rate, n_steps in zip(rates, steps, strict=True):
             if continued and isinstance(rate, Cosine) and rate.steps is None:
                 raise DataError(
                     f"{name}: expected Cosine(..., steps=) for partial_fit, which does not know "
                     f"where the last pass ends, got {shown(rate)}"
                 )
+            if rate is not None and n_steps and not continued:
+                rate.check(0, n_steps)
+        return rates
 
     def _batch_size(self, n_samples: int) -> int:
         return min(check_int("batch_size", self.batch_size, 1), n_samples)

@@ -130,8 +130,11 @@ class StackedAutoencoderRegressor(
         with self._settled():
             X, y, sample_weight = self._read(X, y, sample_weight, reset=True)
             self._measure(y)
-            net, X = self._pretrained(X, **self._top)
-            self._learn(net, X, y, sample_weight)
+            net, X = self._begin(X, **self._top)
+            tuning = self._tuning(net, X, self._targets_of(y), sample_weight)
+            self._pretrain_first(net, X)
+            self.history_ = tuning()
+            self._take(net)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> StackedAutoencoderRegressor:
@@ -158,7 +161,9 @@ class StackedAutoencoderRegressor(
                     f"y: expected shape {('n_samples', *self._shape)} as before, got {y.shape}"
                 )
             net, X = self._begin(X, continued=True, **self._top)
-            self._learn(net, X, y, sample_weight, continued=True)
+            tuning = self._tuning(net, X, self._targets_of(y), sample_weight, continued=True)
+            self.history_ = tuning()
+            self._take(net)
         return self
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> tuple[Any, Any, Any]:
@@ -192,12 +197,9 @@ class StackedAutoencoderRegressor(
         head = "softplus" if self.loss == "poisson" else "linear"
         return {"n_targets": len(self._targets.unit), "head": head}
 
-    def _learn(
-        self, net: StackedAutoencoder, X: Any, y: NDArray[Any], weight: Any, **options: Any
-    ) -> None:
-        target = self._targets.apply(y.reshape(len(y), -1), self.dtype)
-        self.history_ = self._tune(net, X, target, weight, **options)
-        self._take(net)
+    def _targets_of(self, y: NDArray[Any]) -> Any:
+        """Return targets as the network has them, shape (n_samples, n_targets)."""
+        return self._targets.apply(y.reshape(len(y), -1), self.dtype)
 
     @property
     def target_unit_(self) -> NDArray[np.float64]:

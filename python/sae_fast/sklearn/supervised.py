@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,8 @@ class Supervised(Estimator):
         """Check what fine-tuning needs before anything is trained."""
         check_choice("loss", self.loss, self._losses)
         check_dropout(self.dropout, len(self._units()))
-        self._check_rates("pretrain_learning_rate")
-        self._check_rates("learning_rate", whole=True)
+        self._rates("pretrain_learning_rate", [0] * len(self._units()))
+        self._rates("learning_rate", [0], whole=True)
         check_float("weight_decay", self.weight_decay, positive=False)
         check_int("batch_size", self.batch_size, 1)
         check_int("patience", self.patience, 1)
@@ -57,15 +59,14 @@ class Supervised(Estimator):
             raise DataError("sample_weight: expected some weight above zero, got none")
         return rows_of(weight > 0, X, y, weight)
 
-    def _pretrained(self, X: Any, **top: Any) -> tuple[StackedAutoencoder, Any]:
-        """Return a network, pretrained unless no steps are to be taken, and X as it reads it."""
+    def _pretrain_first(self, net: StackedAutoencoder, X: Any) -> None:
+        """Pretrain a network unless no steps are to be taken."""
         how = {"minimum": 0, "passes": 4, "at_least": 50}
         steps = self._length("pretrain_", X.shape[0], **how, layered=True)
-        net, X = self._begin(X, **top)
-        self.histories_ = self._pretrain(net, X, steps, self.pretrain_learning_rate)
-        return net, X
+        rates = self._rates("pretrain_learning_rate", steps)
+        self.histories_ = self._pretrain(net, X, steps, rates)
 
-    def _tune(
+    def _tuning(
         self,
         net: StackedAutoencoder,
         X: Any,
@@ -74,10 +75,11 @@ class Supervised(Estimator):
         *,
         classes: bool = False,
         continued: bool = False,
-    ) -> History:
-        """Fine-tune on rows, whose y is classes or targets, as the network takes it.
+    ) -> Callable[[], History]:
+        """Return what fine-tunes on rows, whose y is classes or targets, as the network takes it.
 
-        If `continued`, for one pass whatever the settings.
+        All is checked that could be refused once the network has been pretrained. If `continued`,
+        for one pass whatever the settings.
         """
         callbacks, eval_set = list(self.callbacks or []), None
         if self.early_stopping and not continued:
@@ -97,25 +99,26 @@ class Supervised(Estimator):
             eval_set = rows_of(aside, X, y, None)[:2]
             X, y, sample_weight = rows_of(kept, X, y, sample_weight)
             callbacks.append(EarlyStopping(patience=self.patience))
-        self._check_rates("learning_rate", continued=continued, whole=True)
         n_samples = X.shape[0]
         steps = one_pass = self._steps_of(1, n_samples)
         if not continued:
             times = _LONGER if self.early_stopping else 1
             passes, at_least = 20 * times, _LEAST_STEPS * times
             (steps,) = self._length("", n_samples, passes=passes, at_least=at_least)
+        (rate,) = self._rates("learning_rate", [steps], continued=continued, whole=True)
         options = self._options(X, steps) | {"callbacks": callbacks}
         if eval_set is None:
             eval_set = (X, y)
         elif self.eval_every is None:  # often enough to stop in time, not after a few steps
             options["eval_every"] = max(one_pass, _LEAST_STEPS // POINTS)
         net._most_rate = _LEARNING_RATE
-        return net.finetune(
+        return functools.partial(
+            net.finetune,
             X,
             y,
             sample_weight=sample_weight,
             steps=steps,
-            learning_rate=self.learning_rate,
+            learning_rate=rate,
             eval_set=eval_set,
             loss=self.loss,
             dropout=self.dropout,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
+from ..training.objective import check_loss
 from .estimator import Estimator
 
 if TYPE_CHECKING:
@@ -60,17 +61,21 @@ class Unsupervised(Estimator):
                 one_pass = self._steps_of(1, n_samples)
                 each = [0 if tune_steps else one_pass] * len(each)
                 tune_steps = one_pass if tune_steps else 0
-            self._check_rates("learning_rate", continued=continued)
-            self._check_rates("tune_learning_rate", continued=continued, whole=True)
+            rates = self._rates("learning_rate", each, continued=continued)
+            (tune_rate,) = self._rates(
+                "tune_learning_rate", [tune_steps], continued=continued, whole=True
+            )
             net, X = self._begin(X, continued=continued)
+            if tune_steps:
+                check_loss(self.loss, net._decoder)
             shared = {"loss": self.loss, "continued": continued}
-            self.histories_ = self._pretrain(net, X, each, self.learning_rate, **shared)
+            self.histories_ = self._pretrain(net, X, each, rates, **shared)
             self.__dict__.pop("history_", None)
             if tune_steps:
                 self.history_ = net.finetune_autoencoder(
                     X,
                     steps=tune_steps,
-                    learning_rate=self.tune_learning_rate,
+                    learning_rate=tune_rate,
                     corruption=self.corruption,
                     **shared,
                     **self._options(X, tune_steps),
