@@ -164,6 +164,7 @@ class TestSampleWeight:
             (["a"] * 70, "sample_weight: expected numbers, got dtype <U1"),
             (-np.arange(70.0), "at least 0, got -1.0 at position 1"),
             (np.full(70, np.nan), "at least 0, got nan at position 0"),
+            (np.zeros(70), "sample_weight: expected some weight above zero, got none"),
         ],
     )
     def test_wrong_weights(self, data, weight, message):
@@ -185,6 +186,14 @@ class TestPerLayer:
     def test_wrong_number(self, data, name):
         with pytest.raises(DataError, match=f"{name}: expected one value, or one for each of 2"):
             StackedAutoencoder(SIZES).pretrain(data[0], **{name: [1, 2, 3]})
+
+    def test_the_layer_of_a_wrong_rate_is_named(self, data):
+        with pytest.raises(DataError, match=r"^learning_rate\[1\]: expected a positive number"):
+            StackedAutoencoder(SIZES).pretrain(data[0], learning_rate=[0.1, -1])
+
+    def test_shares_of_decoders_belong_to_an_unrolled_stack(self, data):
+        with pytest.raises(DataError, match=r"of 3 hidden layers, 1 of decoders .* got 2$"):
+            StackedAutoencoder(SIZES).finetune_autoencoder(data[0], dropout=[0.1, 0.2])
 
     def test_weight_decay(self, data):
         x, _ = data

@@ -310,10 +310,12 @@ class TestScales:
             for x in (PLAIN, WIDE, WORDS, PLAIN * np.float32(16), PLAIN - np.float32(5)):
                 Autoencoder(x.shape[1], 4, n_threads=1).fit(x, steps=1)
 
-    def test_divergence_names_the_column(self):
+    @pytest.mark.parametrize("layer", [1, 3])  # of a stack or not, samples are what it reads
+    def test_divergence_names_the_column(self, layer):
         x = np.hstack([PLAIN, 1.7e9 + 3e7 * PLAIN[:, :1]])
+        ae = Autoencoder(21, 4, init="he", n_threads=1, layer=layer)
         with pytest.raises(DivergenceError, match=r"x has column 20 with .* 1.7\de\+09 .*: scale"):
-            Autoencoder(21, 4, init="he", n_threads=1).fit(x, steps=300, learning_rate=1)
+            ae.fit(x, steps=300, learning_rate=1)
         with pytest.raises(DivergenceError, match="a smaller learning_rate may help"):
             Autoencoder(20, 4, n_threads=1).fit(PLAIN, steps=300, learning_rate=1e30)
 

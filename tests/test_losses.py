@@ -189,6 +189,13 @@ def test_targets_out_of_range(loss, form, where, method):
     getattr(model, method)(x, loss=loss, steps=2)
 
 
+def test_what_a_sigmoid_cannot_reach_is_no_target_of_poisson():
+    x = with_value(draw_x(70, N_FEATURES, zeros=0.6), 1.25)
+    with pytest.raises(DataError, match=r"^x: expected values from 0 to 1 .*'sigmoid', got 1.25 "):
+        Autoencoder(N_FEATURES, 5, output="sigmoid").fit(x, steps=2, loss="poisson")
+    Autoencoder(N_FEATURES, 5, output="softplus").fit(x, steps=2, loss="poisson")
+
+
 def test_targets_of_bytes_times_a_scale():
     x = (draw_x(70, N_FEATURES, zeros=0.6) * 255).astype(np.uint8)
     x[3, 4] = 255

@@ -460,6 +460,19 @@ class TestRefusals:
             r"target=0.05\), got one of 'relu'$",
         )
 
+    @pytest.mark.parametrize(
+        "penalty", [L1(1e39), CodeL1(1e300), Contractive(1e39), MaxNorm(1e-50)]
+    )
+    def test_what_float32_cannot_hold(self, penalty):
+        net, ae = StackedAutoencoder([4, 3], 2), Autoencoder(4, 2)
+        for train in (ae.fit, net.pretrain, net.finetune_autoencoder):
+            with pytest.raises(DataError, match=r"^penalties: expected numbers that float32"):
+                train(np.ones((3, 4)), penalties=[penalty])
+        with pytest.raises(DataError, match=r"^weight_decay: expected numbers that .* got 1e\+39$"):
+            ae.fit(np.ones((3, 4)), weight_decay=1e39)
+        assert not ae.parameters["b_enc"].any()
+        assert not ae.parameters["b_dec"].any()
+
     def refused(self, penalties, message):
         net = StackedAutoencoder([4, 3, 2], 2, dtype="float64")
         x, y = np.ones((3, 4)), [0, 1, 0]

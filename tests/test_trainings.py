@@ -252,6 +252,25 @@ class TestSchedules:
         for train in (autoencoder().fit, StackedAutoencoder(SIZES).pretrain):
             with pytest.raises(DataError, match=r"^eval_set: expected samples .* got a pair"):
                 train(X, steps=2, eval_set=pair)
+            with pytest.raises(DataError, match=r"^eval_set: expected samples .* a tuple of 1"):
+                train(X, steps=2, eval_set=(X,))
+
+    def test_an_argument_that_there_is_not(self):
+        net = StackedAutoencoder(SIZES, 3)
+        with pytest.raises(TypeError, match=r"^StackedAutoencoder.finetune\(\) .* 'epoch'$"):
+            net.finetune(X, Y, epoch=2)
+
+    def test_what_is_derived_from_a_schedule_is_called(self):
+        class Harmonic(Constant):
+            def __call__(self, step):
+                return self.rate / (1 + step)
+
+        trained = []
+        for rate in (Harmonic(0.1), lambda step: 0.1 / (1 + step)):
+            ae = autoencoder()
+            ae.fit(X, steps=3, learning_rate=rate)
+            trained.append(ae.parameters)
+        assert_identical(*trained)
 
     def test_a_rate_of_zero_moves_nothing(self):
         for optimizer in (Adam(), AdamW(), SGD(0.9), RMSprop()):

@@ -11,7 +11,7 @@ import numbers
 import operator
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,15 @@ def settle_float(record: object, name: str, *, positive: bool = False, share: bo
     object.__setattr__(record, name, value)
 
 
+def check_held(name: str, value: Any, numbers: Iterable[float], dtype: str) -> None:
+    """Raise DataError if one of the `numbers` of a value is infinity, or 0 in vain, in `dtype`."""
+    for number in numbers:
+        with np.errstate(over="ignore"):
+            held = float(np.dtype(dtype).type(number))
+        if not math.isfinite(held) or (held == 0 and number != 0):
+            raise DataError(f"{name}: expected numbers that {dtype} holds, got {shown(value)}")
+
+
 def check_scale(scale: object, dtype: str) -> float:
     """Return the value of one step of uint8 data as a float that `dtype` can hold, or raise."""
     factor = check_float("scale", scale, positive=True)
@@ -193,14 +202,14 @@ def check_sizes(name: str, value: object) -> tuple[int, ...]:
     return tuple(check_width(f"{name}[{i}]", n) for i, n in enumerate(value))
 
 
-def per_layer(name: str, value: Any, n_layers: int) -> list[Any]:
+def per_layer(name: str, value: Any, n_layers: int, what: str = "layers") -> list[Any]:
     """Return a value for each layer from one for all, or from a sequence of just as many."""
     listed = isinstance(value, (list, tuple)) or hasattr(value, "tolist")
     if not listed or getattr(value, "ndim", 1) == 0:  # a sparse matrix is one wrong value
         return [value] * n_layers
     if len(value) != n_layers:
         raise DataError(
-            f"{name}: expected one value, or one for each of {n_layers} layers, got {len(value)}"
+            f"{name}: expected one value, or one for each of {n_layers} {what}, got {len(value)}"
         )
     return list(value)
 
@@ -270,6 +279,8 @@ def check_sample_weight(name: str, weights: Any, n_samples: int, dtype: str) -> 
         raise DataError(
             f"{name}: expected finite numbers of at least 0, got {weights[at]} at position {at:,}"
         )
+    if not found.any():
+        raise DataError(f"{name}: expected some weight above zero, got none")
     return found
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -58,9 +59,14 @@ class Claim:
 
 def trains(method: Callable[Concatenate[_M, _P], _R]) -> Callable[Concatenate[_M, _P], _R]:
     """Let a method refuse to run while its model, or a part of it, is in training already."""
+    signature = inspect.signature(method)
 
     @functools.wraps(method)
     def alone(self: _M, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            signature.bind(self, *args, **kwargs)
+        except TypeError as error:  # Python names the class that defines the method
+            raise TypeError(f"{type(self).__name__}.{method.__name__}() {error}") from None
         mine = Claim()
         try:
             for model in self._trained():

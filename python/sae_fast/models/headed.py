@@ -96,7 +96,7 @@ class Headed(Model):
             return check_labels(name, y, n_samples, self._check_classes())
         how = self.n_targets, self.dtype, self.n_threads
         targets = as_targets(name, y, n_samples, *how)
-        check_targets(name, targets, loss, self.n_threads)
+        check_targets(name, targets, loss, self.n_threads, self._check_head())
         return targets
 
     @trains

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..base.checks import check_sample_weight
+from ..base.checks import check_held, check_sample_weight
 from ..base.streams import Purpose, SampleOrder
 from ..base.text import shown
 from ..core.inputs import check_whole, column_means, is_uint8, sample_blocks
@@ -103,7 +103,7 @@ class Learner(Parametrized):
         units, inputs = self._inputs(asked, objective)
         for name, x in zip(asked.sets, inputs, strict=True):
             if not asked.targets:
-                check_targets(name, x, objective.loss, self.n_threads)
+                check_targets(name, x, objective.loss, self.n_threads, self._decoder)
         targets = [
             self._check_target(name, y, x.n_samples, objective.loss)
             for (name, y), x in zip(asked.targets.items(), inputs, strict=False)
@@ -128,11 +128,14 @@ class Learner(Parametrized):
 
     def _objective(self, asked: Request) -> Objective:
         """Check what a training of this model is to minimize."""
+        decay = L2(asked.weight_decay)
+        check_held("weight_decay", asked.weight_decay, [decay.weight_decay], self.dtype)
         codes = [] if asked.targets else [self._activations[: self._depth]]
+        n_hidden = len(self._activations) - 1
         return Objective(
             self._check_loss(asked.loss),
-            (L2(asked.weight_decay), *check_penalties(asked.penalties, *codes)),
-            check_dropout(asked.dropout, len(self._activations) - 1),
+            (decay, *check_penalties(asked.penalties, self.dtype, *codes)),
+            check_dropout(asked.dropout, n_hidden, n_hidden - self._depth),
         )
 
     def _schedule(self, asked: Request, n_samples: int) -> Schedule:

@@ -55,8 +55,6 @@ class Supervised(Estimator):
         weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
         if weight is None:
             return X, y, None
-        if not weight.any():
-            raise DataError("sample_weight: expected some weight above zero, got none")
         return rows_of(weight > 0, X, y, weight)
 
     def _pretrain_first(self, net: StackedAutoencoder, X: Any) -> None:

@@ -6,9 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, cast
 
-import numpy as np
-
-from ..base.checks import check_choice, check_float, check_number, settle_float
+from ..base.checks import check_choice, check_float, check_held, check_number, settle_float
 from ..base.streams import Purpose, stream_key
 from ..base.text import shown
 from ..core.networks import Network, new_corruption
@@ -143,6 +141,11 @@ class Gaussian(Corruption):
     def __post_init__(self) -> None:  # noqa: D105
         super().__post_init__()
         settle_float(self, "stddev")
+        if not self.emphasis[0]:
+            raise DataError(
+                "emphasis: expected more than 0 for corrupted features, which are all, got "
+                f"{shown(self.emphasis)}"
+            )
 
     def in_units(self, units: Units) -> Gaussian:  # noqa: D102
         return dataclasses.replace(self, stddev=self.stddev / units.unit)
@@ -274,6 +277,5 @@ def check_corruption(corruption: object, dtype: str) -> Corruption | None:
             f"got {shown(corruption)}"
         )
     noise = cast("Corruption", corruption)
-    if any(abs(value) > float(np.finfo(dtype).max) for value in noise.numbers().values()):
-        raise DataError(f"corruption: expected numbers that {dtype} holds, got {noise}")
+    check_held("corruption", noise, noise.numbers().values(), dtype)
     return noise

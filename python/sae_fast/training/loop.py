@@ -37,7 +37,7 @@ def advice(training: Training) -> str:
             most = 1 / rate.peak
             return f"weight_decay {decay:g}: less than 1 / learning_rate, {most:.3g}, may help"
         return f"a smaller learning_rate{' or smaller penalties' * bool(objective.added)} may help"
-    what = "x" if training.layer in (None, 1) else f"what layer {training.layer} reads"
+    what = f"what layer {training.layer} reads" if training.samples.codes else "x"
     return f"{what} has {complaint}: scale it to values around 1 (StandardScaler)"
 
 

@@ -80,17 +80,23 @@ def check_loss(value: object, output: str, *, head: bool = False) -> str:
     )
 
 
-def check_targets(name: str, target: Any, loss: str, n_threads: int) -> None:
-    """Raise DataError if an input of the core has values that a loss has no meaning for."""
+def check_targets(name: str, target: Any, loss: str, n_threads: int, output: str) -> None:
+    """Raise DataError if an input of the core has values that a loss has no meaning for.
+
+    A loss that has bounds takes none beyond what the output gives either.
+    """
     low, high = LOSSES[loss].low, LOSSES[loss].high
     if math.isinf(low) and math.isinf(high):
         return
+    of_output = ""
+    if ACTIVATIONS[output].high < high:
+        high, of_output = ACTIVATIONS[output].high, f" with output {output!r}"
     found = target.find_outside(low, high, n_threads=n_threads)
     if found is not None:
         row, column, value = found
         raise DataError(
-            f"{name}: expected {_span(low, high)} for loss {loss!r}, got {value:.9g} in row "
-            f"{row:,}, column {column:,}"
+            f"{name}: expected {_span(low, high)} for loss {loss!r}{of_output}, got "
+            f"{value:.9g} in row {row:,}, column {column:,}"
         )
 
 
@@ -157,11 +163,15 @@ class Objective:
         return {"loss": self.loss, "weight_decay": self.weight_decay, "penalties": others}
 
 
-def check_dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    """Return shares of units to leave out, one for each hidden layer, or none if all are 0."""
+def check_dropout(dropout: Any, n_hidden: int, n_decoding: int = 0) -> tuple[float, ...]:
+    """Return shares of units to leave out, one for each hidden layer, or none if all are 0.
+
+    n_decoding: how many of the hidden layers are those of decoders.
+    """
+    what = f"hidden layers, {n_decoding} of decoders among them" if n_decoding else "layers"
     shares = tuple(
         check_float("dropout", share, positive=False)
-        for share in per_layer("dropout", dropout, n_hidden)
+        for share in per_layer("dropout", dropout, n_hidden, what)
     )
     for share in shares:
         if share >= 1:

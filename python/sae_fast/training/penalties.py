@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ..base.checks import settle_float
+from ..base.checks import check_held, settle_float
 from ..base.text import shown
 from ..core.activations import Function
 from ..errors import DataError
@@ -253,8 +253,10 @@ PENALTIES: dict[str, type[Penalty]] = {
 }
 
 
-def check_penalties(penalties: object, *encoders: Sequence[Function]) -> tuple[Penalty, ...]:
-    """Return what a user asked for, or raise DataError.
+def check_penalties(
+    penalties: object, dtype: str, *encoders: Sequence[Function]
+) -> tuple[Penalty, ...]:
+    """Return what a user asked for; DataError if it is none, or none for this precision.
 
     encoders: of each autoencoder in the training, the activations up to its code; none: no codes.
     """
@@ -265,6 +267,7 @@ def check_penalties(penalties: object, *encoders: Sequence[Function]) -> tuple[P
     for penalty in penalties:
         if not isinstance(penalty, Penalty) or type(penalty) not in PENALTIES.values():
             raise DataError(f"penalties: expected {known}, got {shown(penalty)}")
+        check_held("penalties", penalty, penalty._options().values(), dtype)
         if penalty.on_codes and not encoders:
             raise DataError(
                 f"penalties: expected L1 or MaxNorm, which are on weights, got {penalty}, which is "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -288,10 +288,14 @@ class Cosine(Schedule):
         return fallen
 
 
+#: All kinds; what is derived from one is a function of the step, since it may be called another.
+SCHEDULES = (Constant, Step, Exponential, Cosine)
+
+
 def check_rate(name: str, rate: object) -> Rate:
     """Return what a user asked for: a number, a schedule, a function of the step; or DataError."""
-    if isinstance(rate, Rate):
-        return rate
+    if type(rate) in (_Function, *SCHEDULES):
+        return cast("Rate", rate)
     if callable(rate) and not isinstance(rate, type):
         return _Function(rate, name)
     if isinstance(rate, (str, type)):

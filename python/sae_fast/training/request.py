@@ -17,6 +17,7 @@ from ..errors import DataError
 from .callbacks import Callback, as_callbacks
 from .objective import check_dropout
 from .optimizers import Optimizer
+from .rates import check_rate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,10 @@ class Request:
         if "y" in rest:
             targets["y"] = rest.pop("y")
         pair = isinstance(eval_set, (tuple, list)) and len(eval_set) == 2
-        if pair and not targets and getattr(eval_set[0], "ndim", 1) == 2:
-            raise DataError("eval_set: expected samples alone, since no y is learned, got a pair")
+        listed = isinstance(eval_set, (tuple, list)) and len(eval_set) > 0
+        if listed and not targets and getattr(eval_set[0], "ndim", 1) == 2:
+            got = "a pair" if pair else f"a {type(eval_set).__name__} of {len(eval_set)}"
+            raise DataError(f"eval_set: expected samples alone, since no y is learned, got {got}")
         if eval_set is not None and targets:
             if not pair:
                 raise DataError(f"eval_set: expected a pair (x, y), got {type(eval_set).__name__}")
@@ -85,6 +88,12 @@ class Request:
             name: per_layer(name, arguments[name], n_layers)
             for name in ("steps", "epochs", "learning_rate", "loss")
         }
+        rates = each["learning_rate"]
+        if any(rate is not arguments["learning_rate"] for rate in rates):  # one for each
+            each["learning_rate"] = [
+                rate if rate is None else check_rate(f"learning_rate[{at}]", rate)
+                for at, rate in enumerate(rates)
+            ]
         each["dropout"] = [*check_dropout(arguments["dropout"], n_layers)] or [0.0] * n_layers
         batches = arguments["batches"]
         listed = isinstance(batches, (list, tuple))
