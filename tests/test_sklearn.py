@@ -51,13 +51,13 @@ WEIGHTS = (
 
 
 def expected_failures(estimator):
+    names = {
+        "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
+        "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
+    }
     if isinstance(estimator, StackedAutoencoderClassifier):
-        return {
-            "check_classifiers_classes": UNLABELLED,
-            "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
-            "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
-        }
-    return {}
+        names["check_classifiers_classes"] = UNLABELLED
+    return names
 
 
 @parametrize_with_checks(
@@ -525,6 +525,47 @@ class TestCurves:
         assert len(classifier.histories_[0].loss) == 4
         transformer = StackedAutoencoderTransformer((20, 10), random_state=0).fit(x)
         assert [len(curve) for curve in transformer.loss_curve_] == [20, 20]
+
+
+@pytest.mark.parametrize("kind", [StackedAutoencoderTransformer, StackedAutoencoderOutlierDetector])
+class TestWhatIsRestored:
+    """By `output`, `dropout` and `sample_weight`, as the model does it by itself."""
+
+    def test_rows_from_0_to_1_by_a_sigmoid(self, digits, kind):
+        x = digits[0] / 16
+        weight = np.arange(len(x)) % 3.0
+        losses, outputs = ["binary_cross_entropy", "squared_error"], ["sigmoid", "linear"]
+        shared = {"steps": 30, "batch_size": 50, "eval_every": 0}
+        net = StackedAutoencoder([64, 20, 10], output=outputs, seed=3)
+        rows = {"sample_weight": weight[weight > 0], "learning_rate": 1e-3, **shared}
+        net.pretrain(x[weight > 0], loss=losses, dropout=[0.2, 0.1], **rows)
+        net.finetune_autoencoder(x[weight > 0], loss=losses[0], dropout=[0.2, 0.1, 0.2], **rows)
+        how = {"learning_rate": 1e-3, "tune_learning_rate": 1e-3, "tune_steps": 30, **shared}
+        how |= {"loss": losses, "output": outputs, "dropout": [0.2, 0.1], "random_state": 3}
+        found = kind((20, 10), standardize=False, **how).fit(x, sample_weight=weight)
+        assert_identical(found.network_.parameters, net.parameters)
+        back = found.network_.reconstruct(x)
+        np.testing.assert_array_equal(back, net.reconstruct(x))
+        assert 0 < back.min() < back.max() < 1
+        if kind is StackedAutoencoderOutlierDetector:  # of the rows that count
+            outliers = found.predict(x[weight > 0]) == -1
+            assert outliers.sum() == round(0.1 * len(outliers))
+        with pytest.raises(DataError, match=r"output: expected .*'sigmoid', 'linear'.* as before"):
+            found.set_params(output="sigmoid").partial_fit(x)
+
+    def test_standardized_columns_are_not_restored_by_it(self, digits, kind):
+        with pytest.raises(DataError, match="standardize: expected False with output 'sigmoid'"):
+            kind(output="sigmoid").fit(digits[0])
+
+    def test_a_pickle_of_a_version_without_them(self, digits, kind):
+        estimator = kind(20, steps=9).fit(digits[0])
+        state = dict(vars(estimator))
+        for name in ("output", "dropout"):
+            del state[name]
+        older = kind.__new__(kind)
+        older.__setstate__(state)
+        assert older.get_params() == estimator.get_params()
+        older.partial_fit(digits[0])
 
 
 class TestRefused:

@@ -21,7 +21,8 @@ from ..training.corruptions import Corruption
 from ..training.history import History
 from ..training.optimizers import Rule
 from ..training.rates import RateOption
-from .supervised import Supervised, rows_of
+from .estimator import rows_of
+from .supervised import Supervised
 
 
 class StackedAutoencoderClassifier(

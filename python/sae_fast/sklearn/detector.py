@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..base.checks import check_float
 from ..base.text import shown
 from ..errors import DataError
+from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import CallbackOption
 from ..training.corruptions import Corruption
 from ..training.optimizers import Rule
@@ -43,8 +44,8 @@ class StackedAutoencoderOutlierDetector(
     contamination : float, default 0.1
         Share of the rows of `fit` that are to be outliers, above 0 and at most 0.5.
     steps, epochs, learning_rate, tune_steps, tune_epochs, tune_learning_rate, batch_size, \
-    weight_decay, loss, activation, optimizer, corruption, init, standardize, scale, dtype, \
-    eval_every, random_state, n_threads, callbacks, verbose
+    weight_decay, loss, activation, output, optimizer, corruption, dropout, init, standardize, \
+    scale, dtype, eval_every, random_state, n_threads, callbacks, verbose
         As of :class:`StackedAutoencoderTransformer`. Errors are those of standardized columns, so
         that each counts alike; a column that is constant in `fit` is in its own units.
 
@@ -93,10 +94,12 @@ class StackedAutoencoderOutlierDetector(
         tune_learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
-        loss: str = "squared_error",
+        loss: str | Sequence[str] = "squared_error",
         activation: str | Sequence[str] = "relu",
+        output: str | Sequence[str] = "linear",
         optimizer: str | Rule = "adam",
         corruption: str | Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,
@@ -118,8 +121,8 @@ class StackedAutoencoderOutlierDetector(
         if check_float("contamination", self.contamination, positive=True) > 0.5:
             raise DataError(f"contamination: expected at most 0.5, got {shown(self.contamination)}")
 
-    def _finish(self, X: Any) -> None:
-        scores = self.score_samples(X)
+    def _finish(self, net: StackedAutoencoder, X: Any) -> None:
+        scores = -net.score_samples(X, scale=self.scale)
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -15,10 +16,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..base.checks import check_int, check_sizes, check_unmasked, per_layer
+from ..base.checks import (
+    check_int,
+    check_sample_weight,
+    check_sizes,
+    check_unmasked,
+    per_layer,
+)
 from ..base.text import shown
 from ..core.inputs import from_frame, is_frame, labels_of
-from ..datasets import DataSource
+from ..datasets import DataSource, SubsetSource
 from ..errors import DataError
 from ..exchange import skl2onnx
 from ..models.stacked import StackedAutoencoder
@@ -35,6 +42,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     _part: str  # what it computes, as its network calls it
     _unit_of_constants = 0.0  # columns that do not vary are left out
+    output: str | Sequence[str] = "linear"  # of what restores rows and codes
     _network: StackedAutoencoder
     _standard: Standard | None  # what is done to X before the network
 
@@ -51,6 +59,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         except BaseException:
             self.__dict__ = before
             raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become the estimator of a pickle, whose version may have had fewer parameters."""
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        default = {one.name: one.default for one in parameters if one.default is not one.empty}
+        super().__setstate__({**default, **state})
 
     def __sklearn_is_fitted__(self) -> bool:  # noqa: D105 (scikit-learn's own)
         return hasattr(self, "_network")
@@ -124,6 +138,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"standardize: expected True or False, got {standardize!r}")
         self._standard = None
         if self._standardizes:
+            first = per_layer("output", self.output, len(self._units()))[0]
+            if first != "linear":
+                raise DataError(
+                    f"standardize: expected False with output {first!r}, which cannot restore "
+                    "standardized columns, got True"
+                )
             self._standard = Standard.of(X, of_constants)
         if isinstance(self.random_state, (int, np.integer)):
             seed = check_int("random_state", self.random_state, 0)
@@ -134,6 +154,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seed=seed,
             init=self.init,
             activation=self.activation,
+            output=self.output,
             dtype=self.dtype,
             n_threads=self.n_threads,
             **top,
@@ -191,17 +212,25 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_consistent_length(X, y)
         return X, y
 
+    def _weighted(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return the rows that have a weight, all of them if there are no weights."""
+        weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
+        if weight is None:
+            return X, y, None
+        return rows_of(weight > 0, X, y, weight)
+
     def _check_same(self, net: StackedAutoencoder) -> None:
         """Check that the network is what the parameters still ask for."""
         for name, asked, has in (
             ("units", self._units(), net.sizes[1:]),
             ("dtype", self.dtype, net.dtype),
             ("activation", self.activation, net.activation),
+            ("output", self.output, net.output),
             ("init", self.init, net.init),
             ("scale", self.scale, net.scale),
             ("standardize", self._standardizes, self._standard is not None),
         ):
-            if asked != has:
+            if (tuple(asked) if isinstance(asked, list) else asked) != has:
                 raise DataError(f"{name}: expected {has} as before, got {asked}; fit starts anew")
 
     def _length(
@@ -296,3 +325,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def rows_of(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
+    """Return some of the rows, and what belongs to them; of a source in its order."""
+    if isinstance(X, DataSource):
+        which = np.flatnonzero(which) if which.dtype == bool else np.sort(which)
+        X = SubsetSource(X, which)
+    else:
+        X = X[which]
+    return X, *(None if one is None else one[which] for one in (y, weight))

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
-from ..base.checks import check_choice, check_float, check_int, check_sample_weight
-from ..datasets import DataSource, SubsetSource
+from ..base.checks import check_choice, check_float, check_int
 from ..errors import DataError
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import EarlyStopping
 from ..training.history import History
 from ..training.objective import check_dropout
-from .estimator import POINTS, Estimator
+from .estimator import POINTS, Estimator, rows_of
 
 _LEARNING_RATE = 3e-3  # of fine-tuning where the rows allow it: it is short
 _LEAST_STEPS = 300  # of fine-tuning, if nobody has said how many
@@ -49,13 +48,6 @@ class Supervised(Estimator):
             raise DataError(
                 f"validation_fraction: expected less than 1, got {self.validation_fraction!r}"
             )
-
-    def _weighted(self, X: Any, y: NDArray[Any], sample_weight: Any) -> tuple[Any, Any, Any]:
-        """Return the rows that have a weight, all of them if there are no weights."""
-        weight = check_sample_weight("sample_weight", sample_weight, X.shape[0], self.dtype)
-        if weight is None:
-            return X, y, None
-        return rows_of(weight > 0, X, y, weight)
 
     def _pretrain_first(self, net: StackedAutoencoder, X: Any) -> None:
         """Pretrain a network unless no steps are to be taken."""
@@ -129,11 +121,3 @@ class Supervised(Estimator):
         """Loss per row at each evaluation of fine-tuning."""
         check_is_fitted(self)
         return self.history_.mean_loss
-
-
-def rows_of(which: NDArray[Any], X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
-    """Return some of the rows, and what belongs to them; of a source in its order."""
-    if isinstance(X, DataSource):
-        which = np.flatnonzero(which) if which.dtype == bool else np.sort(which)
-        return SubsetSource(X, which), y[which], None if weight is None else weight[which]
-    return X[which], y[which], None if weight is None else weight[which]

@@ -49,15 +49,24 @@ class StackedAutoencoderTransformer(
         Rows of a minibatch; all rows if there are fewer.
     weight_decay : float, default 0
         L2 penalty on the weights, beside a loss that is a sum over the minibatch.
-    loss : {"squared_error", "huber", "absolute_error"}, default "squared_error"
-        Of what each layer restores. The last two mind single large errors less; `score_samples` is
-        the mean squared error all the same.
+    loss : str or sequence of str, default "squared_error"
+        Of what all layers restore, or each; tuning has that of the first. "huber" and
+        "absolute_error" mind single large errors less. "binary_cross_entropy" is for rows from 0 to
+        1 and ``output="sigmoid"``, "poisson" for counts and "softplus"; layers above restore codes,
+        so that a sequence says "squared_error" for them, or `activation` is "sigmoid" too.
+        `score_samples` is the mean squared error all the same.
     activation : str or sequence of str, default "relu"
         Of the hidden layers, or of each; one of :data:`sae_fast.activations.NAMES`.
+    output : str or sequence of str, default "linear"
+        The same of what restores the rows and, of further layers, their codes. Others than "linear"
+        for the first layer need ``standardize=False`` or `scale`.
     optimizer : str or object of :mod:`sae_fast.optimizers`, default "adam"
     corruption : str or object of :mod:`sae_fast.corruptions`, optional
         Noise on what the layers read in training; without it they restore what they read. Where
         columns are standardized it is in these units: "masking" puts in a centred column's mean.
+    dropout : float or sequence of float, default 0
+        Share of the units of all layers, or of each, that a training step leaves out; tuning leaves
+        it out of the layers on the way down likewise.
     init : {"data", "he", "glorot", "lecun", "normal"}, default "data"
         As for :class:`sae_fast.Autoencoder`; "normal" is the article's.
     standardize : bool, default True
@@ -121,10 +130,12 @@ class StackedAutoencoderTransformer(
         tune_learning_rate: RateOption | None = None,
         batch_size: int = 100,
         weight_decay: float = 0.0,
-        loss: str = "squared_error",
+        loss: str | Sequence[str] = "squared_error",
         activation: str | Sequence[str] = "relu",
+        output: str | Sequence[str] = "linear",
         optimizer: str | Rule = "adam",
         corruption: str | Corruption | None = None,
+        dropout: float | Sequence[float] = 0.0,
         init: str = "data",
         standardize: bool = True,
         scale: float | None = None,
