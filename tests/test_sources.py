@@ -10,6 +10,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -599,6 +600,25 @@ def test_a_file_that_changes_while_it_is_trained_on_ends_the_training_at_a_step(
     assert 5 <= steps < 40
     assert all(np.isfinite(value).all() for value in ae.parameters.values())
     ae.fit(X, steps=5, batch_size=50, continued=True)
+
+
+@pytest.mark.parametrize("name", ["ArrowTypeError", "ArrowKeyError", "ArrowNotImplementedError"])
+def test_what_pyarrow_raises_on_a_thread_names_file_and_row(name, tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "x.parquet"
+    write_parquet(path, X)
+    source = open_source(path, memory="60KB", block_size=10)
+    read = source._group
+
+    def broken(group):
+        if group and threading.current_thread() is not threading.main_thread():
+            raise getattr(pyarrow, name)("as of a damaged file")
+        return read(group)
+
+    monkeypatch.setattr(source, "_group", broken)
+    message = rf"{path}: cannot be read from row \d+ on: .*as of a damaged file"
+    with pytest.raises(DataError, match=message):
+        sae_fast.Autoencoder(13, 5).fit(source, steps=100, batch_size=50)
 
 
 def test_zarr_of_another_shape_is_told(tmp_path):

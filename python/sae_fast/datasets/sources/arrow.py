@@ -140,7 +140,9 @@ class ArrowSource(DataSource):
                 start = int(self._ends[group])
                 rows = self._group(group)
                 parts.append(rows[max(0, first - start) : last - start])
-        except (OSError, needed("pyarrow", "Parquet and Arrow files").ArrowInvalid) as error:
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:  # of a file that is being written to, of any kind
             self._stamp.check(f"row {first:,}")
             raise DataError(f"{self}: cannot be read from row {first:,} on: {error}") from error
         self._stamp.check(f"row {first:,}")

@@ -78,7 +78,9 @@ class Hdf5Source(DataSource):
         try:
             with h5py.File(self._path, "r") as file:
                 rows: NDArray[Any] = file[self._key][first:last]
-        except (OSError, KeyError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of a file that is being written to, of any kind
             self._stamp.check(f"row {first:,}")
             raise DataError(f"{self}: cannot be read from row {first:,} on: {error}") from error
         self._stamp.check(f"row {first:,}")
