@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,46 @@ _OUTPUTS = {
 }
 _OPSET = 13  # the oldest whose Softmax is one over an axis: what most runtimes can read
 _MOST_BYTES = 2**31 - 2**20  # of parameters; a protobuf message ends at 2 GiB
+
+
+_Add: TypeAlias = Callable[..., str]
+_Number: TypeAlias = Callable[[float], str]
+_Settings: TypeAlias = Mapping[str, float]
+
+
+def _leaky_relu(z: str, add: _Add, number: _Number, settings: _Settings) -> str:
+    return add("Max", [z, add("Mul", [z, number(settings["alpha"])])])
+
+
+def _elu(z: str, add: _Add, number: _Number, settings: _Settings) -> str:
+    """``exp(z) - 1 = 2 t / (1 - t)`` with ``t = tanh(z / 2)``, which cancels nothing, below 0."""
+    below = add("Min", [z, number(0.0)])
+    t = add("Tanh", [add("Mul", [below, number(0.5)])])
+    share = add("Div", [t, add("Sub", [number(1.0), t])])
+    scaled = add("Mul", [share, number(2 * settings["alpha"])])
+    return add("Add", [add("Max", [z, number(0.0)]), scaled])
+
+
+def _selu(z: str, add: _Add, number: _Number, settings: _Settings) -> str:
+    return add("Mul", [_elu(z, add, number, settings), number(settings["gamma"])])
+
+
+def _softplus(z: str, add: _Add, number: _Number, settings: _Settings) -> str:
+    """``max(z, 0) + log(1 + u)`` with ``u = exp(-|z|)``; the logarithm exact for small u too [1]_.
+
+    .. [1] Goldberg, "What every computer scientist should know about floating-point arithmetic",
+       ACM Computing Surveys 23, 1991, theorem 4.
+    """
+    u = add("Exp", [add("Neg", [add("Abs", [z])])])
+    one = number(1.0)
+    w = add("Add", [u, one])
+    near = add("Div", [add("Mul", [u, add("Log", [w])]), add("Sub", [w, one])])
+    log = add("Where", [add("Equal", [w, one]), u, near])
+    return add("Add", [add("Max", [z, number(0.0)]), log])
+
+
+#: What ONNX Runtime has in float32 alone; an attribute of a node is float32 besides.
+_WRITTEN_OUT = {"leaky_relu": _leaky_relu, "elu": _elu, "selu": _selu, "softplus": _softplus}
 
 
 def add_activation(
@@ -44,6 +84,12 @@ def add_activation(
         nothing = add("Mul", [z, constant(np.zeros(1, dtype))])
         return add("ScatterElements", [nothing, places, values], axis=1)
     row = ACTIVATIONS[activation]
+    if dtype == np.float64 and activation in _WRITTEN_OUT:
+
+        def number(value: float) -> str:
+            return constant(np.array([value]))
+
+        return _WRITTEN_OUT[activation](z, add, number, row.onnx_attributes)
     return z if row.onnx is None else add(row.onnx, [z], **row.onnx_attributes)
 
 

@@ -298,8 +298,7 @@ class Model(Learner):
         Its input ``x`` (n_samples, n_features) is of the model's `dtype`: uint8 data times `scale`.
         Its output is ``code``, ``reconstruction``, ``probabilities`` (of classes, or of labels with
         ``head="sigmoid"``) or ``targets``. The metadata say ``part`` and ``version`` and, as JSON,
-        ``scale`` and ``classes`` where the model has them. Of the activations ONNX Runtime has
-        leaky_relu, elu, selu and softplus in float32 alone.
+        ``scale`` and ``classes`` where the model has them.
 
         Parameters
         ----------
