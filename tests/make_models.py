@@ -2,7 +2,8 @@
 """Writes the model files of a release, and what they compute, for the releases after it to load.
 
 Run once for each release, before it: `python tests/make_models.py` makes a folder of its version
-in `tests/data/models`, with the package that is installed. What is there is never written again.
+in `tests/data/models`, with the package that is installed. What is there is never written again:
+kinds of models that have come since are added to it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import sae_fast
 from sae_fast import Autoencoder, StackedAutoencoder
+from sae_fast.activations import TopK
 
 FOLDER = Path(__file__).parent / "data" / "models"
 N_FEATURES = 6
@@ -65,17 +67,36 @@ def models() -> dict[str, tuple[Autoencoder | StackedAutoencoder, np.ndarray]]:
     whole.finetune(x8, y, scale=1 / 255, **TRAINING)
     whole.classes = ["Äpfel", "pears", ""]
     found["stack-scale-classes"] = whole, x8
+
+    sparse = Autoencoder(N_FEATURES, 4, seed=5, activation=TopK(2), output="sigmoid")
+    sparse.fit(x, loss="binary_cross_entropy", **TRAINING)
+    found["autoencoder-top-k"] = sparse, x
+
+    tied = Autoencoder(N_FEATURES, 3, seed=6, activation="elu", tied=True, dtype="float64")
+    tied.fit(x, **TRAINING)
+    found["autoencoder-tied"] = tied, x
+
+    functions = {"activation": ["tanh", TopK(2)], "output": ["softplus", "selu"]}
+    regression = StackedAutoencoder([N_FEATURES, 4, 3], n_targets=2, seed=7, **functions)
+    regression.pretrain(x, **TRAINING)
+    regression.finetune(x, x[:, :2] + x[:, 2:4], **TRAINING)
+    found["stack-targets-each-activation"] = regression, x
+
+    labels = StackedAutoencoder([N_FEATURES, 4, 3], n_targets=3, head="sigmoid", seed=8, tied=True)
+    labels.pretrain(x, **TRAINING)
+    labels.finetune(x, y[:, None] == np.arange(3), **TRAINING)
+    found["stack-labels-tied"] = labels, x
     return found
 
 
 def describe(model: Autoencoder | StackedAutoencoder) -> dict[str, object]:
     """Settings of a model, as JSON types."""
-    names = ["n_features", "n_hidden", "seed", "dtype", "scale"]
+    names = ["n_features", "n_hidden", "seed", "dtype", "scale", "activation", "output", "tied"]
     if isinstance(model, StackedAutoencoder):
-        names += ["sizes", "n_classes", "init", "pretrained", "classes"]
+        names += ["sizes", "n_classes", "init", "pretrained", "classes", "n_targets", "head"]
     else:
         names += ["weight_decay", "layer"]
-    return json.loads(json.dumps({name: getattr(model, name) for name in names}))
+    return json.loads(json.dumps({name: getattr(model, name) for name in names}, default=vars))
 
 
 def compute(model: Autoencoder | StackedAutoencoder, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -83,17 +104,22 @@ def compute(model: Autoencoder | StackedAutoencoder, x: np.ndarray) -> dict[str,
     methods = ["encode"]
     if getattr(model, "pretrained", True):
         methods += ["reconstruct", "score_samples"]
-    if getattr(model, "n_classes", None) is not None:
-        methods += ["predict_proba", "predict"]
+    if getattr(model, "head", None) in ("softmax", "sigmoid"):
+        methods += ["predict_proba"]
+    if getattr(model, "head", None) is not None:
+        methods += ["predict"]
     return {method: getattr(model, method)(x) for method in methods}
 
 
 def main() -> None:
     """Write the files."""
     folder = FOLDER / sae_fast.__version__
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, (model, x) in models().items():
-        model.save(folder / f"{name}.safetensors")
+        path = folder / f"{name}.safetensors"
+        if path.exists():
+            continue
+        model.save(path)
         shown = x[:4]
         expected = {
             "class": type(model).__name__,
