@@ -493,8 +493,9 @@ def test_an_error_is_a_line(method):
     ids=repr,
 )
 def test_learning_rate(method, value):
-    given = [value, value] if isinstance(method, Pretrain) and np.ndim(value) else value
-    assert_refused(method, "learning_rate: expected a", repr(value), learning_rate=given)
+    each = isinstance(method, Pretrain) and np.ndim(value)
+    name, given = ("learning_rate[0]", [value, value]) if each else ("learning_rate", value)
+    assert_refused(method, f"{name}: expected a", repr(value), learning_rate=given)
 
 
 @pytest.mark.parametrize("value", [np.float32(0.01), 1, np.array(0.01)], ids=repr)

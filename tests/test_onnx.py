@@ -92,13 +92,6 @@ def test_activations_in_float64(activation, tmp_path):
         np.testing.assert_allclose(found, method(x), rtol=1e-14, atol=limit)
 
 
-def test_a_softplus_head_in_float64(tmp_path):
-    net = StackedAutoencoder([4, 3], n_targets=2, head="softplus", dtype="float64")
-    session = onnxruntime.InferenceSession(net.export_onnx(tmp_path / "net.onnx"))
-    x = np.random.default_rng(0).normal(size=(9, 4))
-    np.testing.assert_allclose(session.run(None, {"x": x})[0], net.predict(x), rtol=1e-13)
-
-
 def test_an_activation_for_each_layer(tmp_path):
     functions = {"activation": ["sigmoid", "elu", "linear"], "output": ["sigmoid", "selu", "elu"]}
     net = StackedAutoencoder([N_FEATURES, 9, 7, 5], 3, **functions)
