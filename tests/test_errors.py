@@ -493,7 +493,7 @@ def test_an_error_is_a_line(method):
     ids=repr,
 )
 def test_learning_rate(method, value):
-    each = isinstance(method, Pretrain) and np.ndim(value)
+    each = type(method) is Pretrain and np.ndim(value)
     name, given = ("learning_rate[0]", [value, value]) if each else ("learning_rate", value)
     assert_refused(method, f"{name}: expected a", repr(value), learning_rate=given)
 
