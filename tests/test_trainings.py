@@ -195,7 +195,7 @@ class TestSchedules:
         net = StackedAutoencoder(SIZES)
         before = snapshot(net)
         for rate in (lambda t: -1, Cosine(0.1, warmup=50)):
-            with pytest.raises(DataError, match=r"^(learning_rate\(0\)|warmup): expected"):
+            with pytest.raises(DataError, match=r"^(learning_rate\[1\]\(0\)|warmup): expected"):
                 net.pretrain(X, steps=5, learning_rate=[0.1, rate])
             assert snapshot(net) == before
 

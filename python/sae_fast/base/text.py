@@ -24,7 +24,7 @@ def shown(value: object) -> str:
     >>> len(shown(bytes(10**6))) < 300
     True
     """
-    if isinstance(value, type):
+    if isinstance(value, type) and value.__module__.partition(".")[0] == "sae_fast":
         return f"the class {value.__name__}, not an object of it, {value.__name__}(...)"
     if isinstance(value, (bytes, bytearray)) and len(value) > _MOST_SHOWN:
         return f"{len(value):,} bytes that begin with {bytes(value[:8])!r}"
