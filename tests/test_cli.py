@@ -435,6 +435,22 @@ def test_usage(command, word, capsys):
     assert word in err.splitlines()[-1]
 
 
+def test_what_users_named_is_no_option(data_dir, tmp_path, monkeypatch, capsys):
+    """Neither in quotes nor in a path: only the setting that a message is about is one."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("seeds/pretrain_steps/eval_every", "eval_every"):
+        assert main("run --dataset idx --data-dir", folder, "--output out") == 1
+        assert capsys.readouterr().err.startswith(f"sae-fast: --data-dir: got {folder} (")
+    Path("learning_rate").write_text("precious")
+    assert main("study", *on(data_dir), "--batch-size 10 --output learning_rate") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("sae-fast: --output: ")
+    assert "'learning_rate'" in error
+    cli._complain("run", "output: 'a-finetune_steps=1.json' is b; tune_steps: \"it's data_dir: c\"")
+    expected = "--output: 'a-finetune_steps=1.json' is b; --tune-steps: \"it's data_dir: c\""
+    assert capsys.readouterr().err == f"sae-fast: {expected}\n"
+
+
 # Failures
 
 
@@ -760,6 +776,16 @@ def test_offline_falls_back_to_strokes_and_says_so(tmp_path, capsys):
     [line] = err.splitlines()
     assert line.startswith("sae-fast: ")
     assert "strokes, not MNIST" in line
+
+
+def test_an_interrupt_of_a_study_that_has_not_begun(tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sae_fast.experiment.studies.study.load_data", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        main("study --quiet --output", tmp_path)
+    assert caught.value.args == ("nothing was saved",)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -28,7 +28,14 @@ from .datasets.mnist import user_folder
 from .errors import CheckpointError, DataError, OutputError, SaeFastError
 from .experiment.pictures import PICTURES
 from .experiment.run import run_experiment, run_reconstruction
-from .experiment.settings import COMMANDS, Settings, flag, options, written
+from .experiment.settings import (
+    COMMANDS,
+    CheckpointedSettings,
+    Settings,
+    flag,
+    options,
+    written,
+)
 from .experiment.studies.save import SETTINGS, StudyResult
 from .experiment.studies.study import run_study
 from .plot.axes import has_matplotlib
@@ -198,8 +205,9 @@ def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) ->
         if kept and any(Path(folder, name).exists() for name in (NAME, PREVIOUS)):
             stop.args = (f"{resuming} goes on",)
         elif not stop.args:
-            advice = () if kept else ("with --checkpoint-every N the run could be resumed",)
-            stop.args = ("nothing was saved", *advice)
+            stop.args = ("nothing was saved",)
+            if not kept and issubclass(COMMANDS[command], CheckpointedSettings):
+                stop.args += ("with --checkpoint-every N the run could be resumed",)
         raise
     if isinstance(result, StudyResult) and result.missing:
         where = _what_is_missing(result, folder, resuming)
@@ -233,11 +241,17 @@ def _complain(command: str, error: object) -> None:
     words = " ".join(str(error).split()) or type(error).__name__
     if command in COMMANDS:
         names = [option.name for option in options(COMMANDS[command])]
-        long = "|".join(name for name in names if "_" in name)
-        ends = r"(?:, \w+)*[:=]| [^;]* where it has "
-        pattern = rf"\b({long})\b|\b({'|'.join(names)})(?={ends})"
-        words = re.sub(pattern, lambda found: flag(found[0]), words)
+        words = re.sub(_named(names), lambda found: flag(found[1]) if found[1] else found[0], words)
     print(f"sae-fast: {words}", file=sys.stderr)
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return what finds settings as group 1; what is quoted, in a path, or what came is no name."""
+    quoted = r"""(?<!\w)(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`)(?!\w)"""
+    every, long = "|".join(names), "|".join(name for name in names if "_" in name)
+    differs = rf"(?:{every})(?= [^;]* where it has )"
+    about = rf"(?<!\bgot )(?:(?:{long})(?![\w/\\-])|(?:{every})(?=(?:, \w+)*[:=]))"
+    return rf"{quoted}|(?<![\w/\\.-])({differs}|{about})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
