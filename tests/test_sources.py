@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import pickle
 import struct
 import subprocess
@@ -27,6 +28,7 @@ from sae_fast.datasets import (
     DataSource,
     FlatSource,
     Hdf5Source,
+    SubsetSource,
     ZarrSource,
     open_source,
 )
@@ -708,6 +710,67 @@ def test_what_does_not_fit_a_model_is_refused(tmp_path):
             ae.encode(X, out=out)
     with pytest.raises(OSError, match="nowhere"):
         ae.encode(X, out=tmp_path / "nowhere" / "codes.npy")
+
+
+def test_results_replace_neither_what_they_are_made_of_nor_what_is_no_npy(tmp_path, monkeypatch):
+    """Before a row is read."""
+    whole, parts = tmp_path / "x.npy", [tmp_path / "0.npy", tmp_path / "1.npy"]
+    np.save(whole, X)
+    for path, part in zip(parts, np.split(X, [100]), strict=True):
+        np.save(path, part)
+    soft, hard, pipe, text = (tmp_path / name for name in ("s.npy", "h.npy", "p.npy", "mine.txt"))
+    soft.symlink_to(whole)
+    hard.hardlink_to(whole)
+    os.mkfifo(pipe)
+    text.write_text("mine")
+    net = sae_fast.StackedAutoencoder(SIZES, 3)
+    net.finetune(X, Y, steps=1)
+    x = open_source(whole, memory="60KB")
+    several = open_source(parts)
+    mapped = np.load(whole, mmap_mode="r")
+    before = {path: path.read_bytes() for path in (whole, *parts, text)}
+    reads = []
+    monkeypatch.setattr(FlatSource, "read_into", lambda *args: reads.append(args))
+    for source, out, error, message in (
+        (x, whole, DataError, r"out: expected another file than x is read from, got .*x\.npy"),
+        (x, soft, DataError, r"another file .* got .*s\.npy, which is .*x\.npy"),
+        (x, hard, DataError, r"another file .* got .*h\.npy, which is .*x\.npy"),
+        (x, os.fsencode(whole), DataError, "another file"),
+        (open_source(soft), whole, DataError, "another file"),
+        (several, parts[1], DataError, r"another file .* got .*1\.npy"),
+        (SubsetSource(several, [3]), parts[0], DataError, "another file"),
+        (mapped, whole, DataError, "another file"),
+        (ArraySource(mapped[5:]), whole, DataError, "another file"),
+        (x, text, DataError, r"out: expected a path that ends in \.npy.*mine\.txt"),
+        (x, "/dev/full", DataError, r"ends in \.npy"),
+        (x, pipe, OSError, r"not a regular file: .*p\.npy"),
+        (x, tmp_path, DataError, r"ends in \.npy"),
+    ):
+        for method in ("encode", "predict", "predict_proba"):
+            with pytest.raises(error, match=message):
+                getattr(net, method)(source, out=out)
+    ae = sae_fast.Autoencoder(12, 5)
+    for method in ("encode", "reconstruct", "feature_errors"):
+        with pytest.raises(DataError, match="another file"):
+            getattr(ae, method)(x, out=whole)
+        with pytest.raises(DataError, match="another file"):
+            getattr(ae, method)(x, out=np.load(whole, mmap_mode="r+"))
+    with pytest.raises(OSError, match=r"not a regular file: .*p\.npy"):
+        ae.save(pipe)
+    assert reads == []
+    assert before == {path: path.read_bytes() for path in before}
+    assert soft.is_symlink()
+    assert pipe.is_fifo()
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_file_of_results_that_is_replaced_keeps_its_mode(tmp_path):
+    path = tmp_path / "codes.npy"
+    path.write_bytes(b"before")
+    path.chmod(0o600)
+    found = sae_fast.Autoencoder(12, 5).encode(X, out=path)
+    np.testing.assert_array_equal(np.load(path), found)
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_source_of_ones_own_needs_three_things():

@@ -14,7 +14,7 @@ import os
 import stat
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..errors import DataError
 from .checks import check_path
@@ -72,6 +72,43 @@ def read_from(source: object) -> tuple[bytes, str]:
     return data, str(getattr(source, "name", "file"))
 
 
+def check_replaceable(path: Path) -> tuple[Path, os.stat_result | None]:
+    """Return what a path leads to, and what is known of it if it is there.
+
+    OSError, which names `path`, if it is there and no regular file: a rename would replace a device
+    or a pipe.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        return target, _check_regular(target)
+    except FileNotFoundError:
+        return target, None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def open_beside(path: Path) -> tuple[IO[bytes], Path, bool]:
+    """Open a temporary file for what `path` is to hold, with the mode and owner of an older one.
+
+    Also returned are what `path` leads to, and whether there is an older one.
+    """
+    target, old = check_replaceable(path)
+    unique = f"{os.getpid()}.{threading.get_ident()}"
+    temporary = target.parent / f".{target.name[:_MOST_KEPT]}.{unique}.tmp"
+    temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
+    file = temporary.open("xb")
+    try:
+        if old is not None:  # what was private, and whose, stays so
+            with contextlib.suppress(AttributeError, PermissionError):  # Windows, others'
+                os.chown(temporary, old.st_uid, old.st_gid)
+            temporary.chmod(old.st_mode & 0o777)
+    except BaseException:
+        file.close()
+        temporary.unlink(missing_ok=True)
+        raise
+    return file, target, old is not None
+
+
 def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     """Put `data` into a file and return its path; an older one of this name gets the name `keep`.
 
@@ -79,24 +116,15 @@ def write_file(path: Path, data: bytes, *, keep: Path | None = None) -> Path:
     it cannot be written or is no regular file; `path` or, if there was no time to rename both,
     `keep` is then what `path` was before.
     """
-    target = Path(os.path.realpath(path))
-    unique = f"{os.getpid()}.{threading.get_ident()}"
-    temporary = target.parent / f".{target.name[:_MOST_KEPT]}.{unique}.tmp"
     try:
-        old = None
-        with contextlib.suppress(FileNotFoundError):
-            old = _check_regular(target)
+        file, target, existed = open_beside(path)
+        temporary = Path(file.name)
         try:
-            temporary.unlink(missing_ok=True)  # a leftover, or a link to another file
-            with temporary.open("xb") as file:
-                if old is not None:  # what was private, and whose, stays so
-                    with contextlib.suppress(AttributeError, PermissionError):  # Windows, others'
-                        os.chown(temporary, old.st_uid, old.st_gid)
-                    temporary.chmod(old.st_mode & 0o777)
+            with file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            if keep is not None and old is not None:
+            if keep is not None and existed:
                 target.replace(keep)
             temporary.replace(target)
             _sync_folder(target.parent)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .checks import check_array, check_path
+from .files import check_replaceable, open_beside
 
 
 def read_header(file: IO[bytes], path: object) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -53,15 +53,11 @@ class NpyWriter:
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._path, self._shape, self._dtype = path, shape, dtype
-        target = Path(os.path.realpath(path))
-        unique = f"{os.getpid()}.{threading.get_ident()}"
-        self._target, self._temporary = target, target.parent / f".{target.name[:40]}.{unique}.tmp"
 
     def __enter__(self) -> NpyWriter:  # noqa: D105
         with self._named():
-            if self._target.is_dir():
-                raise IsADirectoryError(21, "is a folder")
-            self._file = self._temporary.open("wb")
+            self._file, self._target, _ = open_beside(self._path)
+            self._temporary = Path(self._file.name)
             header = {"descr": npy.dtype_to_descr(self._dtype), "fortran_order": False}
             npy.write_array_header_1_0(self._file, {**header, "shape": self._shape})
         return self
@@ -97,6 +93,39 @@ class NpyWriter:
             yield
         except OSError as error:
             raise OSError(error.errno, error.strerror or str(error), str(self._path)) from error
+
+
+def mapped_files(x: object) -> tuple[Path, ...]:
+    """Return the file that an array is mapped to, if there is one."""
+    while isinstance(x, np.ndarray):
+        if isinstance(x, np.memmap) and x.filename is not None:
+            return (Path(os.fsdecode(x.filename)),)
+        x = x.base
+    return ()
+
+
+def check_out(out: Any, sources: Iterable[Path]) -> None:
+    """Raise if what a user names by `out` cannot hold what is computed from some files.
+
+    DataError if it is one of them, by whatever name, or a path that is not of a .npy file; OSError
+    if there is no regular file.
+    """
+    if isinstance(out, (str, bytes, os.PathLike)):
+        path = check_path("out", out)
+        if Path(os.path.realpath(path)).suffix.lower() != ".npy":
+            raise DataError(
+                f"out: expected a path that ends in .npy, which is what is written, got {path}"
+            )
+        check_replaceable(path)
+        paths: tuple[Path, ...] = (path,)
+    else:
+        paths = mapped_files(out)
+    for path, source in itertools.product(paths, sources):
+        with contextlib.suppress(OSError):  # one is not there
+            if path.samefile(source):
+                raise DataError(
+                    f"out: expected another file than x is read from, got {path}, which is {source}"
+                )
 
 
 def collect(parts: Iterator[NDArray[Any]], n_rows: int, out: Any = None) -> NDArray[Any]:

@@ -178,14 +178,25 @@ class Headed(Model):
 
         With ``head="sigmoid"``: of each label, shape (n_samples, n_targets).
 
-        Arguments are as in :meth:`encode`; as there, the last bits of a row depend on the rows
-        beside it where layers are wide.
+        As in :meth:`encode`, the last bits of a row depend on the rows beside it where layers are
+        wide.
+
+        Parameters
+        ----------
+        x : array_like, frame, SciPy sparse matrix or DataSource, shape (n_samples, n_features)
+        scale : float, optional
+            Of uint8 samples. None: that of the latest training.
+        out : ndarray or path-like, optional
+            Where to put the result: an array of its shape, or a path that ends in .npy, as in
+            :meth:`encode`. A file that is there is replaced when all is written.
 
         Raises
         ------
         DataError
-            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds, or the
-            network gives no probabilities.
+            If `x` or `out` does not fit, or `x` has a row whose logits are beyond what `dtype`
+            holds, or the network gives no probabilities.
+        OSError
+            If the file cannot be written, or is no regular one.
         """
         head = self._check_head()
         if head not in (SOFTMAX, "sigmoid"):
@@ -198,17 +209,28 @@ class Headed(Model):
         """Return the most probable class of each sample, shape (n_samples,), or its targets.
 
         Targets have the shape (n_samples, n_targets): numbers, or 0 and 1 with ``head="sigmoid"``.
-        Arguments are as in :meth:`encode`.
+
+        Parameters
+        ----------
+        x : array_like, frame, SciPy sparse matrix or DataSource, shape (n_samples, n_features)
+        scale : float, optional
+            Of uint8 samples. None: that of the latest training.
+        out : ndarray or path-like, optional
+            Where to put the result: an array of its shape, or a path that ends in .npy, as in
+            :meth:`encode`. A file that is there is replaced when all is written.
 
         Raises
         ------
         DataError
-            If `x` does not fit, or has a row whose logits are beyond what `dtype` holds.
+            If `x` or `out` does not fit, or `x` has a row whose logits are beyond what `dtype`
+            holds.
+        OSError
+            If the file cannot be written, or is no regular one.
         """
         head = self._check_head()
         if head == SOFTMAX:
             self._check_trained([self])
-            return classify(self._network, self._samples(x, scale), self.n_threads, out)
+            return classify(self._network, self._samples(x, scale, out=out), self.n_threads, out)
         return self._outputs(x, scale, out, labels=head == "sigmoid")
 
     def _outputs(
@@ -216,7 +238,7 @@ class Headed(Model):
     ) -> NDArray[Any]:
         """Return what the layer on top gives, shape (n_samples, n_classes or n_targets)."""
         self._check_trained([self])
-        data, layers = self._samples(x, scale), (0, self._depth + 1)
+        data, layers = self._samples(x, scale, out=out), (0, self._depth + 1)
         how = {"layers": layers, "softmax": self.head == SOFTMAX, "labels": labels, "out": out}
         return predict(self._network, data, self.n_threads, **how)
 

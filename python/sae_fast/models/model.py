@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.files import write_to
+from ..base.npy import check_out, mapped_files
 from ..base.text import Table
 from ..core.activations import describe
 from ..core.layers import Part
@@ -32,6 +33,7 @@ from ..core.networks import (
     squared_errors,
 )
 from ..core.units import Units
+from ..datasets.sources import DataSource
 from ..errors import ScaleWarning, UntrainedWarning, warn
 from ..exchange.model_file import asked, from_bytes, to_bytes
 from ..exchange.onnx import to_onnx
@@ -53,8 +55,14 @@ class Model(Learner):
 
     _told = False  # whether a user knows that nothing has been trained
 
-    def _samples(self, x: Any, scale: float | None, units: Units | None = None) -> Any:
-        """Return the core's input for `x` (n_samples, n_features), of a model that is trained."""
+    def _samples(
+        self, x: Any, scale: float | None, units: Units | None = None, out: Any = None
+    ) -> Any:
+        """Return the core's input for `x` (n_samples, n_features), of a model that is trained.
+
+        DataError or OSError, before anything is read, if what is computed cannot go to `out`.
+        """
+        check_out(out, x.files if isinstance(x, DataSource) else mapped_files(x))
         units = self._units if units is None else units
         return self._input("x", x, self.n_features, scale, self._scale, units)
 
@@ -87,18 +95,19 @@ class Model(Learner):
             Of uint8 samples. None: that of the latest training.
         out : ndarray or path-like, optional
             Where to put the codes of a :class:`~sae_fast.datasets.DataSource`, or any others: an
-            array of their shape, or a .npy file, which is whole once it is there under its name,
-            and is returned mapped to memory.
+            array of their shape, or a path that ends in .npy. Its file is returned mapped to
+            memory; one that is there is replaced when all is written, and never one that `x` is
+            read from.
 
         Raises
         ------
         DataError
             If `x` or `out` does not fit.
         OSError
-            If the file cannot be written.
+            If the file cannot be written, or is no regular one.
         """
         self._check_trained(self._trained())
-        data = self._samples(x, scale)
+        data = self._samples(x, scale, out=out)
         return predict(self._network, data, self.n_threads, layers=(0, self._depth), out=out)
 
     def decode(self, code: Any) -> NDArray[Any]:
@@ -121,16 +130,19 @@ class Model(Learner):
     def reconstruct(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
         """Return `x` through all autoencoders and back, shape (n_samples, n_features).
 
-        Arguments are as in :meth:`encode`. A stack takes encoders and decoders as `pretrain` left
-        them: `finetune` moves the network's encoders away from their decoders.
+        Arguments are as in :meth:`encode`: a .npy file that is named by `out` and is there is
+        replaced when all is written. A stack takes encoders and decoders as `pretrain` left them:
+        `finetune` moves the network's encoders away from their decoders.
 
         Raises
         ------
         DataError
-            If `x` does not fit, or a stack has not been pretrained.
+            If `x` or `out` does not fit, or a stack has not been pretrained.
+        OSError
+            If the file cannot be written, or is no regular one.
         """
         network, units = self._reconstructor("reconstruct")
-        data = self._samples(x, scale, units)
+        data = self._samples(x, scale, units, out)
         layers = 0, 2 * self._depth
         return predict(network, data, self.n_threads, layers=layers, units=units, out=out)
 
@@ -164,12 +176,14 @@ class Model(Learner):
         x : array_like, frame, SciPy sparse matrix or DataSource, shape (n_samples, n_features)
             Dense by parts: what is sparse takes no more memory than the result.
         scale, out
-            As in :meth:`encode`.
+            As in :meth:`encode`: a .npy file that is there is replaced when all is written.
 
         Raises
         ------
         DataError
-            If `x` does not fit, or a stack has not been pretrained.
+            If `x` or `out` does not fit, or a stack has not been pretrained.
+        OSError
+            If the file cannot be written, or is no regular one.
 
         Examples
         --------
@@ -184,7 +198,7 @@ class Model(Learner):
         3
         """
         network, units = self._reconstructor("feature_errors")
-        data = self._samples(x, scale, units)
+        data = self._samples(x, scale, units, out)
         factor = units.unit**2
         return feature_errors(network, data, 2 * self._depth, self.n_threads, factor, out)
 

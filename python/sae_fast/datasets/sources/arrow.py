@@ -63,7 +63,7 @@ class ArrowSource(DataSource):
     ) -> None:
         super().__init__(**options)
         self._path = check_path("path", path)
-        self._stamp = FileStamp(self._path)
+        self._stamp, self.files = FileStamp(self._path), (self._path,)
         pyarrow = needed("pyarrow", "Parquet and Arrow files")
         try:
             with self._path.open("rb") as file:

@@ -62,6 +62,7 @@ class ConcatenatedSource(DataSource):
         self.shape, self.dtype = (int(self._ends[-1]), first.shape[1]), first.dtype
         self.chunk_size = max(one.chunk_size for one in self._sources)
         self.sparse = first.sparse
+        self.files = tuple(path for one in self._sources for path in one.files)
 
     @property
     def row_bytes(self) -> float:  # noqa: D102
@@ -123,6 +124,7 @@ class SubsetSource(DataSource):
             )
         self.shape, self.dtype = (len(chosen), source.shape[1]), source.dtype
         self.sparse, self.chunk_size = source.sparse, source.chunk_size
+        self.files = source.files
 
     @property
     def row_bytes(self) -> float:  # noqa: D102

@@ -165,6 +165,7 @@ class FlatSource(DataSource):
         super().__init__(**options)
         self._flat = flat = Flat.open(check_path("path", path))
         self.shape, self.dtype = (flat.shape[0], math.prod(flat.shape[1:])), flat.dtype
+        self.files = (flat.path,)
 
     def read(self, first: int, last: int) -> NDArray[Any]:  # noqa: D102
         return self._flat[first:last].reshape(last - first, self.shape[1])
@@ -310,6 +311,7 @@ class CsrSource(DataSource):
                 f"{self._indices.shape[0]:,} for {n_values:,} and {self._ends.shape[0]:,}"
             )
         self.shape, self.dtype = (n_rows, n_features), self._data.dtype
+        self.files = tuple(one.path for one in members.values())
 
     @property
     def row_bytes(self) -> float:  # noqa: D102

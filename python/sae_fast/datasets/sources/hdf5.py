@@ -55,7 +55,7 @@ class Hdf5Source(DataSource):
     ) -> None:
         super().__init__(**options)
         self._path = check_path("path", path)
-        self._stamp = FileStamp(self._path)
+        self._stamp, self.files = FileStamp(self._path), (self._path,)
         h5py = needed("h5py", "HDF5 files")
         try:
             with h5py.File(self._path, "r") as file:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...base.checks import check_array, check_bytes, check_int, check_path
+from ...base.npy import mapped_files
 from ...base.text import shown
 from ...errors import DataError
 from .packages import needed
@@ -68,6 +69,8 @@ class DataSource(abc.ABC):
         Rows that are read together whoever asks for some of them; 1 where each can be read alone.
     sparse : bool
         Whether `read` gives CSR matrices.
+    files : tuple of path-like
+        Those that rows are read from, in which no result is put; empty if there are none.
     n_samples, n_features : int
 
     Raises
@@ -99,6 +102,7 @@ class DataSource(abc.ABC):
     folder: Path | None = None
     chunk_size: int = 1
     sparse: bool = False
+    files: tuple[Path, ...] = ()
 
     def __init__(
         self,
@@ -248,7 +252,7 @@ class DataSource(abc.ABC):
             block = max(1, int(wanted / chunk)) * chunk
         else:
             block = self.block_size
-        block = min(block, len(self))
+        block = min(block, max(1, len(self)))
         if window < block:
             need = int(_SHARE_OF_WINDOW * block * row_bytes) + 1
             raise DataError(
@@ -325,6 +329,7 @@ class ArraySource(DataSource):
             )
         self.shape, self.sparse = self._x.shape, hasattr(x, "tocsr")
         self.dtype = np.dtype(self._x.dtype)
+        self.files = mapped_files(self._x)
 
     @property
     def row_bytes(self) -> float:  # noqa: D102

@@ -57,6 +57,7 @@ class ZarrSource(DataSource):
     ) -> None:
         super().__init__(**options)
         self._path, self._key = check_path("path", path), key
+        self.files = (self._path,)
         if not self._path.exists():
             raise DatasetUnavailableError(f"{path}: cannot be read: there is none")
         array = self._open()
