@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib.util
+import io
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from sae_fast import CheckpointError, DataError, OutputError, cli, run_experimen
 from sae_fast.datasets import Dataset
 from sae_fast.experiment.report import command_line
 from sae_fast.experiment.settings import EXECUTORS, StudySettings, options
-from sae_fast.experiment.studies import runs, study
+from sae_fast.experiment.studies import runs, save, study
 from sae_fast.experiment.studies.grid import list_pairs, list_tasks, share_of
 from sae_fast.experiment.studies.pools import POOLS
 from sae_fast.experiment.studies.save import OUTPUT_NAMES
@@ -53,6 +54,13 @@ def written(whole, tmp_path_factory):
     """The files of a study, and their folder: pictures take time."""
     folder = tmp_path_factory.mktemp("study")
     return whole.save(folder), folder
+
+
+@pytest.fixture(scope="module")
+def document(data):
+    """A run of a study, and what its file says."""
+    [task] = list_tasks(StudySettings(arms="he", seeds=1, **SMALL))
+    return task, runs.compute_run(runs.Context(data), task)
 
 
 def timeless(value):
@@ -224,6 +232,40 @@ def test_a_run_file_that_is_not_right_is_named_and_computed_again(
     assert timeless(json.loads(path.read_bytes())) == timeless(json.loads(whole))
 
 
+@pytest.mark.parametrize(
+    ("where", "changes"),
+    [
+        ("result", {"test_accuracy": [value, 0.5, 0.5]})
+        for value in (99.9, -1, True, None, math.nan, math.inf, "0.5")
+    ]
+    + [
+        ("result", {"test_accuracy": [0.5, 0.5]}),
+        ("result", {"test_loss": []}),
+        ("result", {"test_loss": [-1, 2, 3]}),
+        ("result", {"steps": [50, 150, 100]}),
+        ("result", {"steps": [], "test_loss": [], "test_accuracy": []}),
+        ("result", {"dead_units": [1, 2, 3]}),
+        ("result", {"dead_units": [1, 6]}),
+        ("result", {"dead_units": [1, 0.5]}),
+        ("result", {"seconds": -1}),
+        ("document", {"divergence": {}}),
+        ("document", {"result": None}),
+        ("document", {"result": None, "divergence": {}}),
+        ("document", {"collapse": "foo"}),
+        ("document", {"chance": 2}),
+        ("document", {"seconds": "1"}),
+        ("document", {"environment": []}),
+    ],
+)
+def test_a_run_file_that_says_what_cannot_be_is_damaged(where, changes, data, document):
+    task, whole = document
+    assert runs.run_of(task, whole, data).curve.steps == [50, 100, 150]
+    changed = json.loads(json.dumps(whole))
+    (changed["result"] if where == "result" else changed).update(changes)
+    with pytest.raises(DataError, match=r"^damaged \("):
+        runs.run_of(task, changed, data)
+
+
 # Outcomes
 
 
@@ -298,6 +340,20 @@ def test_what_is_written(whole, written):
     table = pyarrow.parquet.read_table(folder / "runs.parquet").to_pylist()
     assert [row["final_accuracy"] for row in table[4:]] == accuracies
     assert [row["dead_units_2"] for row in table] == [run.dead_units[1] for run in whole.runs]
+
+
+def test_what_is_no_number_everywhere_is_text_in_parquet(whole):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    kinds = [(2**64, {"learning_rate": "auto"}), (1, {"learning_rate": 0.001})]
+    changed = [
+        dataclasses.replace(run, seed=seed, settings=settings)
+        for run, (seed, settings) in zip(whole.runs, kinds, strict=False)
+    ]
+    content = save._parquet([save._row(run) for run in changed])
+    rows = parquet.read_table(io.BytesIO(content)).to_pylist()
+    assert [row["seed"] for row in rows] == [str(2**64), "1"]
+    assert [row["learning_rate"] for row in rows] == ["auto", "0.001"]
+    assert [row["final_accuracy"] for row in rows] == [run.accuracy for run in changed]
 
 
 def test_the_documentation_can_show_it(whole, tmp_path):

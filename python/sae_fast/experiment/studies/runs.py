@@ -18,13 +18,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ...base.checks import check_float, check_int
 from ...base.files import read_file, write_file
+from ...base.text import shown
 from ...core.environment import info
 from ...datasets import Dataset
 from ...errors import DataError, DivergenceError
 from ..arms import prepare_inputs, train_arm
 from ..results import SCHEMA, ArmResult, chance_of, how_collapsed, plain
-from ..settings import NetworkSettings, options, written
+from ..settings import NetworkSettings, RunSettings, options, written
 from .executors import EndsWithStudy
 from .grid import Task
 
@@ -169,40 +171,80 @@ def compute_run(context: Context, task: Task) -> dict[str, Any]:
 
 def run_of(task: Task, document: Any, data: Dataset) -> Run:
     """Read a run's document; DataError if it is not that of this task and these data."""
+    expected = {
+        "schema": SCHEMA,
+        "command": _COMMAND,
+        "config": plain(task.identity),
+        "data": data.sha256,
+    }
     try:
-        known = (document["schema"], document["command"]) == (SCHEMA, _COMMAND)
-        if not known:
-            raise DataError("not a run of a study")
-        for name, expected in (("config", plain(task.identity)), ("data", data.sha256)):
-            if document[name] != expected:
-                raise DataError(f"of a run with other {name}")
-        result = document["result"]
-        curve = None if result is None else ArmResult(**result)
-        if curve is not None:
-            curve = dataclasses.replace(curve, test_loss=_floats(curve.test_loss))
-            _ = curve.first_step_at_90, _floats(curve.test_accuracy), sum(curve.dead_units)
-        elif not isinstance(document["divergence"], str):
-            raise DataError("neither a result nor a divergence")
-        return Run(
-            task.variant.arm,
-            task.seed,
-            plain(dict(task.variant.settings)),
-            curve,
-            document["collapse"],
-            document["divergence"],
-            float(document["chance"]),
-            float(document["seconds"]),
-            str(document["environment"]["version"]),
-        )
+        others = [name for name, value in expected.items() if document[name] != value]
+        run = None if others else _checked(task, document, data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"damaged ({type(error).__name__}: {error})") from error
+    if run is None:
+        raise DataError(f"of a run with other {others[0]}")
+    return run
 
 
-def _floats(values: Any) -> list[float]:
-    """Return a curve as floats, NaN where JSON had nothing."""
-    return [math.nan if value is None else float(value) for value in values]
+def _checked(task: Task, document: dict[str, Any], data: Dataset) -> Run:
+    """Return the run of a document of this task; an error if it says what cannot be."""
+    result, divergence = document["result"], document["divergence"]
+    curve = None if result is None else _curve_of(result, task.settings)
+    if not (divergence is None if curve else isinstance(divergence, str)):
+        raise DataError(f"divergence: got {shown(divergence)}, expected it or else a result")
+    chance = chance_of(data.y_test)
+    collapse = how_collapsed(curve, task.settings.hidden, chance) if curve else None
+    for name, derived in {"chance": chance, "collapse": collapse}.items():
+        if document[name] != derived or isinstance(document[name], bool):
+            raise DataError(f"{name}: expected {derived!r}, got {shown(document[name])}")
+    return Run(
+        task.variant.arm,
+        task.seed,
+        plain(dict(task.variant.settings)),
+        curve,
+        collapse,
+        divergence,
+        chance,
+        _number("seconds", document["seconds"]),
+        str(document["environment"]["version"]),
+    )
+
+
+def _curve_of(result: dict[str, Any], settings: RunSettings) -> ArmResult:
+    """Return a fine-tuning as a document has it; an error if it is not one with these settings.
+
+    A loss is NaN where JSON had nothing.
+    """
+    curve, last = ArmResult(**result), settings.finetune_steps
+    steps = [check_int("steps", step, 1, last) for step in curve.steps]
+    losses = [math.nan if one is None else _number("test_loss", one) for one in curve.test_loss]
+    accuracies = [_number("test_accuracy", one, 1) for one in curve.test_accuracy]
+    if steps != sorted(set(steps)) or steps[-1:] != [last]:
+        raise DataError(f"steps: expected one after another up to {last:,}, got {shown(steps)}")
+    if not len(steps) == len(losses) == len(accuracies):
+        raise DataError(
+            f"steps: expected a loss and an accuracy for each of {len(steps):,}, got "
+            f"{len(losses):,} and {len(accuracies):,}"
+        )
+    units = settings.hidden
+    if len(curve.dead_units) != len(units):
+        raise DataError(
+            f"dead_units: expected a number for each of {len(units)} hidden layers, got "
+            f"{shown(curve.dead_units)}"
+        )
+    dead = [check_int("dead_units", n, 0, m) for n, m in zip(curve.dead_units, units, strict=True)]
+    return ArmResult(steps, losses, accuracies, dead, _number("seconds", curve.seconds))
+
+
+def _number(name: str, value: object, most: float = math.inf) -> float:
+    """Return a finite number from 0 to `most`, which JSON's other values are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{name}: expected a number, got {shown(value)}")
+    number = check_float(name, value, positive=False)
+    if number > most:
+        raise DataError(f"{name}: expected at most {most:g}, got {shown(value)}")
+    return number
 
 
 def file_of(folder: Path, task: Task, data: Dataset) -> Path:

@@ -221,7 +221,14 @@ def _parquet(rows: list[dict[str, Any]]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.table({name: [row.get(name) for row in rows] for name in _columns(rows)})
+    def column(values: list[Any]) -> Any:
+        try:
+            return pyarrow.array(values)
+        except (pyarrow.ArrowException, OverflowError):  # "auto" beside numbers, or 2⁶³
+            return pyarrow.array([None if value is None else written(value) for value in values])
+
+    names = _columns(rows)
+    table = pyarrow.table({name: column([row.get(name) for row in rows]) for name in names})
     target = io.BytesIO()
     pyarrow.parquet.write_table(table, target)
     return target.getvalue()
