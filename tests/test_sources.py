@@ -659,6 +659,9 @@ def test_what_is_no_source_is_refused(tmp_path):
     np.savez(tmp_path / "others.npz", x=X)
     write_parquet(tmp_path / "x.parquet", X)
     write_hdf5(tmp_path / "x.h5", X)
+    np.save(tmp_path / "x.npy", X)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_table(tmp_path / "big.parquet", X, parquet.write_table)  # one group
     for path, options, message in (
         (tmp_path / "fortran.npy", {}, "expected rows one after another"),
         (tmp_path / "words.npy", {}, "expected numbers, got dtype object"),
@@ -667,7 +670,11 @@ def test_what_is_no_source_is_refused(tmp_path):
         (tmp_path / "columns.npz", {}, "expected a CSR matrix, got b?'csc'"),
         (tmp_path / "others.npz", {}, "expected a CSR matrix .* got arrays x"),
         (made("x.gz", gzip.compress(b"0")), {}, "not packed, got gzip"),
-        (made("x.csv", b"a,b\n1,2\n"), {}, "expected a .npy, IDX, .* begins with b'a,b"),
+        (
+            made("x.csv", b"a,b\n1,2\n"),
+            {},
+            "expected a .npy, IDX, .* begins with b'a,b.*pandas.read_csv",
+        ),
         (made("bad.npy", b"\x93NUMPY\1\0"), {}, "expected a .npy file"),
         (made("bad.h5", b"\x89HDF....."), {}, "expected an HDF5 file"),
         (made("bad.parquet", b"PAR1...."), {}, "expected a Parquet or Arrow file"),
@@ -678,6 +685,11 @@ def test_what_is_no_source_is_refused(tmp_path):
         (tmp_path / "x.h5", {}, "key: expected one of .*got None"),
         (tmp_path / "x.h5", {"key": "y", "memory": "much"}, "memory: expected bytes"),
         (tmp_path / "x.h5", {"key": "y", "block_size": 0}, "block_size: expected an integer"),
+        (tmp_path / "big.parquet", {"memory": "80KB"}, r"bytes, four .* 530 rows of .*=1000\)"),
+        ([tmp_path / "big.parquet"], {"memory": "80KB"}, r"530 rows of .*big.*row_group_size"),
+        (tmp_path / "x.npy", {"memory": "2"}, "expected at least .* a block of 1 row of .* got 2$"),
+        (tmp_path / "x.npy", {"memory": "2 xb"}, "memory: expected bytes"),
+        (tmp_path, {}, "expected a file or a Zarr store, got a folder without zarr.json or"),
     ):
         with pytest.raises(DataError, match=message):
             open_source(path, **options)
@@ -685,12 +697,18 @@ def test_what_is_no_source_is_refused(tmp_path):
         open_source(tmp_path / "nowhere")
 
 
+def test_bytes_are_said_in_capitals_or_not():
+    sizes = {ArraySource(X, memory=one).blocks() for one in ("48kb", "48KB", "48 Kb", "0.048mB")}
+    assert sizes == {ArraySource(X, memory=48_000).blocks()}
+    assert ArraySource(X, memory="48kib").blocks() == ArraySource(X, memory=48 * 1024).blocks()
+
+
 def test_what_does_not_fit_a_model_is_refused(tmp_path):
     ae = sae_fast.Autoencoder(12, 5)
     before = ae.parameters
     wrong = draw_x(50, 7, zeros=0.5)
     for x, message in (
-        (ArraySource(wrong), "x: expected 12 features"),
+        (ArraySource(wrong), r"x: expected 12 features, got shape \(50, 7\) of ArraySource"),
         (ArraySource(X[:0]), "x: expected at least one sample"),
         (ArraySource(X.astype(np.uint8)), "x: uint8 needs scale="),
         (ArraySource(X, memory=1000, block_size=50), "memory: expected at least .* four times"),

@@ -145,11 +145,11 @@ def check_bytes(name: str, value: object) -> int:
     """Return a number of bytes, from one or from a text such as "256MB", or raise DataError."""
     if not isinstance(value, str):
         return check_int(name, value, 1)
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKMGT]?)(i?)B?\s*", value)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", value, re.IGNORECASE)
     if found is None or not float(found[1]):
         raise DataError(f"{name}: expected bytes, or a text such as '256MB', got {shown(value)}")
     number, prefix, binary = found.groups()
-    power = "kMGT".find(prefix.replace("K", "k")) + 1 if prefix else 0
+    power = "kmgt".find(prefix.lower()) + 1 if prefix else 0
     return int(float(number) * (1024 if binary else 1000) ** power)
 
 

@@ -114,7 +114,9 @@ def _from_source(
     units: Units | None,
 ) -> Any:
     if len(source.shape) != 2 or source.shape[1] != n_features:
-        raise DataError(f"{name}: expected {n_features:,} features, got {source!r}")
+        raise DataError(
+            f"{name}: expected {n_features:,} features, got shape {source.shape} of {source}"
+        )
     if len(source) == 0:
         raise DataError(f"{name}: expected at least one sample, got {source!r}")
 

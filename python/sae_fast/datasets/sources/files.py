@@ -166,7 +166,8 @@ def open_source(
     Raises
     ------
     DataError
-        If an argument does not fit, or the file is not whole or holds no rows of numbers.
+        If an argument does not fit, `memory` does not hold four blocks, or the file is not whole or
+        holds no rows of numbers.
     DatasetUnavailableError
         If it cannot be read.
     ImportError
@@ -187,8 +188,10 @@ def open_source(
     (2000, 4)
     """
     if not isinstance(path, (str, bytes, os.PathLike)) and isinstance(path, Sequence):
-        each = [open_source(one, key=key, columns=columns) for one in path]
-        return ConcatenatedSource(each, **options)
+        each = [open_source(one, key=key, columns=columns, **options) for one in path]
+        together = ConcatenatedSource(each, **options)
+        together.blocks()
+        return together
     found = check_path("path", path)
     if found.is_dir():
         kind: Any = ZarrSource
@@ -204,7 +207,8 @@ def open_source(
     if kind is None:
         raise DataError(
             f"{found}: expected a .npy, IDX, HDF5, Parquet or Arrow file, a CSR matrix in .npz, or "
-            f"a Zarr store, got a file that begins with {start!r}"
+            f"a Zarr store, got a file that begins with {start!r}; read CSV and other text with "
+            "pandas.read_csv, and pass the frame or save it by to_parquet or numpy.save"
         )
     given = {"key": key, "columns": columns}
     taken = {Hdf5Source: "key", ZarrSource: "key", ArrowSource: "columns"}.get(kind)
@@ -214,4 +218,5 @@ def open_source(
     if taken is not None:
         options[taken] = given[taken]
     opened: DataSource = kind(found, **options)
+    opened.blocks()  # which memory has to hold
     return opened

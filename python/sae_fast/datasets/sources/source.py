@@ -255,9 +255,15 @@ class DataSource(abc.ABC):
         block = min(block, max(1, len(self)))
         if window < block:
             need = int(_SHARE_OF_WINDOW * block * row_bytes) + 1
+            hint = ""
+            if self.block_size is None and self.chunk_size > 1:
+                hint = (
+                    "; these are read together: give more memory, or write the file anew with fewer"
+                    " in a group (Parquet: row_group_size=1000) or a chunk (HDF5, Zarr: chunks=)"
+                )
             raise DataError(
-                f"memory: expected at least {need:,} bytes, four times a block of {block:,} rows "
-                f"of {self}, got {self.memory}"
+                f"memory: expected at least {need:,} bytes, four times a block of "
+                f"{block:,} row{'s' * (block > 1)} of {self}, got {self.memory}{hint}"
             )
         return block, window // block * block
 

@@ -14,6 +14,8 @@ from ...errors import DataError, DatasetUnavailableError
 from .packages import needed
 from .source import DataSource
 
+_METADATA = ("zarr.json", ".zarray", ".zgroup")  # of formats 3, 2, and 2
+
 
 class ZarrSource(DataSource):
     """Rows of an array in a Zarr store, a folder of chunks.
@@ -75,7 +77,13 @@ class ZarrSource(DataSource):
         try:
             return zarr.open_array(str(self._path), path=self._key, mode="r")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self}: expected an array of Zarr, got {error}") from error
+            folder = self._path / (self._key or "").strip("/")
+            if folder.is_dir() and not any((folder / name).is_file() for name in _METADATA):
+                raise DataError(
+                    f"{self}: expected a file or a Zarr store, got a folder without "
+                    f"{' or '.join(_METADATA)}"
+                ) from error
+            raise DataError(f"{self}: cannot be opened as an array of Zarr: {error}") from error
 
     def read(self, first: int, last: int) -> NDArray[Any]:  # noqa: D102
         array = self._open()
