@@ -27,8 +27,10 @@ from sae_fast.datasets import Dataset
 from sae_fast.experiment.report import command_line
 from sae_fast.experiment.settings import EXECUTORS, StudySettings, options
 from sae_fast.experiment.studies import runs, save, study
+from sae_fast.experiment.studies.conclusion import sentences
 from sae_fast.experiment.studies.grid import list_pairs, list_tasks, share_of
 from sae_fast.experiment.studies.pools import POOLS
+from sae_fast.experiment.studies.samples import Pair
 from sae_fast.experiment.studies.save import OUTPUT_NAMES
 
 N_TRAIN, N_TEST = 200, 60
@@ -293,6 +295,30 @@ def test_a_run_that_diverges_is_an_outcome(data, tmp_path, no_pictures):
     assert all("finite" in run["how"] for run in document["runs"][3:])
     again = run_study(dataset=data, output=tmp_path, resume=True, quiet=True)
     assert timeless(again.to_dict()) == document
+
+
+def test_the_conclusion_says_what_diverged(whole):
+    """And claims no lead where there is none."""
+    fine, other = (dataclasses.replace(sample, name=name) for name, sample in whole.arms.items())
+    gone = [dataclasses.replace(run, curve=None, divergence="a loss is NaN") for run in other.runs]
+
+    def concluded(a, b):
+        pair = Pair(dataclasses.replace(fine, runs=a), dataclasses.replace(other, runs=b))
+        p = {(0, what): one for what, one in pair.p_values().items()}
+        return sentences([pair], p, 0)[0]
+
+    assert "diverged" not in concluded(fine.runs, other.runs)
+    text = concluded(fine.runs, gone)
+    assert "4 pairs of runs. 0 and 4 of them diverged, and count as a guess. " in text
+    both = concluded(gone, gone)
+    assert both.endswith("4 pairs of runs. All diverged, so that there is nothing to compare.")
+    a = [dataclasses.replace(gone[i], chance=chance) for i, chance in enumerate((0.1, 0.3, 0.2))]
+    b = [dataclasses.replace(run, chance=0.2) for run in gone[:2]] + [other.runs[2]]
+    a[2] = dataclasses.replace(a[2], chance=b[2].accuracy)
+    assert "open: neither is ahead in the median (3 pairs" in concluded(a, b)
+    [*_, few] = sentences(whole.pairs, whole.corrected, 0)
+    assert "4 pairs are few: even if all agreed, a test, corrected" in few
+    assert "could end no lower than p = 0." in few
 
 
 def test_a_run_that_fails_is_none(data, tmp_path, monkeypatch, no_pictures):

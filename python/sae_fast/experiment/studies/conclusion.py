@@ -35,7 +35,8 @@ def sentences(
     if least > LEVEL:
         lines.append(
             f"{fewest} {'pairs are' if fewest > 1 else 'pair is'} few: even if all agreed, a test, "
-            f"corrected for the {n_tests} of this study, could end at p = {words.p_value(least)}. "
+            f"corrected for the {n_tests} of this study, could end no lower than p = "
+            f"{words.p_value(least)}. "
             "What is called open may only need more seeds."
         )
     return lines
@@ -46,6 +47,12 @@ def _of_pair(pair: Pair, p: Mapping[str, float | None]) -> Iterator[str]:
     common, a, b = pair.names
     where = f"{common}: " if common else ""
     yield f"{where}{a} and {b}, {len(pair.runs)} pairs of runs."
+    diverged = [sum(runs[side].divergence is not None for runs in pair.runs) for side in (0, 1)]
+    if sum(diverged) == 2 * len(pair.runs):
+        yield "All diverged, so that there is nothing to compare."
+        return
+    if any(diverged):
+        yield f"{diverged[0]} and {diverged[1]} of them diverged, and count as a guess."
     yield from _of_accuracy(pair, p["accuracy"], a, b)
     yield from _of_steps(pair, p["steps"], a, b)
     yield from _of_failures(pair, p["collapsed"], a, b)
@@ -68,14 +75,13 @@ def _of_accuracy(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:
 
 
 def _ahead(compared: Comparison, a: str, b: str) -> str:
-    """Say who is ahead in the median, and what the interval leaves open."""
+    """Say who is ahead in the median, if anybody is, and what the interval leaves open."""
     ahead, sign = (a, 1) if compared.median >= 0 else (b, -1)
     n, ends = len(compared.differences), sorted(sign * end for end in compared.ci95 or ())
     between = f", 95 % interval {ends[0] * 100:+.2f} to {ends[1] * 100:+.2f}" if ends else ""
-    return (
-        f"{ahead} is {words.points(sign * compared.median)} points ahead in the median "
-        f"({n} {'pairs' if n > 1 else 'pair'}{between})"
-    )
+    points = words.points(sign * compared.median)
+    lead = "neither is" if points == words.points(0.0) else f"{ahead} is {points} points"
+    return f"{lead} ahead in the median ({n} {'pairs' if n > 1 else 'pair'}{between})"
 
 
 def _of_steps(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:
