@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.metadata
 import json
 import multiprocessing
@@ -288,6 +289,19 @@ class TestDask:
         with pytest.raises(
             ExecutorError, match=r"^Dask worker tcp.* has sae_fast .*, expected 0.0"
         ):
+            next(self.run(cluster, ["a"], obey, tmp_path))
+        assert marks(tmp_path, "a") == 0
+
+    def test_a_scheduler_without_the_package(self, cluster, tmp_path, monkeypatch):
+        """Or without a module of this process, which is the same to it."""
+        (tmp_path / "only_here.py").write_text(
+            "import sae_fast.core.build\n\n"
+            "def fingerprint():\n    return sae_fast.core.build.fingerprint()\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(pools, "fingerprint", importlib.import_module("only_here").fingerprint)
+        words = r"^Dask scheduler tcp.*: No module named 'only_here'; it needs sae_fast, as its"
+        with pytest.raises(ExecutorError, match=words):
             next(self.run(cluster, ["a"], obey, tmp_path))
         assert marks(tmp_path, "a") == 0
 

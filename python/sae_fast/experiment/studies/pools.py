@@ -203,13 +203,19 @@ class Dask(Pool):
             raise
 
     def _check_workers(self) -> None:
-        """Raise unless all workers that are there have this version of the library."""
+        """Raise unless all workers that are there have this version, and the scheduler has one."""
         found = self._client.run(partial(check_version, fingerprint()), on_error="return")
         for worker, fault in found.items():
             if fault is not None:
                 raise ExecutorError(f"Dask worker {worker}: {fault}") from fault
+        address = self._client.scheduler.address
+        try:
+            self._client.run_on_scheduler(fingerprint)
+        except ImportError as error:
+            raise ExecutorError(
+                f"Dask scheduler {address}: {error}; it needs sae_fast, as its workers do"
+            ) from error
         if not found:
-            address = self._client.scheduler.address
             warn(
                 f"scheduler: {address} has no worker yet; runs begin when one comes",
                 SaeFastWarning,
