@@ -623,6 +623,23 @@ def test_what_pyarrow_raises_on_a_thread_names_file_and_row(name, tmp_path, monk
         sae_fast.Autoencoder(13, 5).fit(source, steps=100, batch_size=50)
 
 
+@pytest.mark.parametrize("name", ["npy", "hdf5", "arrow"])
+def test_a_damaged_file_is_a_data_error_that_names_it(name, tmp_path):
+    """Of each kind, bytes of which its package makes an error of another kind than of most."""
+    file, write, options, _ = KINDS[name]
+    path = tmp_path / file
+    write(path, X)
+    whole = path.read_bytes()
+    damage = {"npy": (b"}", b"("), "hdf5": (b"SNOD", b"SNO!")}
+    old, new = damage.get(name, (b"c3", b"\xae\xae"))
+    assert old in whole
+    path.write_bytes(whole.replace(old, new))
+    with pytest.raises(DataError, match=f"{path}: "):
+        open_source(path, **options)
+    with pytest.raises(TypeError, match="blocks"):
+        open_source(path, blocks=3)
+
+
 def test_zarr_of_another_shape_is_told(tmp_path):
     zarr = pytest.importorskip("zarr")
     write_zarr(tmp_path / "x.zarr", X)

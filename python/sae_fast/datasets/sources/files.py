@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...base.checks import check_array, check_path
-from ...errors import DataError, DatasetUnavailableError
+from ...errors import DataError, DatasetUnavailableError, SaeFastError
 from .arrow import ArrowSource
 from .flat import CsrSource, FlatSource
 from .hdf5 import Hdf5Source
@@ -217,6 +217,11 @@ def open_source(
             raise DataError(f"{name}: expected None for {found}, got {value!r}")
     if taken is not None:
         options[taken] = given[taken]
-    opened: DataSource = kind(found, **options)
+    try:
+        opened: DataSource = kind(found, **options)
+    except (SaeFastError, ImportError, MemoryError, TypeError):  # the last of an unknown option
+        raise
+    except Exception as error:  # of a damaged file each package raises what it likes
+        raise DataError(f"{found}: cannot be opened: {error}") from error
     opened.blocks()  # which memory has to hold
     return opened
