@@ -142,8 +142,7 @@ def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any
     """Return what the first `n_layers` make of an input, as an input.
 
     Of samples in windows the codes go to a temporary file; OutputError if that cannot be written.
-    To compute them anew for each window takes as long as this in one epoch, and again in each: 399
-    against 407 µs once and 17 an epoch for 100 samples, 784 to 100 units (processor's time).
+    To compute them anew for each window would take as long as that in every epoch.
     """
     if isinstance(x, Windows):
         dtype, n_out = _dtype(network), len(network.get_parameters(n_layers - 1)[1])

@@ -9,19 +9,17 @@ the data is in memory.
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.checks import check_path, per_layer
+from ..base.checks import per_layer
 from ..base.pca import PCA
 from ..base.progress import Progress
 from ..core.environment import info
@@ -37,7 +35,7 @@ from .data import check_classes_differ, describe_data, load_data
 from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
 from .save import ExperimentResult, claimed_output
-from .settings import CheckpointedSettings, ReconstructSettings, RunSettings
+from .settings import CheckpointedSettings, ReconstructSettings, RunSettings, resumable
 
 #: Samples shown in the picture of reconstructions: the first of the training set.
 N_SHOWN = 10
@@ -46,30 +44,11 @@ N_CODES = 2000
 #: Steps that take about as long as a picture.
 _PICTURE_STEPS = 1500
 
-_P = ParamSpec("_P")
 _S = TypeVar("_S", bound=CheckpointedSettings)
 _Shown: TypeAlias = tuple[str, Autoencoder | StackedAutoencoder]  # a model, and what it is called
 
 
-def _resumable(
-    experiment: Callable[_P, ExperimentResult],
-) -> Callable[_P, ExperimentResult]:
-    """Let a run that resumes have the settings of its checkpoint where it is given none."""
-
-    @functools.wraps(experiment)
-    def run(*args: _P.args, **given: _P.kwargs) -> ExperimentResult:
-        kept: dict[str, Any] = {}
-        if given.get("resume") and given.get("output") is not None:
-            _, (kept, _, _) = read_latest(check_path("output", given["output"]))
-        names = inspect.signature(experiment).parameters.keys() & kept.keys()
-        for name in names - given.keys():
-            given[name] = kept[name]
-        return experiment(*args, **given)
-
-    return run
-
-
-@_resumable
+@resumable(lambda folder: read_latest(folder)[1][0])
 def run_experiment(
     *,
     dataset: str | Dataset = RunSettings.dataset,
@@ -237,7 +216,7 @@ def _restored_from(net: StackedAutoencoder, x: Any) -> Any:
     return x
 
 
-@_resumable
+@resumable(lambda folder: read_latest(folder)[1][0])
 def run_reconstruction(
     *,
     dataset: str | Dataset = ReconstructSettings.dataset,

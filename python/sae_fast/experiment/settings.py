@@ -8,12 +8,13 @@ A field knows its default, its check and its words for the command line. Signatu
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, get_args
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar, get_args
 
 from ..base.checks import (
     check_bool,
@@ -36,6 +37,9 @@ from ..training.objective import losses_of
 from ..training.optimizers import RULES, SGD
 from ..training.schedule import DEFAULT_BATCH_SIZE
 from ..training.sizes import LEARNING_RATE
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 DATASETS: tuple[str, ...] = get_args(Name)
 DTYPE = "float32"
@@ -614,6 +618,25 @@ def options(kind: type[Settings]) -> list[dataclasses.Field[Any]]:
     """Return the fields of a record, its own before those that others have."""
     shared = {option.name for option in dataclasses.fields(CheckpointedSettings)}
     return sorted(dataclasses.fields(kind), key=lambda option: option.name in shared)
+
+
+def resumable(
+    kept_in: Callable[[Path], Mapping[str, Any]],
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Let what resumes have the settings that its folder keeps, where it is given none."""
+
+    def decorate(command: Callable[_P, _R]) -> Callable[_P, _R]:
+        @wraps(command)
+        def run(*args: _P.args, **given: _P.kwargs) -> _R:
+            if given.get("resume") and given.get("output") is not None:
+                kept = kept_in(check_path("output", given["output"]))
+                for name in inspect.signature(command).parameters.keys() & kept.keys():
+                    given.setdefault(name, kept[name])
+            return command(*args, **given)
+
+        return run
+
+    return decorate
 
 
 def flag(name: str) -> str:

@@ -8,21 +8,18 @@ more seeds extend it, and shards meet in one folder without a word to each other
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
-from ...base.checks import check_path
 from ...base.progress import Progress
 from ...core.environment import info
 from ...datasets import Dataset
 from ...errors import CheckpointError, DataError, OutputError, SaeFastWarning, warn
 from ..data import check_batch_size, check_classes_differ, describe_data, load_data
-from ..settings import StudySettings
+from ..settings import StudySettings, resumable
 from .executors import Failure, run_tasks
 from .grid import Task, Variant, list_pairs, list_tasks, list_variants, settings_of, share_of
 from .runs import (
@@ -38,36 +35,21 @@ from .runs import (
 )
 from .save import SETTINGS, StudyResult, check_folder, check_same, read_settings, write_settings
 
-_P = ParamSpec("_P")
-
 
 class RunFileWarning(SaeFastWarning):
     """A run's file is not what it should be, and the run is computed again."""
 
 
-def _resumable(study: Callable[_P, StudyResult]) -> Callable[_P, StudyResult]:
-    """Let a study that is taken up have the settings that it has, where it is given none."""
-
-    @functools.wraps(study)
-    def run(*args: _P.args, **given: _P.kwargs) -> StudyResult:
-        kept: Mapping[str, Any] = {}
-        if given.get("resume") and given.get("output") is not None:
-            folder = check_path("output", given["output"])
-            kept = read_settings(folder) or {}
-            if not kept:
-                raise DataError(
-                    f"resume: expected a folder that holds a study, got {str(folder)!r} without "
-                    f"{SETTINGS}"
-                )
-        names = inspect.signature(study).parameters.keys() & kept.keys()
-        for name in names - given.keys():
-            given[name] = kept[name]
-        return study(*args, **given)
-
-    return run
+def _kept_in(folder: Path) -> Mapping[str, Any]:
+    kept = read_settings(folder)
+    if not kept:
+        raise DataError(
+            f"resume: expected a folder that holds a study, got {str(folder)!r} without {SETTINGS}"
+        )
+    return kept
 
 
-@_resumable
+@resumable(_kept_in)
 def run_study(
     *,
     dataset: str | Dataset = StudySettings.dataset,
