@@ -13,6 +13,7 @@ from sae_fast import (
     StackedAutoencoder,
     TuningResult,
     activations,
+    callbacks,
     run_experiment,
     run_reconstruction,
 )
@@ -45,6 +46,7 @@ CHOICES = [
     {"tune_steps": 30, "corruption": "masking:0.4", "loss": "binary_cross_entropy", **SIGMOID},
 ]
 OF_ONE = [chosen for chosen in CHOICES if "tune_steps" not in chosen]
+CHOICES += [{"pretrain_steps": (0, 60)}, {"pretrain_steps": (60, 0)}]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,7 @@ def by_hand(chosen):
 
 def experiment(data, chosen, **more):
     settings = {"hidden": HIDDEN, "pretrain_steps": 30, "finetune_steps": 50, "seed": SEED}
-    return run_experiment(dataset=data, quiet=True, **settings, **TRAINED, **chosen, **more)
+    return run_experiment(dataset=data, quiet=True, **{**settings, **TRAINED, **chosen, **more})
 
 
 def reconstruction(data, chosen, **more):
@@ -110,7 +112,8 @@ def test_a_run_is_what_the_models_do(chosen, data):
     x, x_test, scale = data.x_train, data.x_test, data.scale
     nets = {arm: StackedAutoencoder([784, *HIDDEN], 10, **model) for arm in result.arms}
     pretrained = nets["pretrained"]
-    histories = pretrained.pretrain(x, steps=30, scale=scale, **restored)
+    steps = chosen.get("pretrain_steps", 30)
+    histories = pretrained.pretrain(x, steps=steps, scale=scale, **restored)
     assert [layer.loss for layer in result.pretraining] == [h.loss for h in histories]
     if steps := chosen.get("tune_steps"):
         h = pretrained.finetune_autoencoder(x, steps=steps, **restored)
@@ -136,6 +139,34 @@ def test_a_reconstruction_is_what_the_model_does(chosen, data):
     history = ae.fit(data.x_train, steps=40, scale=data.scale, **restored)
     assert result.pretraining[0].loss == history.loss
     assert_identical(result.models["autoencoder"].parameters, ae.parameters)
+
+
+class Noted(callbacks.Callback):
+    """Notes which layers it is told the end of."""
+
+    def __init__(self):
+        self.layers = []
+
+    def on_layer_end(self, training):
+        self.layers.append(training.layer)
+
+
+def test_layers_of_0_steps_are_those_of_the_arm_normal(data):
+    begun = StackedAutoencoder([784, *HIDDEN], 10, init="normal", seed=SEED).parameters
+    for steps, kept in [((0, 5), "W1"), ((5, 0), "W2")]:
+        net = StackedAutoencoder([784, *HIDDEN], 10, init="normal", seed=SEED)
+        noted = Noted()
+        histories = net.pretrain(data.x_train, steps=steps, scale=data.scale, callbacks=[noted])
+        assert [h.steps for h in histories] == [[n][:n] for n in steps]
+        assert noted.layers == [2 if kept == "W1" else 1]
+        changed = {name for name in begun if not np.array_equal(net.parameters[name], begun[name])}
+        assert {"W1", "W2"} & changed == {"W1", "W2"} - {kept}
+    none = experiment(data, {"pretrain_steps": (0, 0)})
+    assert none.config["pretrain_steps"] == 0
+    pretrained, normal = none.models.values()
+    assert_identical(pretrained.parameters, normal.parameters)
+    curves = [(arm.test_loss, arm.test_accuracy, arm.dead_units) for arm in none.arms.values()]
+    assert curves[0] == curves[1]
 
 
 class BrokenOffError(BaseException):

@@ -394,7 +394,7 @@ def test_options_are_the_settings(command, capsys, monkeypatch):
         ("run --hidden=", "--hidden: expected a sequence of positive integers, got ''"),
         ("run --hidden 100,x", "--hidden: expected a sequence of positive integers, got '100,x'"),
         ("run --hidden 9999999999999999999999", "--hidden: [0]: expected at most 16,777,216"),
-        ("run --pretrain-steps 0", "--pretrain-steps"),
+        ("run --pretrain-steps=-1", "--pretrain-steps"),
         ("run --finetune-steps 1.5", "--finetune-steps"),
         ("run --batch-size 0", "--batch-size"),
         ("run --batch-size=-3", "--batch-size"),

@@ -441,8 +441,8 @@ BAD_COUNTS = [0, -1, 1.0, 2.5, True, "3", [3], np.nan, np.array([1, 2])]
 @pytest.mark.parametrize("value", BAD_COUNTS, ids=repr)
 @pytest.mark.parametrize("name", ["steps", "batch_size"])
 def test_counts(method, name, value):
-    if isinstance(method, Pretrain) and name == "steps" and np.ndim(value):
-        value = [value, value]  # one for each layer
+    if isinstance(method, Pretrain) and name == "steps":  # one for each layer, which may be 0
+        value = [value, value] if np.ndim(value) else value or -3
     assert_refused(method, f"{name}: expected an integer", "got", **{name: value})
 
 
@@ -669,7 +669,7 @@ def test_a_refused_second_pretraining_leaves_the_reconstructions():
     net.finetune(X, Y, steps=20, batch_size=10)  # moves the network's encoders away
     before = net.reconstruct(X)
     with pytest.raises(DataError):
-        net.pretrain(X, steps=0)
+        net.pretrain(X, steps=-1)
     assert_identical({"x": net.reconstruct(X)}, {"x": before})
 
 
@@ -811,7 +811,14 @@ BAD_SETTINGS = [
     (run_experiment, "arms", 1, "arms: expected a sequence"),
     (run_experiment, "arms", "best", "arms: expected one of pretrained, normal, he"),
     (run_experiment, "arms", ["best"], "arms: expected one of pretrained, normal, he"),
-    (run_experiment, "pretrain_steps", 0, "pretrain_steps: expected an integer"),
+    (run_experiment, "pretrain_steps", -1, "pretrain_steps: expected an integer of at least 0"),
+    (run_experiment, "pretrain_steps", [1, -1], "pretrain_steps[1]: expected an integer of at"),
+    (
+        run_experiment,
+        "pretrain_steps",
+        [1] * 5,
+        "pretrain_steps: expected one value, or one for each of 6 layers, got 5",
+    ),
     (run_experiment, "finetune_steps", 1.5, "finetune_steps: expected an integer"),
     (run_reconstruction, "units", 0, "units: expected an integer"),
     (run_reconstruction, "steps", -1, "steps: expected an integer"),

@@ -111,6 +111,16 @@ class TestPretraining:
         assert len(panels) == n_layers
         figure.savefig(tmp_path / "picture.png")
 
+    def test_layers_without_steps_have_no_panel(self) -> None:
+        result = fake_run()
+        for layer in result.pretraining[1:]:
+            layer.steps, layer.loss = [], []
+        figure = pictures.draw_pretraining(result)
+        assert [ax.get_title("left") for ax in figure.axes] == ["1: 784 → 100"]
+        assert [row["last loss"] for row in result.tables()[0].rows[1:]] == ["-"] * 5
+        result.pretraining = result.pretraining[1:]
+        assert not getattr(result, pictures.PICTURES["pretraining"].shows)
+
     def test_titles_name_layer_and_dead_units(self) -> None:
         ax = pictures.draw_pretraining(fake_run()).axes[0]
         assert ax.get_title("left") == "1: 784 → 100"
@@ -125,7 +135,7 @@ class TestPretraining:
             assert not line.get_clip_on()
             assert ax.get_ylim()[1] >= 1.05 * max(line.get_ydata())
 
-    @pytest.mark.parametrize("loss", [[], [5.0], [0.0, 0.0]])
+    @pytest.mark.parametrize("loss", [[5.0], [0.0, 0.0]])
     def test_any_curve(self, loss: list[float], tmp_path: Path) -> None:
         result = fake_reconstruct()
         layer = result.pretraining[0]

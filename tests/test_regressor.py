@@ -202,7 +202,6 @@ class TestTargets:
             ({}, ["7"], "y: expected numbers, got dtype <U1"),
             ({"dropout": 1}, [1.0], "dropout: expected less than 1, got 1"),
             ({"weight_decay": -1}, [1.0], "weight_decay: expected a number of at least 0"),
-            ({"pretrain_steps": (1, 0)}, [1.0], "pretrain_steps: expected 0 for all layers"),
             ({"validation_fraction": 2}, [1.0], "validation_fraction: expected less than 1"),
         ],
     )

@@ -16,7 +16,7 @@ from .. import plot
 from ..base.files import write_file
 from ..plot.axes import ARM_STYLES, load_matplotlib, loss_axis, new_figure, step_axis
 from ..plot.images import weight_limit
-from .results import Findings, LayerResult, Reconstructions, TuningResult
+from .results import Findings, LayerResult, Reconstructions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,12 +81,12 @@ def draw_reconstructions(result: Findings) -> Figure:
 
 def draw_pretraining(result: Findings) -> Figure:
     """Draw the loss of each autoencoder against its steps, a panel per layer."""
-    curves: list[tuple[str, str, LayerResult | TuningResult]] = [
-        (f"{la.layer}: {la.n_in} → {la.n_hidden}", f"{la.dead_units} of {la.n_hidden} dead", la)
-        for la in result.pretraining
+    curves = [
+        (f"{one.layer}: {one.n_in} → {n}", f"{one.dead_units} of {n} dead", one)
+        if isinstance(one, LayerResult) and (n := one.n_hidden)
+        else (f"all: {result.unrolled}", "", one)
+        for one in result.restored
     ]
-    if result.tuning:
-        curves.append((f"all: {result.unrolled}", "", result.tuning))
     figure, panels = _panels(len(curves), 3, (3.2, 2.6), (2 if len(curves) == 1 else 0, 0.4))
     color, marker = ARM_STYLES["pretrained"]
     for ax, (left, right, curve) in zip(panels, curves, strict=True):
@@ -185,7 +185,7 @@ PICTURES = {
     ),
     "pretraining": Picture(
         draw_pretraining,
-        "pretraining",
+        "restored",
         "Loss of each autoencoder",
         "Loss of each autoencoder against its steps, one panel per layer.",
         "Each autoencoder restores what the layers below it hand up; its loss should fall and "

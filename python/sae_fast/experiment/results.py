@@ -183,6 +183,12 @@ class Findings(Described):
         return f"{n_features} → {self.hidden[-1]} → {n_features}"
 
     @property
+    def restored(self) -> list[LayerResult | TuningResult]:
+        """What learned to restore: the layers that were pretrained, and all of them as one."""
+        trained: list[LayerResult | TuningResult] = [*self.pretraining]
+        return [one for one in trained + ([self.tuning] if self.tuning else []) if one.steps]
+
+    @property
     def heading(self) -> str:
         """One line: the command, the data set and its size."""
         return (

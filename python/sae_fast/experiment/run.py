@@ -55,7 +55,7 @@ def run_experiment(
     data_dir: str | os.PathLike[str] | None = RunSettings.data_dir,
     hidden: Sequence[int] = RunSettings.hidden,
     arms: Sequence[str] = RunSettings.arms,
-    pretrain_steps: int = RunSettings.pretrain_steps,
+    pretrain_steps: int | Sequence[int] = RunSettings.pretrain_steps,
     tune_steps: int = RunSettings.tune_steps,
     finetune_steps: int = RunSettings.finetune_steps,
     activation: str | Sequence[str] = RunSettings.activation,
@@ -91,8 +91,12 @@ def run_experiment(
         fine-tuned from random weights alone, normally distributed N(0, 0.01²); ``he``: from
         N(0, 2/n_in). They share the softmax layer's initial values, the
         draws behind all others and the order of the fine-tuning batches.
-    pretrain_steps, finetune_steps : int
-        For each layer; for each arm.
+    pretrain_steps : int or sequence of int
+        For all layers, or for each. A layer of 0 steps enters fine-tuning with the weights that it
+        has in the arm ``normal``, and the layers above it learn from the codes that these give. If
+        all have 0, and `tune_steps` is 0, the two arms are the same, bit for bit.
+    finetune_steps : int
+        For each arm.
     tune_steps : int
         Between them, for all layers of the pretrained network as one autoencoder
         (:meth:`StackedAutoencoder.finetune_autoencoder`); 0: none.

@@ -93,6 +93,12 @@ def _check_arms(name: str, value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_choice(name, arm, tuple(ARMS)) for arm in value))
 
 
+def _check_steps(name: str, value: Any) -> int | tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return check_int(name, value, 0)
+    return tuple(check_int(f"{name}[{at}]", one, 0) for at, one in enumerate(value))
+
+
 def _check_activation(name: str, value: Any) -> str | tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return check_choice(name, value, list(ACTIVATIONS))
@@ -179,7 +185,7 @@ def _check_grid(name: str, value: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def _read_grid(text: str) -> dict[str, list[Any]]:
-    """Read ``OPTION=VALUE,VALUE``; of an option whose values have commas, one value."""
+    """Read ``OPTION=VALUE,VALUE``; what a value has for each layer stands between slashes."""
     name, equals, values = text.partition("=")
     name = name.removeprefix("--").replace("-", "_")
     option = {option.name: option for option in StudySettings.varied()}.get(name)
@@ -189,12 +195,11 @@ def _read_grid(text: str) -> dict[str, list[Any]]:
 
     def value(part: str) -> Any:
         try:
-            return read(part)
+            return read(part.replace("/", ","))
         except ValueError:
             return part  # its check says what was expected
 
-    whole = isinstance(option.default, tuple)
-    return {name: [value(part) for part in ([values] if whole else values.split(","))]}
+    return {name: [value(part) for part in values.split(",")]}
 
 
 def _setting(
@@ -335,10 +340,15 @@ class Settings:
             rate = AUTO if self.optimizer == SGD.name else LEARNING_RATE
             object.__setattr__(self, "learning_rate", rate)
         check_source(self.dataset, self.data_dir)
-        codes = per_layer("activation", self.activation, self.n_layers)
-        if len(set(codes)) == 1:  # one spelling of the same
-            object.__setattr__(self, "activation", codes[0])
+        codes = self._per_layer("activation")
         self._check_fit(codes[:-1])
+
+    def _per_layer(self, name: str) -> list[Any]:
+        """Return the values of a setting that hidden layers have; all equal, it holds one."""
+        values = per_layer(name, getattr(self, name), self.n_layers)
+        if len(set(values)) == 1:  # one spelling of the same
+            object.__setattr__(self, name, values[0])
+        return values
 
     @property
     def n_layers(self) -> int:
@@ -440,13 +450,24 @@ class NetworkSettings(Settings):
         read=lambda text: text.split(","),
         metavar="ARM,ARM,...",
     )
-    pretrain_steps: int = _network(3000, _count, "for each layer")
+    pretrain_steps: int | tuple[int, ...] = _network(
+        3000,
+        _check_steps,
+        "for each layer, or one number for each; 0: the layer keeps its initial weights",
+        read=lambda text: [int(part) for part in text.split(",")] if "," in text else int(text),
+        metavar="N[,N,...]",
+    )
     tune_steps: int = _network(
         0, _count_or_none, "after pretraining, for all layers as one autoencoder; 0: none"
     )
     finetune_steps: int = _network(
         30000, _count, "for each arm; more of them extend a run that is resumed", free=True
     )
+
+    def __post_init__(self) -> None:
+        """Check that each layer has its steps of pretraining."""
+        super().__post_init__()
+        self._per_layer("pretrain_steps")
 
     @property
     def n_layers(self) -> int:  # noqa: D102
@@ -467,8 +488,8 @@ class NetworkSettings(Settings):
         super()._check_fit(restored)
 
     def stages(self) -> list[int]:  # noqa: D102
-        layers = [self.pretrain_steps] * len(self.hidden)
-        layers += [self.tune_steps] if self.tune_steps else []
+        layers = per_layer("pretrain_steps", self.pretrain_steps, self.n_layers)
+        layers = [steps for steps in [*layers, self.tune_steps] if steps]
         n_pretrained = sum(ARMS[arm].pretrained for arm in self.arms)
         return n_pretrained * layers + len(self.arms) * [self.finetune_steps]
 
@@ -511,8 +532,8 @@ class StudySettings(NetworkSettings):
         None,
         _check_grid,
         "an option of `sae-fast run` and its values, each tried with every arm and seed; several "
-        "times for several options. Of --hidden one value a time: --grid hidden=9,5 --grid "
-        "hidden=30",
+        "times for several options. What a value has for each layer stands between slashes: --grid "
+        "hidden=100/50,30",
         read=_read_grid,
         metavar="OPTION=A,B",
         repeated=True,
@@ -570,7 +591,7 @@ class StudySettings(NetworkSettings):
                 try:
                     self.of_run(arm, point)
                 except DataError as error:
-                    where = ", ".join(f"{name}={written(value)}" for name, value in point.items())
+                    where = ", ".join(f"{name}={in_grid(value)}" for name, value in point.items())
                     raise DataError(f"grid: expected what fits, got {where}; {error}") from None
 
     @classmethod
@@ -653,11 +674,12 @@ def listed(value: Any) -> Any:
 
 def written_grid(grid: Mapping[str, Sequence[Any]]) -> list[str]:
     """Write a grid as the command line's --grid reads it, each time that it is given."""
-    return [
-        f"{name}={written(part)}"
-        for name, values in grid.items()
-        for part in (values if isinstance(values[0], list | tuple) else [values])
-    ]
+    return [f"{name}={','.join(map(in_grid, values))}" for name, values in grid.items()]
+
+
+def in_grid(value: object) -> str:
+    """Write one value of a setting as the command line's --grid reads it."""
+    return written(value).replace(",", "/")
 
 
 def written(value: object) -> str:

@@ -267,7 +267,7 @@ class Learner(Parametrized):
 
     def _warn_of_dead_units(self, training: Training) -> None:
         """Warn if half of a hidden layer is dead on all samples; most trainings show on a few."""
-        if not self._warns:
+        if not self._warns or not training.step:
             return
         few = self._input("x", next(sample_blocks(training.samples.x)), self.n_features)
         for x in (few, training.samples.x):

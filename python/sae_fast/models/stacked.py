@@ -330,7 +330,9 @@ class StackedAutoencoder(Headed):
         progress, optimizer, adam, corruption, penalties
             As in :meth:`Autoencoder.fit`.
         steps, epochs : int or sequence of int, default 3000 steps (or the length of `batches`)
-            For all layers, or for each; one or the other, as in :meth:`Autoencoder.fit`.
+            For all layers, or for each; one or the other, as in :meth:`Autoencoder.fit`. A layer of
+            0 steps keeps the weights that it has, and the layers above learn from the codes that
+            these give.
         learning_rate : float, schedule, callable or sequence of them, optional
             For all layers, or for each. None: for each as in :meth:`Autoencoder.fit`.
         weight_decay : float
@@ -347,7 +349,8 @@ class StackedAutoencoder(Headed):
         Returns
         -------
         list of History
-            One per layer: the loss over all of `x`, or over its codes, or those of `eval_set`.
+            One per layer: the loss over all of `x`, or over its codes, or those of `eval_set`;
+            empty of a layer of 0 steps.
 
         Raises
         ------
@@ -375,7 +378,7 @@ class StackedAutoencoder(Headed):
             follow = Follow(functools.partial(self._take_over, model), asked.callbacks)
             training = model._training(asked, objective, schedule, sets, follow)
             histories.append(self._pretrain_layer(model, training))
-            for callback in asked.callbacks:
+            for callback in asked.callbacks if schedule.steps else ():
                 callback.on_layer_end(training)
             if model.layer < self._depth:
                 sets = [model._encoded(one) for one in sets]

@@ -39,8 +39,8 @@ class StackedAutoencoderClassifier(
     units : int or sequence of int, default (100,)
         Units of each hidden layer.
     pretrain_steps : int or sequence of int, optional
-        Minibatches of pretraining for all layers, or for each; 0: no pretraining. None: 4 passes
-        over the rows, at least 50.
+        Minibatches of pretraining for all layers, or for each; 0: none. None: 4 passes over the
+        rows, at least 50.
     pretrain_epochs : int or sequence of int, optional
         In the place of `pretrain_steps`: passes over the rows.
     steps : int, optional

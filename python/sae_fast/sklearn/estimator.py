@@ -246,8 +246,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the steps of a training, or those for each layer if it is `layered`.
 
         They are what the parameter ``{which}steps`` says or, if it says nothing, `passes` over so
-        many rows; ``{which}epochs`` says in passes what that says in steps. 0 may stand for all
-        layers, not for some.
+        many rows; ``{which}epochs`` says in passes what that says in steps.
         """
         name = f"{which}steps"
         value, epochs = getattr(self, name), getattr(self, f"{which}epochs")
@@ -259,8 +258,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             name, value = f"{which}epochs", epochs
         each = per_layer(name, value, len(self._units())) if layered else [value]
         numbers = [check_int(name, one, minimum) for one in each]
-        if any(numbers) and not all(numbers):
-            raise DataError(f"{name}: expected 0 for all layers or none, got {value!r}")
         if epochs is not None:
             return [self._steps_of(one, n_samples) for one in numbers]
         return numbers

@@ -57,8 +57,11 @@ def train(training: Training) -> None:
 
     The model is asked for its `n_threads` before every native call, so that trainings side by side
     can hand threads over. DivergenceError if the loss or a parameter is no longer finite when it is
-    looked at; everything is then as it was when it last was.
+    looked at; everything is then as it was when it last was. Of no steps nobody is told anything.
     """
+    if training.schedule.steps == 0:
+        training.started = True
+        return
     model, samples, callbacks = training.model, training.samples, training.callbacks
     optimizer, schedule = training.optimizer, training.schedule
     network, noise = model._network, samples.corruption

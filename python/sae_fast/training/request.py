@@ -40,6 +40,7 @@ class Request:
     steps: Any
     epochs: Any
     default_steps: int
+    least: int = 1  # of steps or epochs; 0 where a layer may be left as it is
     batch_size: Any
     eval_every: Any
     batches: Any
@@ -49,7 +50,9 @@ class Request:
     title: str | None = None  # None: the model's own
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any], *, default_steps: int) -> Request:
+    def of(
+        cls, arguments: Mapping[str, Any], *, default_steps: int, least: int = 1
+    ) -> Request:
         """Check the arguments of a method that trains, `self` among them."""
         rest = dict(arguments)
         del rest["self"]
@@ -74,6 +77,7 @@ class Request:
             callbacks=as_callbacks(rest.pop("callbacks"), rest.pop("progress")),
             continued=check_bool("continued", rest.pop("continued")),
             default_steps=default_steps,
+            least=least,
             **rest,
         )
 
@@ -103,6 +107,7 @@ class Request:
             cls.of(
                 shared | {name: values[at] for name, values in each.items()},
                 default_steps=default_steps,
+                least=0,
             )
             for at in range(n_layers)
         ]
@@ -110,5 +115,5 @@ class Request:
     @property
     def length(self) -> dict[str, Any]:
         """What a schedule is made of."""
-        names = "steps", "epochs", "default_steps", "batch_size", "eval_every", "batches"
+        names = "steps", "epochs", "default_steps", "least", "batch_size", "eval_every", "batches"
         return {name: getattr(self, name) for name in names}

@@ -43,20 +43,21 @@ class Schedule:
         order: SampleOrder,
         steps_before: int,
         samples_before: int | None,
+        least: int = 1,
     ) -> Schedule:
         """Check what a user asked for; `batches` replaces the shuffle and sets both sizes.
 
         Of `steps`, `epochs` and `batches` one at most says how long: `epochs` as many whole batches
-        as hold each sample that often.
+        as hold each sample that often. `least` is the least that steps and epochs may be.
 
         `samples_before` is None if nobody knows: of batches of one size, then.
         """
         n_samples = order.n_samples
         eval_every = check_int("eval_every", eval_every, 0)
         if steps is not None:
-            steps = check_int("steps", steps, 1)
+            steps = check_int("steps", steps, least)
         if epochs is not None:
-            epochs = check_int("epochs", epochs, 1)
+            epochs = check_int("epochs", epochs, least)
             for name, other in (("steps", steps), ("batches", batches)):
                 if other is not None:
                     raise DataError(f"epochs: expected None beside {name}, got {epochs}")

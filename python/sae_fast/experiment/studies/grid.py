@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from ..settings import ARMS, OF_PRETRAINING, RunSettings, StudySettings, listed, written
+from ..settings import ARMS, OF_PRETRAINING, RunSettings, StudySettings, in_grid, listed
 
 
 def written_settings(settings: Mapping[str, Any]) -> str:
     """Write settings as the command line's grid has them."""
-    return ", ".join(f"{key}={written(value)}" for key, value in settings.items())
+    return ", ".join(f"{key}={in_grid(value)}" for key, value in settings.items())
 
 
 @dataclasses.dataclass(frozen=True)

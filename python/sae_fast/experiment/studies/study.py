@@ -59,7 +59,7 @@ def run_study(
     grid: Mapping[str, Sequence[Any]] | None = StudySettings.grid,
     hidden: Sequence[int] = StudySettings.hidden,
     arms: Sequence[str] = StudySettings.arms,
-    pretrain_steps: int = StudySettings.pretrain_steps,
+    pretrain_steps: int | Sequence[int] = StudySettings.pretrain_steps,
     tune_steps: int = StudySettings.tune_steps,
     finetune_steps: int = StudySettings.finetune_steps,
     activation: str | Sequence[str] = StudySettings.activation,
