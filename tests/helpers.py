@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import doctest
+import importlib.metadata
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +109,21 @@ def output_of(code: str, **environment: str) -> str:
     done = run_python(code, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+def mpiexec() -> tuple[str, dict[str, str]]:
+    """Find MPI as its package brings it, or the system's; skip if there is none."""
+    pytest.importorskip("mpi4py")
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        files = [Path(file.locate()) for file in importlib.metadata.files("mpich") or []]
+        [command] = [str(file.resolve()) for file in files if file.name == "mpiexec"]
+        libraries = [file for file in files if file.name.startswith("libmpi.")]
+        library = max(libraries, key=lambda file: file.stat().st_size)  # links are of no size here
+        return command, {"MPI4PY_LIBMPI": str(library.resolve())}
+    found = shutil.which("mpiexec")
+    if found is None:
+        pytest.skip("no mpiexec on this machine")
+    return found, {}
 
 
 def call_in_fork(function: Callable[[], object]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from data_helpers import write_set
-from helpers import TIME_LIMIT, assert_identical
+from helpers import TIME_LIMIT, assert_identical, mpiexec
 from sae_fast import DataError, ExecutorError
 from sae_fast.core.build import fingerprint
 from sae_fast.datasets import load_idx
@@ -322,21 +322,6 @@ class TestDask:
                 cluster.restart()
         assert in_order(found) == expected
         assert renewed
-
-
-def mpiexec() -> tuple[str, dict[str, str]]:
-    """Find MPI as its package brings it, or the system's; skip if there is none."""
-    pytest.importorskip("mpi4py")
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        files = [Path(file.locate()) for file in importlib.metadata.files("mpich") or []]
-        [command] = [str(file.resolve()) for file in files if file.name == "mpiexec"]
-        libraries = [file for file in files if file.name.startswith("libmpi.")]
-        library = max(libraries, key=lambda file: file.stat().st_size)  # links are of no size here
-        return command, {"MPI4PY_LIBMPI": str(library.resolve())}
-    found = shutil.which("mpiexec")
-    if found is None:
-        pytest.skip("no mpiexec on this machine")
-    return found, {}
 
 
 THROUGH_MPI = """

@@ -38,6 +38,15 @@ struct BoundSource {
     py::tuple kept;  // the objects that Python has of them
 };
 
+// A gradient as NumPy has it, in memory of ours.
+template <class T>
+Array<T> array_of(Buffer<T> buffer) {
+    auto kept = std::make_unique<Buffer<T>>(std::move(buffer));
+    const Index n = kept->size();
+    const py::capsule owner(kept.get(), [](void* p) { delete static_cast<Buffer<T>*>(p); });
+    return Array<T>(n, kept.release()->data(), owner);
+}
+
 // A Trainer with its source; all else that it refers to is kept alive by Python.
 template <class T>
 struct BoundTrainer {
@@ -49,7 +58,8 @@ struct BoundTrainer {
         : bound(std::make_unique<BoundSource<T>>(input, labels, weights, targets)),
           trainer(network, optimizer, state, bound->source, corruption, dropout_of(dropout),
                   {loss, weight_decay, make_penalties(penalties)}, size),
-          batch_size(size) {}
+          batch_size(size),
+          n_parameters(network.parameters().size()) {}
 
     void set_samples(const BoundInput<T>& input, const std::optional<Indices>& labels,
                      const std::optional<Array<T>>& weights, const BoundInput<T>* targets) {
@@ -58,9 +68,17 @@ struct BoundTrainer {
         bound = std::move(next);
     }
 
+    // That it is one of those that new_gradient() returned.
+    void check(const Array<T>& gradient) const {
+        const auto place = reinterpret_cast<std::uintptr_t>(gradient.data());
+        if (gradient.size() != n_parameters || place % kAlignment != 0) {
+            throw py::value_error("expected an array of new_gradient()");
+        }
+    }
+
     std::unique_ptr<BoundSource<T>> bound;
     Trainer<T> trainer;
-    Index batch_size;
+    Index batch_size, n_parameters;
 };
 
 template <class T>
@@ -140,9 +158,42 @@ void register_trainer(py::module_& m) {
             },
             py::arg("batches").noconvert(), py::arg("learning_rates").noconvert(), py::kw_only(),
             py::arg("max_seconds"), py::arg("n_threads"))
+        .def("new_gradient",
+             [](const Bound& bound) { return array_of(bound.trainer.new_gradient()); })
+        .def(
+            "gradient",
+            [](Bound& bound, const Indices& samples, Index first, Array<T>& out, int n_threads) {
+                bound.check(out);
+                const std::int64_t* data = samples.data();
+                const Index n = samples.size();
+                T* to = out.mutable_data();
+                without_gil([&] { bound.trainer.gradient(data, n, first, n_threads, to); });
+            },
+            py::arg("samples").noconvert(), py::kw_only(), py::arg("first"),
+            py::arg("out").noconvert(), py::arg("n_threads"))
+        .def(
+            "update",
+            [](Bound& bound, const Array<T>& gradient, double learning_rate, int n_threads) {
+                bound.check(gradient);
+                const T* from = gradient.data();
+                without_gil([&] { bound.trainer.update(from, learning_rate, n_threads); });
+            },
+            py::arg("gradient").noconvert(), py::kw_only(), py::arg("learning_rate"),
+            py::arg("n_threads"))
         .def("save_state", [](Bound& bound) { without_gil([&] { bound.trainer.save_state(); }); })
         .def("restore_state",
              [](Bound& bound) { without_gil([&] { bound.trainer.restore_state(); }); });
+
+    m.def(
+        "accumulate",
+        [](Array<T>& to, const Array<T>& from) {
+            if (from.size() != to.size()) throw py::value_error("arrays of different sizes");
+            T* sum = to.mutable_data();
+            const T* more = from.data();
+            const Index n = to.size();
+            without_gil([&] { accumulate(n, more, sum); });
+        },
+        py::arg("to").noconvert(), py::arg("from_array").noconvert());
 
     class_of<T, Evaluator<T>>(m, "Evaluator")
         .def(py::init([](const Network<T>& network, LossName loss, double weight_decay,

@@ -76,6 +76,10 @@ class ExecutorError(SaeFastError, RuntimeError):
     """The workers of a study are not there, cannot compute its runs, or have gone."""
 
 
+class DistributedError(SaeFastError, RuntimeError):
+    """A training cannot be shared with other processes, or one of them does not answer."""
+
+
 class SaeFastWarning(UserWarning):
     """Base of all warnings of this package."""
 

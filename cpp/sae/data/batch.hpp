@@ -57,6 +57,7 @@ struct Batch {
     Rows<T> target;                  // values to compare with: the samples as they are, or others
     View<std::uint8_t> corrupted{};  // (n, n_features): 1 where x is, 0 elsewhere; or empty
     bool apart = false;              // whether target is something else than clean
+    Index first = 0;                 // its first row among those of the step's whole batch
     std::int64_t* labels = nullptr;  // (n), or null
     T* weights = nullptr;            // (n): factors of the losses; null for ones
 

@@ -63,7 +63,7 @@ class Gaussian : public Corruption<T> {
         const T* clean = batch.clean.dense.row(row);
         T* x = batch.x.dense.row(row);
         this->draws.template for_each_part<std::uint32_t>(
-            Draw::value, batch.x.dense.cols, row, step,
+            Draw::value, batch.x.dense.cols, batch.first + row, step,
             [&](Index first, Index count, const std::uint32_t* words) {
                 alignas(kAlignment) T noise[Draws::kPart<std::uint32_t>];
                 kernels<T>(active_isa()).normals((count + 31) / 32, words, noise);
@@ -92,7 +92,7 @@ class SaltAndPepper : public Corruption<T> {
         const T* clean = batch.clean.dense.row(row);
         T* x = batch.x.dense.row(row);
         this->draws.template for_each_part<std::uint8_t>(
-            Draw::value, batch.x.dense.cols, row, step,
+            Draw::value, batch.x.dense.cols, batch.first + row, step,
             [&](Index first, Index count, const std::uint8_t* bytes) {
                 const T low = low_, high = high_;
                 for (Index i = 0, j = first; i < count; ++i, ++j) {
@@ -153,7 +153,7 @@ void Corruption<T>::apply(const Batch<T>& batch, Range rows, Index step) const {
         const Index ahead = i + 4;
         if (batch.clean.sparse() && ahead < rows.end) batch.clean.prefetch(ahead, n);
         std::uint8_t* const chosen = batch.corrupted.row(i);
-        choice_.choose(n, i, step, chosen);
+        choice_.choose(n, batch.first + i, step, chosen);
         corrupt(batch, i, step, chosen);
     }
 }

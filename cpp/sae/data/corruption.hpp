@@ -31,10 +31,10 @@ class Corruption {
 
     // Whether sparse samples stay sparse; else batch.x and batch.clean have to be matrices.
     virtual bool keeps_sparse() const { return false; }
-    // Whether a row is made of others too, which have to be read before.
+    // Whether a row is made of others too, any of the whole batch, which have to be read before.
     virtual bool reads_others() const { return false; }
     // Makes the rows `rows` of batch.x from those of batch.clean, at step `step`, counted from 1,
-    // and says in batch.corrupted what is.
+    // and says in batch.corrupted what is. Draws go by rows of the whole batch.
     void apply(const Batch<T>& batch, Range rows, Index step) const;
     // Whether the loss of what is corrupted counts otherwise than that of the rest.
     bool emphasizes() const { return alpha_ != T(1) || beta_ != T(1); }

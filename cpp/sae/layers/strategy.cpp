@@ -14,6 +14,12 @@ void Strategy<T>::update_bias(View<const T> delta, const LayerUpdate<T>& update)
 }
 
 template <class T>
+void Strategy<T>::bias_gradient(View<const T> delta, T* db) const {
+    const T one = 1;
+    k.dense_gradient({&one, delta.rows, 1, 0}, delta, {db, 1, layer.n_out, layer.w.ld});
+}
+
+template <class T>
 std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first, View<T> w_t) {
     // From this size on BLAS, which packs its operands; up to there our tiles are as fast or faster
     // (benchmarks/test_kernels.py).

@@ -95,6 +95,8 @@ class Strategy {
                           const List<Range>& stretches, Workspace<T>&) = 0;
     // A step on b, db = the sum of delta's rows.
     void update_bias(View<const T> delta, const LayerUpdate<T>& update) const;
+    // The gradient alone, on top of what is there: db (n_out) += the sum of delta's rows.
+    void bias_gradient(View<const T> delta, T* db) const;
 
     // Brings copies of a part of w up to date.
     virtual void refresh(Range /* rows */, Range /* columns */) {}

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -80,17 +81,17 @@ void Trainer<T>::set_source(const Source<T>& source) {
                                         loss_.target() == Target::values && !loss_.reads_sparse(),
                                         corruption_ != nullptr});
     source_ = &source;
-    plan_ = {};
+    plan_ = plan_of_all_ = {};
     scratch_.clear();
 }
 
 // A column of a sparse input without any non-zero never has a gradient: the update rule leaves its
 // row of w as it is, if nothing is left in its state either.
 template <class T>
-void Trainer<T>::plan(int n_threads) {
+Plan Trainer<T>::plan(bool all, int n_threads) const {
     const auto batch = static_cast<double>(batch_size_);
     const Index* nonzeros = nullptr;
-    if (sparse()) nonzeros = source_->input().column_sums(n_threads).nonzeros.data();
+    if (sparse() && !all) nonzeros = source_->input().column_sums(n_threads).nonzeros.data();
     const auto at_rest = [&](Index r) {
         const Index ld = network_.layer(0).w.ld;
         return objective_.weight_decay == 0 && optimizer_.weight_decay == 0 && !network_.tied() &&
@@ -100,13 +101,23 @@ void Trainer<T>::plan(int n_threads) {
                    return std::all_of(row, row + ld, [](T value) { return value == T(0); });
                });
     };
-    plan_ = Plan(network_, sparse(), batch_size_, [&](Index l, Index r) {
+    return Plan(network_, sparse(), batch_size_, [&](Index l, Index r) {
         const double twice = network_.tied() ? batch : 0;
-        if (l > 0 || !sparse()) return batch * x(l).density + twice;
+        if (l > 0 || !nonzeros) return batch * x(l).density + twice;
         if (nonzeros[r] == 0 && at_rest(r)) return -1.0;
         const auto n = static_cast<double>(source_->n_samples());
         return batch * static_cast<double>(nonzeros[r]) / n + twice;
     });
+}
+
+template <class T>
+void Trainer<T>::check(const List<std::int64_t>& samples) const {
+    for (const std::int64_t sample : samples) {
+        if (sample < 0 || sample >= source_->n_samples()) {
+            throw std::out_of_range("batches has sample " + std::to_string(sample) + " of " +
+                                    std::to_string(source_->n_samples()));
+        }
+    }
 }
 
 template <class T>
@@ -125,13 +136,9 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
                       double max_seconds, int n_threads) {
     using Clock = std::chrono::steady_clock;
     batches_.assign(batches, batches + n_steps * batch_size_);
-    for (const std::int64_t sample : batches_) {
-        if (sample < 0 || sample >= source_->n_samples()) {
-            throw std::out_of_range("batches has sample " + std::to_string(sample) + " of " +
-                                    std::to_string(source_->n_samples()));
-        }
-    }
-    if (plan_.empty()) plan(n_threads);
+    check(batches_);
+    if (plan_.empty()) plan_ = plan(false, n_threads);
+    batch_.first = 0;
     const auto deadline = Clock::now() + std::chrono::duration<double>(max_seconds);
     const int team = plan_.team_size(n_threads);
     reserve_scratch(team);
@@ -147,26 +154,14 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             const std::int64_t* index = batches_.data() + step * batch_size_;
             const double learning_rate = learning_rates[step];
             const Index number = state_.steps_done + ++step;
-            UpdateStep<T> update_step =
-                optimizer_.update_step<T>(number, learning_rate, objective_.weight_decay);
-            update_step.l1 = held<T>(objective_.penalties.l1);
-            source_->read(index, 0, rows, batch_);
-            if (corruption_) {
-                if (corruption_->reads_others()) member.barrier();
-                corruption_->apply(batch_, rows, number);
-            }
-            draw_dropout(rows, number);
-            forward(member, rows, scratch);
-            if (by_columns(network_.n_layers() - 1)) member.barrier();
-            loss_delta(rows);
-            backward(member, rows);
-            member.barrier();
+            const UpdateStep<T> rule = update_step(learning_rate, number);
+            differentiate(member, index, batch_size_, number, scratch);
             // what the next step reads from main memory is asked for after the first share, which
             // may be the sparse layer's and takes longest
             const Index first = std::min<Index>(n_shares, 1);
-            update(update_step, scratch, 0, first);
+            update(rule, scratch, 0, first);
             source_->prefetch(step < n_steps ? index + batch_size_ : index, rows);
-            update(update_step, scratch, first, n_shares);
+            update(rule, scratch, first, n_shares);
             if (objective_.penalties.max_norm != 0) limit_norms(member);
             // read by all after this barrier, written again only after the next step's first one
             if (member.rank == 0) stop = Clock::now() >= deadline;
@@ -176,6 +171,112 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
     });
     state_.steps_done += done;
     return done;
+}
+
+template <class T>
+void Trainer<T>::gradient(const std::int64_t* samples, Index n, Index first, int n_threads,
+                          T* out) {
+    const Penalties& penalties = objective_.penalties;
+    if (penalties.kl_sparsity != 0 || penalties.contractive != 0) {
+        throw std::invalid_argument("expected no penalty of a whole batch, on a part of one");
+    }
+    if (corruption_ && corruption_->reads_others()) {
+        throw std::invalid_argument("expected no corruption by a whole batch, on a part of one");
+    }
+    batches_.assign(samples, samples + n);
+    check(batches_);
+    if (plan_of_all_.empty()) plan_of_all_ = plan(true, n_threads);
+    const int team = plan_of_all_.team_size(n_threads);
+    reserve_scratch(team);
+    const Index n_chunks = (n + batch_size_ - 1) / batch_size_;
+    // sums that wait at a time, `out` aside: one for each digit of the number of a chunk
+    for (Index i = 1; i < n_chunks; i *= 2) {
+        if (sums_.count() <= std::ilogb(i)) sums_.push_back(new_gradient());
+    }
+    batch_.first = first;
+    const auto sum = [&](Index level) { return level == 0 ? out : sums_[level - 1].data(); };
+    run_team(team, [&](Member member) {
+        Scratch& scratch = scratch_[member.rank];
+        scratch.shares = plan_of_all_.share(member);
+        // f for what is this member's of the parameters, some from a place on
+        const auto for_own = [&](const auto& f) {
+            for (const LayerShare& share : scratch.shares) {
+                const Dense<T>& layer = network_.layer(share.layer);
+                if (share.bias) f(network_.offset(layer.b), layer.w.ld);
+                for (const Range rows : share.stretches) {
+                    f(network_.offset(layer.w.row(rows.begin)), rows.count() * layer.w.ld);
+                }
+            }
+        };
+        Index height = 0;
+        const auto add_two = [&] {
+            --height;
+            T *const to = sum(height - 1), *const from = sum(height);
+            for_own([&](Index at, Index count) { accumulate(count, from + at, to + at); });
+        };
+        for (Index chunk = 0; chunk < n_chunks; ++chunk) {
+            const Index before = chunk * batch_size_, rows = std::min(n - before, batch_size_);
+            differentiate(member, batches_.data() + before, rows, state_.steps_done + 1, scratch);
+            T* const own = sum(height++);
+            for_own([&](Index at, Index count) { std::fill_n(own + at, count, T(0)); });
+            for (const LayerShare& share : scratch.shares) {
+                const Dense<T>& layer = network_.layer(share.layer);
+                T* const to = own + network_.offset(share.bias ? layer.b : layer.w.data);
+                if (share.bias) {
+                    strategy(share.layer).bias_gradient(deltas_[share.layer].part({0, rows}), to);
+                } else {
+                    add_gradient(share.layer, rows, {to, layer.n_in, layer.n_out, layer.w.ld},
+                                 share.stretches, scratch);
+                }
+            }
+            for (Index i = chunk; i % 2 == 1; i /= 2) add_two();
+            if (member.rank == 0) batch_.first = first + before + rows;
+            member.barrier();
+        }
+        while (height > 1) add_two();
+    });
+}
+
+template <class T>
+void Trainer<T>::update(const T* gradient, double learning_rate, int n_threads) {
+    if (plan_of_all_.empty()) plan_of_all_ = plan(true, n_threads);
+    const UpdateStep<T> step = update_step(learning_rate, state_.steps_done + 1);
+    const Kernels<T>& k = kernels<T>(active_isa());
+    run_team(plan_of_all_.team_size(n_threads), [&](Member member) {
+        for (const LayerShare& share : plan_of_all_.share(member)) {
+            const Dense<T>& layer = network_.layer(share.layer);
+            const LayerUpdate<T> update = layer_update(step, share.layer, share.bias);
+            const T* const from = gradient + network_.offset(share.bias ? layer.b : layer.w.data);
+            if (share.bias) {
+                k.update({from, 1, layer.n_out, layer.w.ld}, step.of_biases(), update.rows);
+            }
+            const View<const T> dw{from, layer.n_in, layer.n_out, layer.w.ld};
+            for (const Range rows : share.stretches) {
+                k.update(dw.part(rows), step, update.from(rows.begin));
+                network_.refresh(share.layer, rows, {0, layer.n_out});
+            }
+        }
+        if (objective_.penalties.max_norm != 0) limit_norms(member);
+    });
+    ++state_.steps_done;
+}
+
+template <class T>
+UpdateStep<T> Trainer<T>::update_step(double learning_rate, Index number) const {
+    UpdateStep<T> step = optimizer_.update_step<T>(number, learning_rate, objective_.weight_decay);
+    step.l1 = held<T>(objective_.penalties.l1);
+    return step;
+}
+
+template <class T>
+LayerUpdate<T> Trainer<T>::layer_update(const UpdateStep<T>& step, Index l, bool bias) const {
+    const Dense<T>& layer = network_.layer(l);
+    const Index offset = network_.offset(bias ? layer.b : layer.w.data);
+    LayerUpdate<T> update{step, {network_.parameters().data() + offset, {}, layer.w.ld}};
+    for (Index s = 0; s < state_.slots.count(); ++s) {
+        update.rows.slots[s] = state_.slots[s].data() + offset;
+    }
+    return update;
 }
 
 template <class T>
@@ -208,7 +309,7 @@ void Trainer<T>::draw_dropout(Range rows, Index step) {
     for (const Dropped& dropped : dropped_) {
         const View<std::uint8_t> chosen = dropped.chosen;
         for (Index i = rows.begin; chosen.data && i < rows.end; ++i) {
-            dropped.choice.choose(chosen.cols, i, step, chosen.row(i));
+            dropped.choice.choose(chosen.cols, batch_.first + i, step, chosen.row(i));
         }
     }
 }
@@ -230,8 +331,25 @@ void Trainer<T>::drop(Index l, Range rows, Range columns, View<T> from, View<T> 
 }
 
 template <class T>
-void Trainer<T>::forward(const Member& member, Range rows, Scratch& scratch) {
-    const Range all{0, batch_size_};
+void Trainer<T>::differentiate(const Member& member, const std::int64_t* index, Index n,
+                               Index number, Scratch& scratch) {
+    const Range rows = member.share(n, kRowGrain);
+    source_->read(index, 0, rows, batch_);
+    if (corruption_) {
+        if (corruption_->reads_others()) member.barrier();
+        corruption_->apply(batch_, rows, number);
+    }
+    draw_dropout(rows, number);
+    forward(member, rows, n, scratch);
+    if (by_columns(network_.n_layers() - 1)) member.barrier();
+    loss_delta(rows);
+    backward(member, rows, n);
+    member.barrier();
+}
+
+template <class T>
+void Trainer<T>::forward(const Member& member, Range rows, Index n, Scratch& scratch) {
+    const Range all{0, n};
     for (Index l = 0; l < network_.n_layers(); ++l) {
         const bool columns = by_columns(l);
         // what keeps few is whole already
@@ -272,8 +390,8 @@ void Trainer<T>::loss_delta(Range rows) {
 }
 
 template <class T>
-void Trainer<T>::backward(const Member& member, Range rows) {
-    const Range all{0, batch_size_};
+void Trainer<T>::backward(const Member& member, Range rows, Index n) {
+    const Range all{0, n};
     bool complete = true;  // whether all of the delta that is read next is there
     for (Index l = network_.n_layers() - 1; l > 0; --l) {
         const bool columns = by_columns(l);
@@ -286,7 +404,7 @@ void Trainer<T>::backward(const Member& member, Range rows) {
         complete = !columns;
         if (!code_penalties_.any() || code_penalties_.layer() != l - 1) continue;
         member.barrier();
-        code_penalties_.add_gradient(a_[l - 1], batch_.weights, deltas_[l - 1],
+        code_penalties_.add_gradient(a_[l - 1].part(all), batch_.weights, deltas_[l - 1].part(all),
                                      member.share(network_.layer(l).n_in, kUnitGrain<T>));
         complete = false;
     }
@@ -309,12 +427,7 @@ template <class T>
 void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last) {
     for (Index i = first; i < last; ++i) {
         const LayerShare& share = scratch.shares[i];
-        const Dense<T>& layer = network_.layer(share.layer);
-        const Index offset = network_.offset(share.bias ? layer.b : layer.w.data);
-        LayerUpdate<T> update{step, {network_.parameters().data() + offset, {}, layer.w.ld}};
-        for (Index s = 0; s < state_.slots.count(); ++s) {
-            update.rows.slots[s] = state_.slots[s].data() + offset;
-        }
+        LayerUpdate<T> update = layer_update(step, share.layer, share.bias);
         if (share.layer == code_penalties_.layer()) update.step.decay = code_penalties_.decay();
         if (share.bias) {
             strategy(share.layer).update_bias(deltas_[share.layer], update);
@@ -328,18 +441,28 @@ void Trainer<T>::update(const UpdateStep<T>& step, Scratch& scratch, Index first
     }
 }
 
-// A step on w of layer l, which its mirror m has transposed: dw = x^T delta + delta_m^T x_m.
+// dw = x^T delta and, if a mirror m has w transposed, delta_m^T x_m.
+template <class T>
+void Trainer<T>::add_gradient(Index l, Index n, View<T> dw, const List<Range>& stretches,
+                              Scratch& scratch) {
+    const Range all{0, n};
+    Workspace<T>& workspace = scratch.workspace;
+    strategy(l).gradient(x(l).part(all), deltas_[l].part(all), dw, stretches, workspace);
+    if (!network_.tied()) return;
+    const Index mirror = network_.mirror(l);
+    network_.strategy(l, false).gradient(Rows<T>(deltas_[mirror].part(all)),
+                                         output(mirror - 1).part(all), dw, stretches, workspace);
+}
+
 template <class T>
 void Trainer<T>::update_tied(const LayerShare& share, const LayerUpdate<T>& update,
                              Scratch& scratch) {
-    const Index l = share.layer, mirror = network_.mirror(l);
+    const Index l = share.layer;
     const View<T> dw = gradients_[l];
     for (const Range rows : share.stretches) {
         std::fill(dw.row(rows.begin), dw.row(rows.end), T(0));
     }
-    strategy(l).gradient(x(l), deltas_[l], dw, share.stretches, scratch.workspace);
-    network_.strategy(l, false).gradient(Rows<T>(deltas_[mirror]), output(mirror - 1), dw,
-                                         share.stretches, scratch.workspace);
+    add_gradient(l, batch_size_, dw, share.stretches, scratch);
     for (const Range rows : share.stretches) {
         kernels<T>(active_isa()).update(dw.part(rows), update.step, update.from(rows.begin));
         network_.refresh(l, rows, {0, dw.cols});

@@ -8,6 +8,10 @@
 // enters any sum, so the result is the same, to the bit, for every number of threads. One barrier
 // after each phase is all that layers cut by rows need; those cut by columns have one between.
 // Penalties on codes, and a bound on norms, have a phase of their own, by units.
+//
+// Where several processes share a step, the two phases are two calls: gradient() sums those of
+// some of the batch's rows, a chunk after the other, in the order of a binary tree over the chunks
+// of the whole batch; update() takes the sum of all.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +34,12 @@ struct Dropout {
     std::uint64_t key;
 };
 
+// to (n) += from, outside of any kernel: as fast as memory is.
+template <class T>
+void accumulate(Index n, const T* from, T* to) {
+    for (Index i = 0; i < n; ++i) to[i] += from[i];
+}
+
 template <class T>
 class Trainer {
    public:
@@ -50,6 +60,16 @@ class Trainer {
     // of the batches, whoever writes to the caller's meanwhile.
     Index run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
               double max_seconds, int n_threads);
+
+    // Room for the gradient of all parameters, laid out as they are.
+    Buffer<T> new_gradient() const { return Buffer<T>(network_.parameters().size()); }
+    // out = the gradient at the next step over `samples` (n), which are the rows of its batch from
+    // `first` on: chunks of batch_size rows each, the last one of what is left, summed in pairs,
+    // in pairs of pairs and so on. std::invalid_argument if a penalty or a corruption is of the
+    // whole batch, std::out_of_range as in run().
+    void gradient(const std::int64_t* samples, Index n, Index first, int n_threads, T* out);
+    // Takes the next step with the gradient of its whole batch.
+    void update(const T* gradient, double learning_rate, int n_threads);
 
     // Keeps a copy of the parameters and the optimizer's state, in the place of the last one; goes
     // back to it.
@@ -74,19 +94,29 @@ class Trainer {
     bool sparse() const { return batch_.x.sparse(); }
     bool by_columns(Index l) const { return strategy(l).cut() == Cut::columns; }
     Range columns_of_member(const Member& member, Index l, Index n_columns) const;
-    void plan(int n_threads);
+    void check(const List<std::int64_t>& samples) const;
+    // Of all parameters, or of those alone that a step may move.
+    Plan plan(bool all, int n_threads) const;
     void reserve_scratch(int n_threads);
+    UpdateStep<T> update_step(double learning_rate, Index number) const;
+    LayerUpdate<T> layer_update(const UpdateStep<T>& step, Index l, bool bias) const;
 
     // What the layer above l reads.
     View<T> output(Index l) const { return dropped_[l].a.data ? View<T>(dropped_[l].a) : a_[l]; }
     void draw_dropout(Range rows, Index step);
     // to = from, some rows and columns of layer l's, as its dropout leaves them.
     void drop(Index l, Range rows, Range columns, View<T> from, View<T> to) const;
-    void forward(const Member& member, Range rows, Scratch& scratch);
+    // The phase by rows, of the first n of the batch: those of samples index[0 ... n).
+    void differentiate(const Member& member, const std::int64_t* index, Index n, Index number,
+                       Scratch& scratch);
+    void forward(const Member& member, Range rows, Index n, Scratch& scratch);
     void loss_delta(Range rows);
-    void backward(const Member& member, Range rows);
+    void backward(const Member& member, Range rows, Index n);
     void limit_norms(const Member& member);
     void update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last);
+    // Rows of dw (n_in, n_out) += the gradient of w of layer l over n samples, that of its mirror
+    // too if it has one.
+    void add_gradient(Index l, Index n, View<T> dw, const List<Range>& stretches, Scratch& scratch);
     void update_tied(const LayerShare& share, const LayerUpdate<T>& update, Scratch& scratch);
 
     Network<T>& network_;
@@ -112,7 +142,8 @@ class Trainer {
     List<Dropped> dropped_;
     Activations<T> deltas_;      // the loss's gradient with respect to their pre-activations
     List<Matrix<T>> gradients_;  // of w that two layers use (n_in, n_out)
-    Plan plan_;
+    Plan plan_, plan_of_all_;
+    List<Buffer<T>> sums_;  // of gradients: those that wait for others, but for the first
     struct {
         Buffer<T> parameters;
         List<Buffer<T>> slots;

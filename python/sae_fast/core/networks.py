@@ -278,12 +278,19 @@ def new_trainer(
     """Return a trainer, which works on the network and the optimizer's state; see `_core.pyi`.
 
     Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many;
-    `save_state` and `restore_state` keep and bring back parameters and state.
+    `save_state` and `restore_state` keep and bring back parameters and state. Of a step that is
+    shared ``gradient(samples, first=, out=, n_threads=)`` is a part of a batch's, in an array of
+    `new_gradient`, and ``update(gradient, learning_rate=, n_threads=)`` the rest.
     """
     trainer = core_class("Trainer", _dtype(network))
     labels, targets = _compared(y)
     options |= {"targets": targets, "loss": _loss(loss)}
     return trainer(network, optimizer, state, x, labels, weights, **options)
+
+
+def accumulate(to: NDArray[Any], more: NDArray[Any]) -> None:
+    """Add one array to another, both contiguous, as the core rounds: with no subnormal numbers."""
+    _core.accumulate(to, more)
 
 
 def set_samples(trainer: Any, x: Any, y: Any, weights: NDArray[Any] | None) -> None:

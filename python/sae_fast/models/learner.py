@@ -22,6 +22,7 @@ from ..core.units import Units
 from ..errors import DataError, DeadUnitWarning, SaeFastWarning, ScaleWarning, warn
 from ..training.callbacks import Callback, Trainable, Training
 from ..training.corruptions import check_corruption
+from ..training.distributed import current
 from ..training.history import History
 from ..training.loop import train
 from ..training.objective import (
@@ -132,9 +133,12 @@ class Learner(Parametrized):
         check_held("weight_decay", asked.weight_decay, [decay.weight_decay], self.dtype)
         codes = [] if asked.targets else [self._activations[: self._depth]]
         n_hidden = len(self._activations) - 1
+        penalties = check_penalties(asked.penalties, self.dtype, *codes)
+        if (session := current()) is not None:
+            session.check_parts(asked.corruption, penalties)
         return Objective(
             self._check_loss(asked.loss),
-            (decay, *check_penalties(asked.penalties, self.dtype, *codes)),
+            (decay, *penalties),
             check_dropout(asked.dropout, n_hidden, n_hidden - self._depth),
         )
 
@@ -158,6 +162,8 @@ class Learner(Parametrized):
             )
         order = SampleOrder(n_samples, self.seed, *self._stream)
         schedule = Schedule.check(order=order, **before, **asked.length)
+        if (session := current()) is not None:
+            session.check_batch(schedule.batch_size)
         if rate is not None:  # one that cannot begin is refused here
             rate.check(schedule.steps_before, schedule.steps)
         return schedule

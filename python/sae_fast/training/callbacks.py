@@ -22,6 +22,7 @@ from ..base.text import number, shown
 from ..base.threads import Turns
 from ..core.networks import Network, count_labels
 from ..errors import DataError
+from .distributed import current
 from .history import History
 from .objective import Objective, Samples
 from .optimizers import Optimizer
@@ -142,7 +143,10 @@ class Training:
 
     def __post_init__(self) -> None:
         """Let the history know of how many samples its losses are sums."""
-        self.schedule = self.schedule.over(self.samples.x)
+        self.session = session = current()
+        self.schedule = self.schedule.over(self.samples.x).shared(session)
+        if session is not None and session.rank > 0:
+            self.callbacks = [one if one.everywhere else _absent(one) for one in self.callbacks]
         if self.measured is not None:
             self.history.n_samples = self.measured[1].x.n_samples
 
@@ -188,6 +192,7 @@ class Training:
             "batch_size": self.schedule.batch_size,
             "eval_every": self.schedule.eval_every,
             **self.schedule.order.describe(),
+            **({} if self.session is None else {"chunk_size": self.session.chunk_size}),
         }
 
     @property
@@ -249,6 +254,9 @@ class Callback:
     every : int or None
         Steps between two calls of `on_step`. None: whenever native code returns, which is at
         least every 0.05 s and where evaluations are; that costs nothing.
+    everywhere : bool
+        Whether each process of a :func:`sae_fast.distributed.session` calls it. False, of what
+        writes files or shows something: only the first.
 
     Examples
     --------
@@ -266,6 +274,7 @@ class Callback:
     """
 
     every: int | None = None
+    everywhere = True
 
     def __repr__(self) -> str:
         """Return the call that makes it, for estimators, searches and tables that show it."""
@@ -295,6 +304,13 @@ class Callback:
         """After the last step, or the error, of each training that `on_start` has seen."""
 
 
+def _absent(callback: Callback) -> Callback:
+    """Return what takes the place of a callback that another process has: as often, and idle."""
+    absent = Callback()
+    absent.every = callback.every
+    return absent
+
+
 #: A callback, or a function that is called with the training after each evaluation.
 CallbackOption: TypeAlias = Callback | Callable[[Training], object]
 
@@ -319,6 +335,8 @@ class ProgressBar(Callback):
     >>> bar = sae_fast.callbacks.ProgressBar()
     >>> history = sae_fast.Autoencoder(8, 3).fit(x, steps=50, callbacks=[bar])
     """
+
+    everywhere = False
 
     def on_start(self, training: Training) -> None:
         """Show the bar."""
@@ -459,6 +477,8 @@ class JsonLinesLog(Callback):
     ['start', 'evaluation', 'evaluation', 'stop']
     """
 
+    everywhere = False
+
     def __init__(self, path: str | Path) -> None:
         self.path = check_path("path", path)
 
@@ -518,6 +538,8 @@ class Checkpoint(Callback):
     ...     sorted(file.name for file in path.parent.iterdir())
     ['ae-100.safetensors', 'ae-200.safetensors']
     """
+
+    everywhere = False
 
     def __init__(self, path: str | Path, *, every: int | None = None) -> None:
         self.path = check_path("path", path)
@@ -582,6 +604,8 @@ class TensorBoard(Callback):
     ...     [path.name for path in pathlib.Path(folder).iterdir()]
     ['autoencoder-1--8---3']
     """
+
+    everywhere = False
 
     def __init__(self, log_dir: str | Path) -> None:
         self.log_dir = check_path("log_dir", log_dir)

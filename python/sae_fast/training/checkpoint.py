@@ -35,6 +35,7 @@ from ..core.build import build_config
 from ..core.windows import Windows
 from ..errors import CheckpointError, DataError
 from .callbacks import Callback, Training
+from .distributed import leads
 from .history import History
 from .objective import SOFTMAX
 from .optimizers import Adam, Optimizer
@@ -143,7 +144,7 @@ class RunCheckpoint(Callback):
         self._trainings: dict[str, dict[str, Any]] = {}  # by key: step, history, ...
         self._arrays: dict[str, _Arrays] = {}  # by key
         existing = self._existing()
-        if self.every is not None:
+        if self._writes:
             for leftover in leftovers(self._folder / NAME):
                 with contextlib.suppress(OSError):
                     leftover.unlink()
@@ -211,6 +212,11 @@ class RunCheckpoint(Callback):
             f"{self._folder / existing[0]}; resume=True goes on from it, or remove it"
         )
 
+    @property
+    def _writes(self) -> bool:
+        """Whether there are files to be written, and this process writes them."""
+        return self.every is not None and leads()
+
     def _existing(self) -> list[str]:
         try:
             return [name for name in (NAME, PREVIOUS) if (self._folder / name).exists()]
@@ -226,7 +232,7 @@ class RunCheckpoint(Callback):
             self._seen[training.title] += 1
             number = self._seen[training.title]
         key = json.dumps([training.title, number], ensure_ascii=False)
-        if self.every is not None:
+        if self._writes:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -250,7 +256,7 @@ class RunCheckpoint(Callback):
     def on_commit(self, training: Training) -> None:
         """Write, unless it is not time, or the training ends here: `on_stop` then does."""
         step = training.step
-        if self.every is None or step % self.every or not 0 < step < training.n_steps:
+        if not self._writes or step % (self.every or 1) or not 0 < step < training.n_steps:
             return
         key, _ = training.state[self]
         if self._trainings.get(key, {}).get("step") != step:
@@ -263,7 +269,7 @@ class RunCheckpoint(Callback):
         back to before that: the file that is there is then the one to go on from.
         """
         committed = training.committed
-        if self.every is None or committed is None or training.step < committed.step:
+        if not self._writes or committed is None or training.step < committed.step:
             return
         key, _ = training.state[self]
         kept = self._trainings.get(key)

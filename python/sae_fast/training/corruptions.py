@@ -19,6 +19,7 @@ class Corruption:
     """A kind of noise: its name, and its settings."""
 
     name: ClassVar[str]
+    whole_batch: ClassVar[bool] = False  # whether what it makes of a sample needs others
 
     emphasis: tuple[float, float] = (1.0, 1.0)
 
@@ -245,6 +246,7 @@ class Swap(Corruption):
     """
 
     name: ClassVar[str] = "swap"
+    whole_batch: ClassVar[bool] = True
 
     share: float = 0.15
 

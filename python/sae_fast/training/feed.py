@@ -30,7 +30,7 @@ class Portion:
     weights: NDArray[Any] | None
     first: int  # the step that it begins with
     end: int  # the step behind its last
-    given: NDArray[np.int64] | None  # (end - first, batch_size): its samples at each step
+    given: NDArray[np.int64] | None  # (end - first, rows of a batch): its samples at each step
     schedule: Schedule
 
     def samples(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class Portion:
         return {"x": self.x, "y": self.y, "weights": self.weights}
 
     def batches(self, step: int, n_steps: int) -> NDArray[np.int64]:
-        """Return the sample numbers of steps ``step ...``, shape (n_steps, batch_size)."""
+        """Return the sample numbers of steps ``step ...``, shape (n_steps, rows of a batch)."""
         if self.given is None:
             return self.schedule.batches(step, n_steps)
         return self.given[step - self.first : step - self.first + n_steps]

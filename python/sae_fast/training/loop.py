@@ -19,6 +19,7 @@ from ..base.streams import Purpose, stream_key
 from ..core.networks import evaluate, new_trainer, set_samples
 from ..errors import DivergenceError
 from .callbacks import Training, watched
+from .distributed import SharedSteps
 from .feed import Feed
 from .sizes import Sizes
 
@@ -65,6 +66,8 @@ def train(training: Training) -> None:
     model, samples, callbacks = training.model, training.samples, training.callbacks
     optimizer, schedule = training.optimizer, training.schedule
     network, noise = model._network, samples.corruption
+    session = training.session
+    size = schedule.batch_size
     options: dict[str, Any] = {
         "corruption": noise
         and noise.in_core(network, model.seed, training.layer or 0, samples.units),
@@ -72,11 +75,17 @@ def train(training: Training) -> None:
         "loss": training.objective.loss,
         "weight_decay": training.objective.weight_decay,
         "penalties": training.objective.added,
-        "batch_size": schedule.batch_size,
+        "batch_size": size if session is None else min(size, session.chunk_size),
     }
     started = time.perf_counter()
     stretch = schedule.eval_every or schedule.steps
     intervals = [stretch, *(callback.every for callback in callbacks if callback.every)]
+
+    def ended() -> bool:
+        """Say whether the training ends here; processes that share it are at the same step then."""
+        if session is not None:
+            training.stopped = session.any(training.stopped)
+        return training.stopped or training.step == schedule.steps
 
     def diverged(what: str) -> NoReturn:
         """Go back to where all was finite, and raise."""
@@ -148,6 +157,10 @@ def train(training: Training) -> None:
             network, optimizer.in_core(), model._state, **portion.samples(), **options
         )
         portion = feed.go_on(portion)
+        steps = trainer
+        if session is not None:
+            session.check_same(training)
+            steps = SharedSteps(session, trainer, size)
         training.started = True
         started -= training.history.seconds  # of a training that is taken up again
         trainer.save_state()
@@ -158,26 +171,28 @@ def train(training: Training) -> None:
                 if seen != training.step:
                     seen = training.step
                     call_due()
-                ended = training.stopped or training.step == schedule.steps
-                due = training.step > 0 and (ended or training.step % stretch == 0)
-                if due and training.history.steps[-1:] != [training.step]:
-                    look()
-                if training.stopped or training.step == schedule.steps:
-                    break
+                if session is None or not len(batches):
+                    over = ended()
+                    due = training.step > 0 and (over or training.step % stretch == 0)
+                    if due and training.history.steps[-1:] != [training.step]:
+                        look()
+                        over = ended()
+                    if over:
+                        break
                 if not len(batches):
                     if training.step == portion.end:
                         portion = feed.get(training.step)
                         set_samples(trainer, **portion.samples())
                         portion = feed.go_on(portion)
                     ahead = [every - training.step % every for every in intervals]
-                    most = max(1, _LONGEST_STRETCH // schedule.batch_size)
+                    most = max(1, _LONGEST_STRETCH // size)
                     n_steps = min(*ahead, portion.end - training.step, most)
                     batches = portion.batches(training.step, n_steps)
                     rates = optimizer.rates(schedule.steps_before + training.step, n_steps)
                 with model._turns.queue:  # after those who wait
                     pass
                 with model._turns.lock:
-                    done = trainer.run(
+                    done = steps.run(
                         batches,
                         rates,
                         max_seconds=_RESPONSE_SECONDS,

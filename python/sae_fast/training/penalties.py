@@ -18,6 +18,7 @@ class Penalty:
 
     name: ClassVar[str]
     on_codes: ClassVar[bool] = False
+    whole_batch: ClassVar[bool] = False  # whether it is more than the sum of what samples give
 
     def _options(self) -> dict[str, float]:
         """Return what the core takes, by its names."""
@@ -179,6 +180,7 @@ class KLSparsity(Penalty):
 
     name: ClassVar[str] = "kl_sparsity"
     on_codes: ClassVar[bool] = True
+    whole_batch: ClassVar[bool] = True
 
     strength: float
     target: float = 0.05
@@ -231,6 +233,7 @@ class Contractive(_Strength):
     """
 
     name: ClassVar[str] = "contractive"
+    whole_batch: ClassVar[bool] = True
     on_codes: ClassVar[bool] = True
 
     def _check(self, encoder: Sequence[Function]) -> None:

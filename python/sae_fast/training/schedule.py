@@ -13,6 +13,7 @@ from ..base.checks import check_batches, check_int
 from ..base.streams import SampleOrder
 from ..core.windows import Windows
 from ..errors import DataError
+from .distributed import Session
 
 #: Samples of a step, or all if there are fewer.
 DEFAULT_BATCH_SIZE = 100
@@ -29,6 +30,8 @@ class Schedule:
     samples_before: int  # where it goes on after so many samples
     steps_before: int  # of the optimizer's state
     given: NDArray[np.int64] | None  # (steps, batch_size), instead of it
+    # of each batch, those that this process takes
+    rows: slice = dataclasses.field(default_factory=lambda: slice(None))
 
     @classmethod
     def check(
@@ -92,6 +95,12 @@ class Schedule:
             return self
         return dataclasses.replace(self, order=self.order.in_windows(x.block, x.window))
 
+    def shared(self, session: Session | None) -> Schedule:
+        """Return the same with this process's rows of each batch alone."""
+        if session is None:
+            return self
+        return dataclasses.replace(self, rows=session.rows(self.batch_size))
+
     def window_end(self, step: int, window: int) -> int:
         """Return the step before which to change what is in memory, `window` samples at most.
 
@@ -105,7 +114,9 @@ class Schedule:
         return min(self.steps, (end - self.samples_before) // size)
 
     def batches(self, first: int, n_steps: int) -> NDArray[np.int64]:
-        """Return the sample numbers of steps ``first ...``, shape (n_steps, batch_size)."""
+        """Return the sample numbers of steps ``first ...``, shape (n_steps, rows of a batch)."""
         if self.given is not None:
-            return self.given[first : first + n_steps]
-        return self.order.batches(first, n_steps, self.batch_size, self.samples_before)
+            batches = self.given[first : first + n_steps]
+        else:
+            batches = self.order.batches(first, n_steps, self.batch_size, self.samples_before)
+        return batches[:, self.rows]
