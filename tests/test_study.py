@@ -22,16 +22,26 @@ import numpy as np
 import pytest
 from data_helpers import write_set
 from helpers import TIME_LIMIT, draw_x, draw_y
-from sae_fast import CheckpointError, DataError, OutputError, cli, run_experiment, run_study
+from sae_fast import (
+    ArmResult,
+    CheckpointError,
+    DataError,
+    ExecutorError,
+    OutputError,
+    cli,
+    run_experiment,
+    run_study,
+)
 from sae_fast.datasets import Dataset
 from sae_fast.experiment.report import command_line
+from sae_fast.experiment.save import claimed_output
 from sae_fast.experiment.settings import EXECUTORS, StudySettings, options
 from sae_fast.experiment.studies import runs, save, study
 from sae_fast.experiment.studies.conclusion import sentences
 from sae_fast.experiment.studies.grid import list_pairs, list_tasks, share_of
 from sae_fast.experiment.studies.pools import POOLS
-from sae_fast.experiment.studies.samples import Pair
-from sae_fast.experiment.studies.save import OUTPUT_NAMES
+from sae_fast.experiment.studies.samples import Pair, Sample, list_leads
+from sae_fast.experiment.studies.save import OUTPUT_NAMES, check_folder
 
 N_TRAIN, N_TEST = 200, 60
 SMALL = {
@@ -175,18 +185,57 @@ def test_what_may_not_change(data, tmp_path, no_pictures):
     given = {"dataset": data, "arms": "he", "seeds": 1, "output": tmp_path, **SMALL}
     run_study(**given)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    before[tmp_path / ".sae-fast-1-of-2.lock"] = b""
     other = dataclasses.replace(data, x_train=data.x_train + 1)
     for error, words, changes in [
         (CheckpointError, "resume=True", {}),
-        (DataError, "^finetune_steps: expected 150, as in", {"finetune_steps": 41, "resume": True}),
-        (DataError, "^dataset: expected ", {"dataset": other, "resume": True}),
-        (DataError, "^seeds: expected 1, as in the study", {"seeds": 2, "shard": "1/2"}),
+        (
+            DataError,
+            r"^finetune_steps: expected .*settings.json', got finetune_steps 41 where it has 150$",
+            {"finetune_steps": 41, "resume": True},
+        ),
+        (DataError, "^dataset: .*got data with the SHA-256 ", {"dataset": other, "resume": True}),
+        (DataError, "^seeds: expected .* got seeds 2 where it has 1", {"seeds": 2, "shard": "1/2"}),
     ]:
         with pytest.raises(error, match=words):
             run_study(**{**given, **changes})
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     with pytest.raises(OutputError, match="not written"):
         run_experiment(dataset=data, arms=["he"], output=tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "changes"),
+    [
+        (ExecutorError, "executor: 'mpi' has to be started as", {"executor": "mpi"}),
+        (OutputError, "is a file", {"output": "file"}),
+        (OutputError, "expected a folder that no other run is using", {"output": "taken"}),
+        (DataError, "^hidden, .* expected the settings in", {"output": "other", "shard": "1/2"}),
+    ],
+)
+def test_it_is_refused_before_data_are_there(error, words, changes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "load_data", None)
+    Path("file").touch()
+    Path("other").mkdir()
+    save.write_settings(Path("other"), StudySettings(output="other").config())
+    before = sorted(tmp_path.rglob("*"))
+    with claimed_output("taken", check_folder), pytest.raises(error, match=words):
+        run_study(**{"dataset": "strokes", "output": "new", **SMALL, **changes})
+    assert {*tmp_path.rglob("*")} - {*before} <= {Path("other/.sae-fast-1-of-2.lock").absolute()}
+
+
+def test_a_folder_is_of_one_study_at_a_time(data, tmp_path, no_pictures):
+    given = {"dataset": data, "arms": "he", "seeds": 2, "output": tmp_path, **SMALL}
+    with claimed_output(tmp_path, check_folder, "-1-of-2"):
+        with pytest.raises(OutputError, match="no other run"):
+            run_study(**given, shard="1/2")
+        assert len(run_study(**given, shard="2/2").runs) == 1
+    new = tmp_path / "new"
+    one_class = dataclasses.replace(data, y_train=0 * data.y_train, y_test=0 * data.y_test)
+    with pytest.raises(DataError, match="two classes"):
+        run_study(**{**given, "dataset": one_class, "output": new})
+    assert not new.exists()
 
 
 def test_who_writes_a_run_that_is_there_hurts_nobody(data, tmp_path, monkeypatch, no_pictures):
@@ -321,6 +370,34 @@ def test_the_conclusion_says_what_diverged(whole):
     assert "could end no lower than p = 0." in few
 
 
+def test_the_best_point_is_named_and_its_lead_is_settled_or_open(whole):
+    """By an interval and a test, corrected for the choice of two among all points."""
+    [he] = [sample for sample in whole.arms.values() if sample.arm == "he"]
+
+    def point(rate, accuracies):
+        curves = [ArmResult([1], [1.0], [one], [0, 0], 0.0) for one in accuracies]
+        runs = [
+            dataclasses.replace(he.runs[0], seed=seed, curve=curve, collapse=None)
+            for seed, curve in enumerate(curves)
+        ]
+        return Sample(f"he, learning_rate={rate}", "he", {"learning_rate": rate}, runs)
+
+    worst, second, best = (
+        point(rate, [level + seed / 1000 for seed in range(12)])
+        for rate, level in [(0.1, 0.5), (0.2, 0.7), (0.4, 0.8)]
+    )
+    assert list_leads([worst]) == []
+    [lead] = list_leads([worst, best, second])
+    assert lead.points == [best, second, worst]
+    p = lead.p_value()
+    assert p == pytest.approx(3 * 2**-11)
+    [said, *_] = sentences([], {("he", "lead"): p}, 0, [lead])
+    assert said.startswith("he is best with learning-rate=0.4: median 80.55 % (95 % interval ")
+    assert "of 3 points, learning-rate=0.2, is settled: 10.00 points in the median pair" in said
+    [said, *_] = sentences([], {("he", "lead"): 0.06}, 0, [lead])
+    assert said.endswith("of 3 points, learning-rate=0.2, is open.")
+
+
 def test_a_run_that_fails_is_none(data, tmp_path, monkeypatch, no_pictures):
     compute = study.compute_run
 
@@ -347,8 +424,8 @@ def test_what_is_written(whole, written):
     assert {file.name for file in files} == set(OUTPUT_NAMES)
     document = saved(folder)
     assert document.keys() == {
-        "schema", "command", "dataset", "config", "runs", "arms", "pairs", "conclusion", "missing",
-        "environment",
+        "schema", "command", "dataset", "config", "runs", "arms", "pairs", "best", "conclusion",
+        "missing", "environment",
     }  # fmt: skip
     arm = document["arms"]["he"]
     accuracies = [run["final_accuracy"] for run in document["runs"] if run["arm"] == "he"]
@@ -382,25 +459,52 @@ def test_what_is_no_number_everywhere_is_text_in_parquet(whole):
     assert [row["final_accuracy"] for row in rows] == [run.accuracy for run in changed]
 
 
-def test_the_documentation_can_show_it(whole, tmp_path):
-    result = dataclasses.replace(whole, config={**whole.config, "dataset": "strokes"})
-    document = json.dumps(result.to_dict())
-    (tmp_path / "study.json").write_text(document, "utf-8")
+def test_the_documentation_can_show_it(data, tmp_path, no_pictures):
+    grid = {"pretrain_steps": [10, [10, 0]], "learning_rate": [0.01, 1e30]}
+    found = run_study(
+        dataset=data, seeds=2, arms=["pretrained"], grid=grid, output=tmp_path, **SMALL
+    )
+    document = json.loads((tmp_path / "study.json").read_text("utf-8"))
+    document["config"]["dataset"] = "strokes"
+    (tmp_path / "study.json").write_text(json.dumps(document), "utf-8")
     path = Path(__file__).parents[1] / "docs" / "answers.py"
     spec = importlib.util.spec_from_file_location("answers", path)
     answers = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(answers)
-    text = "\n".join(answers.Study(tmp_path).lines())
-    assert text.startswith("```\nsae-fast study --dataset strokes ")
-    assert text.count("\n| pretrained") == 2
-    assert all(f"\n- {line}\n" in text for line in whole.conclusion.splitlines())
+    pages = [tmp_path / "one.md", tmp_path / "other.md"]
+    parts = ["command", *answers.TABLES, "conclusion", "accuracy"]
+    pages[0].write_text(f"Before.\n<!-- study it {' '.join(parts)} -->\nold\n<!-- end -->\nAfter.")
+    pages[1].write_text("<!-- study another arms -->\nold\n<!-- end -->\n")
+    placed = []
+    for _ in range(2):  # the second time it finds what it has written
+        assert answers.write("it", tmp_path, pages, lambda *where: placed.append(where))
+        text = pages[0].read_text("utf-8")
+    assert placed == [(tmp_path / "accuracy.png", "study_it_accuracy")] * 2
+    assert "old" not in text
+    assert text.startswith("Before.\n")
+    assert text.endswith("study_it_accuracy.png)\n\n<!-- end -->\nAfter.")
+    assert text.count("\n```\nsae-fast study --dataset strokes ") == 1
+    assert "--grid pretrain-steps=10,10/0 --grid learning-rate=0.01,1e+30" in text
+    point = "| pretrained, pretrain-steps=10/0, learning-rate=0.01 | 2 |"
+    assert text.count(f"\n{point}") == 3  # of arms, points and dead units
+    [seed] = [line for line in text.splitlines() if line.startswith("| 1 | ")]
+    first = found.runs[1]
+    assert seed.startswith(f"| 1 | {'**' * first.collapsed}{100 * first.accuracy:.2f}")
+    assert seed.endswith(" | **diverged** | never |")
+    assert all(f"\n- {line}\n" in text for line in found.conclusion.splitlines())
+    assert not answers.write("third", tmp_path, pages, placed.append)
+    pages[1].write_text("<!-- study it arms colours -->\n<!-- end -->\n")
+    with pytest.raises(SystemExit, match="nothing is called colours"):
+        answers.write("it", tmp_path, pages[1:], placed.append)
 
 
 def test_what_it_says_of_itself(whole):
     assert repr(whole).startswith("<StudyResult: sae-fast study on small, 200 training samples: 8 ")
     assert "Steps to 90 %" in whole.summary()
     assert "<table>" in whole._repr_html_()
-    assert whole.conclusion in whole.summary()
+    lines = whole.summary().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(whole.conclusion.split()) in " ".join(whole.summary().split())
 
 
 def test_the_report_stands_alone_and_repeats(whole, written):
@@ -408,7 +512,12 @@ def test_the_report_stands_alone_and_repeats(whole, written):
     assert page.count("<img ") == page.count("<figcaption>") == 4
     assert "https:" not in page
     result = dataclasses.replace(whole, config={**whole.config, "dataset": "strokes"})
-    result.config["grid"] = {"hidden": [[9, 5], [4]], "learning_rate": [0.1, 0.2]}
+    result.config["grid"] = {
+        "hidden": [[9, 5], [4, 4]],
+        "learning_rate": [0.1, 0.2],
+        "pretrain_steps": [30, [3, 0]],
+        "activation": ["relu", ["sigmoid", "linear"]],
+    }
     words = shlex.split(command_line(result))
     read = vars(cli._parser().parse_args(words[1:]))
     again = StudySettings(
@@ -447,6 +556,7 @@ def test_the_command_says_what_it_did(data_dir, tmp_path, capsys, no_pictures):
     assert "study: 100%, 10 of 10 runs" in printed.err
     assert cli.main(["study", "--resume", f"--output={out}", "--executor=processes"]) == 0
     printed = capsys.readouterr()
+    assert "what is there: 100%, 10 of 20 runs" in printed.err
     assert "Final accuracy" in printed.out
     assert f"report.html are in {out}" in printed.out
     assert cli.main(command(data_dir, out, "--quiet")) == 1

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import reprlib
+import textwrap
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+_WIDTH = 80  # columns of a text, for a terminal or a log
 _MOST_SHOWN = 200  # characters of a value in an error
 _REPR = reprlib.Repr()
 _REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = 20
@@ -59,6 +61,8 @@ class Table(NamedTuple):
     def text(self) -> str:
         """Lay the table out in plain text, numbers flush right.
 
+        Where that is wider than a terminal, each name has a line of its own, above its numbers.
+
         Examples
         --------
         >>> rows = [{"arm": "he", "seconds": "9.5"}, {"arm": "normal", "seconds": "12.1"}]
@@ -69,11 +73,15 @@ class Table(NamedTuple):
           normal     12.1
         """
         lines = [list(self.rows[0]), *(list(row.values()) for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        layout = [
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-            for line in lines
-        ]
+        first, *widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        apart = 2 + first + sum(2 + width for width in widths) > _WIDTH
+        layout = []
+        for name, *cells in lines:
+            numbers = "  ".join(map(str.rjust, cells, widths))
+            if apart:
+                layout += [*wrapped(name).splitlines(), f"  {numbers}"]
+            else:
+                layout.append(f"{name.ljust(first)}  {numbers}".rstrip())
         return "\n".join([self.title, *("  " + line for line in layout)])
 
     def html(self) -> str:
@@ -86,10 +94,28 @@ class Table(NamedTuple):
         )
 
 
+def wrapped(text: str) -> str:
+    """Break a text into lines of a terminal, the first of which stands out.
+
+    Examples
+    --------
+    >>> print(wrapped("Who ends more accurate is open. " * 3))
+    Who ends more accurate is open. Who ends more accurate is open. Who ends
+      more accurate is open.
+    """
+    how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(text, _WIDTH - 2, subsequent_indent="  ", **how)
+
+
+def prose(text: str) -> str:
+    """Escape a text for HTML, and keep every percent sign with its number."""
+    return escape(text).replace(" %", "&nbsp;%")
+
+
 def html_row(name: str, *cells: str, columns: Iterable[str] = ()) -> str:
     """Write a row of a table in HTML, its name first; each cell knows its column, if these do."""
     marks = [f' data-column="{escape(column)}"' for column in columns] or [""] * (1 + len(cells))
-    texts = zip(marks, map(escape, (name, *cells)), strict=True)
+    texts = zip(marks, map(prose, (name, *cells)), strict=True)
     head, *others = (f"{mark}>{text}" for mark, text in texts)
     described = "".join(f"<td{other}</td>" for other in others)
     return f'<tr><th scope="row"{head}</th>{described}</tr>'
@@ -142,7 +168,7 @@ class Described:
 
     def _text(self, tables: Sequence[Table]) -> str:
         laid_out = (table.text() for table in tables)
-        parts = [self._line(), *laid_out, "\n".join(self._notes())]
+        parts = [self._line(), *laid_out, "\n".join(map(wrapped, self._notes()))]
         return Summary("\n\n".join(filter(None, parts)))
 
     def _repr_html_(self) -> str:

@@ -17,7 +17,7 @@ from string import Template
 from typing import Any
 
 from ..base.files import write_file
-from ..base.text import Table, html_row
+from ..base.text import Table, html_row, prose
 from ..plot.axes import DPI
 from .pictures import PICTURES, Picture
 from .results import Findings
@@ -187,11 +187,6 @@ def command_line(result: Any) -> str | None:
             for text in given:
                 words += [flag(option.name)] if value is True else [flag(option.name), text]
     return shlex.join(words)
-
-
-def prose(text: str) -> str:
-    """Escape a text, and keep every percent sign with its number."""
-    return escape(text).replace(" %", "&nbsp;%")
 
 
 def _verdicts(result: Findings) -> Iterable[str]:

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -34,7 +35,7 @@ from .arms import ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .data import check_classes_differ, describe_data, load_data
 from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
-from .save import ExperimentResult, claimed_output
+from .save import ExperimentResult, check_output, claimed_output
 from .settings import CheckpointedSettings, ReconstructSettings, RunSettings, resumable
 
 #: Samples shown in the picture of reconstructions: the first of the training set.
@@ -356,10 +357,11 @@ class _Run(Generic[_S]):
     """What both experiments do before their training, and after it."""
 
     def __init__(self, settings: _S, dataset: str | Dataset) -> None:
-        self.data, self.settings = data, settings = load_data(settings, dataset)
         with contextlib.ExitStack() as held:
             if settings.output is not None:
-                held.enter_context(claimed_output(settings.output, settings.command))
+                check = partial(check_output, command=settings.command)
+                held.enter_context(claimed_output(settings.output, check))
+            self.data, self.settings = data, settings = load_data(settings, dataset)
             self.callbacks = self._checkpoint()
             self._stages: _Stages | None = None
             if not settings.quiet:

@@ -8,9 +8,9 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import plot
 from ..base.checks import check_path
@@ -175,16 +175,21 @@ def check_output(
 
 
 @contextlib.contextmanager
-def claimed_output(output: str | os.PathLike[str], command: str) -> Iterator[None]:
-    """Check a command's output folder, and keep other runs out of it until the end of this one.
+def claimed_output(
+    output: str | os.PathLike[str], check: Callable[[Any], Path], part: str = ""
+) -> Iterator[Path]:
+    """Check an output folder, and keep others out of it, or out of a part, until the end of this.
 
-    OutputError as in `check_output`, or if another run has it. Nothing is kept out where the file
-    system has no locks, or the lock belongs to another user.
+    OutputError as in `check`, or if another run has it. Nothing is kept out where the file system
+    has no locks, or the lock belongs to another user. A folder that was made for nothing is
+    removed.
     """
     import filelock
 
-    folder = check_output(output, command)
-    lock = filelock.FileLock(folder / ".sae-fast.lock", timeout=0)  # gone with its process
+    there = os.path.lexists(check_path("output", output))
+    folder = check(output)
+    path = folder / f".sae-fast{part}.lock"
+    lock = filelock.FileLock(path, timeout=0)  # gone with its process
     try:
         lock.acquire()
     except filelock.Timeout:
@@ -194,9 +199,13 @@ def claimed_output(output: str | os.PathLike[str], command: str) -> Iterator[Non
     except (OSError, NotImplementedError):
         pass
     try:
-        yield
+        yield folder
     finally:
         lock.release()
+        if not there and {*folder.iterdir()} <= {path}:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                folder.rmdir()
 
 
 def _command_of(path: Path) -> str | None:

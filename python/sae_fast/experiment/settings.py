@@ -591,7 +591,9 @@ class StudySettings(NetworkSettings):
                 try:
                     self.of_run(arm, point)
                 except DataError as error:
-                    where = ", ".join(f"{name}={in_grid(value)}" for name, value in point.items())
+                    where = ", ".join(
+                        f"{option_name(name)}={in_grid(value)}" for name, value in point.items()
+                    )
                     raise DataError(f"grid: expected what fits, got {where}; {error}") from None
 
     @classmethod
@@ -662,7 +664,12 @@ def resumable(
 
 def flag(name: str) -> str:
     """Write the name of a setting as an option."""
-    return "--" + name.replace("_", "-")
+    return f"--{option_name(name)}"
+
+
+def option_name(name: str) -> str:
+    """Write the name of a setting as people read it, and as --grid has it."""
+    return name.replace("_", "-")
 
 
 def listed(value: Any) -> Any:
@@ -674,7 +681,7 @@ def listed(value: Any) -> Any:
 
 def written_grid(grid: Mapping[str, Sequence[Any]]) -> list[str]:
     """Write a grid as the command line's --grid reads it, each time that it is given."""
-    return [f"{name}={','.join(map(in_grid, values))}" for name, values in grid.items()]
+    return [f"{option_name(name)}={','.join(map(in_grid, each))}" for name, each in grid.items()]
 
 
 def in_grid(value: object) -> str:

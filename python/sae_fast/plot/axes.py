@@ -137,8 +137,8 @@ def legend_above(ax: Axes) -> None:
 
 
 def step_axis(ax: Axes) -> None:
-    """Scale the width for steps."""
-    ax.set_xlim(left=0)
+    """Scale the width for steps, from none to the last."""
+    ax.set_xlim(0, ax.dataLim.x1 if ax.dataLim.x1 > 0 else None)
     ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("step")
     ax.xaxis.set_major_formatter("{x:,.0f}")
@@ -174,8 +174,8 @@ def loss_axis(ax: Axes, log: bool) -> None:
 def accuracy_axis(ax: Axes, accuracies: Sequence[Sequence[float]]) -> None:
     """Scale the height in per cent by the decades that the error has fallen."""
     best = 100 * max(chain.from_iterable(accuracies), default=0)
-    ticks = [0, 50, 80, 90, 95, 96, 97, 98, 99, 99.5, 99.9]
-    top = next((tick for tick in ticks[6:] if tick > best), 99.99)
+    ticks = [0, 50, 80, 90, 95, 98, 99, 99.5, 99.9]
+    top = next((tick for tick in ticks[4:] if tick > best), 99.99)
     ax.set_yscale("function", functions=(_decades, _accuracy))
     ax.set_ylim(0, top)
     ticks = [tick for tick in ticks if tick <= top]

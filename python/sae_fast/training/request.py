@@ -50,9 +50,7 @@ class Request:
     title: str | None = None  # None: the model's own
 
     @classmethod
-    def of(
-        cls, arguments: Mapping[str, Any], *, default_steps: int, least: int = 1
-    ) -> Request:
+    def of(cls, arguments: Mapping[str, Any], *, default_steps: int, least: int = 1) -> Request:
         """Check the arguments of a method that trains, `self` among them."""
         rest = dict(arguments)
         del rest["self"]

@@ -11,18 +11,24 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from . import words
-from .samples import Comparison, Pair
+from .grid import title_of
+from .samples import Comparison, Lead, Pair
+from .statistics import median
 
 LEVEL = 0.05
 
 
 def sentences(
-    pairs: Sequence[Pair], corrected: Mapping[tuple[int, str], float | None], n_missing: int
+    pairs: Sequence[Pair],
+    corrected: Mapping[tuple[int | str, str], float | None],
+    n_missing: int,
+    leads: Sequence[Lead] = (),
 ) -> list[str]:
-    """Return the conclusion, a line of sentences for each pair, and what it has to be read with."""
+    """Return the conclusion: a line for each arm of a grid and each pair, and how to read them."""
     lines = []
     if n_missing:
         lines.append(f"This is no conclusion yet: {n_missing:,} runs are missing.")
+    lines += (" ".join(_of_lead(lead, corrected[lead.arm, "lead"])) for lead in leads)
     for at, pair in enumerate(pairs):
         p = {what: corrected[at, what] for what in pair.p_values()}
         lines.append(" ".join(_of_pair(pair, p)))
@@ -56,6 +62,24 @@ def _of_pair(pair: Pair, p: Mapping[str, float | None]) -> Iterator[str]:
     yield from _of_accuracy(pair, p["accuracy"], a, b)
     yield from _of_steps(pair, p["steps"], a, b)
     yield from _of_failures(pair, p["collapsed"], a, b)
+
+
+def _of_lead(lead: Lead, p: float | None) -> Iterator[str]:
+    """Yield where in the grid an arm ends most accurate, and whether that is settled."""
+    best, compared = lead.points[0], lead.pair.accuracy
+    a, b = (title_of("", point.settings) for point in lead.points[:2])
+    yield (
+        f"{lead.arm} is best with {a}: median {words.share(median(best.accuracies))} "
+        f"(95 % interval {words.interval(best.median_ci95, words.share)})."
+    )
+    if _holds(compared, p) and compared.median > 0:
+        yield (
+            f"Its lead over the second of {len(lead.points)} points, {b}, is settled: "
+            f"{words.points(compared.median)} points in the median pair (95 % interval "
+            f"{_ends(compared, words.points)})."
+        )
+    else:
+        yield f"Its lead over the second of {len(lead.points)} points, {b}, is open."
 
 
 def _of_accuracy(pair: Pair, p: float | None, a: str, b: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ def run_tasks(
     work: Callable[[C, T], O],
     context: C,
     *,
-    executor: str | Executor = "threads",
+    executor: str | Executor | Pool = "threads",
     workers: int | None = None,
     scheduler: str | None = None,
     chunk: int | None = None,
@@ -54,7 +54,8 @@ def run_tasks(
     context : object
         What all runs share. Each worker has it once, data sets by their digest: from a file of its
         own, from one that it maps, or sent.
-    executor : {"threads", "processes", "dask", "mpi"} or Executor
+    executor : {"threads", "processes", "dask", "mpi"}, Executor or Pool
+        A pool is open already, and closed here.
     workers : int, optional
         How many runs at a time. Default: as many as the process may use; with Dask, MPI and
         executors of others, as many as these have.

@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from ..settings import ARMS, OF_PRETRAINING, RunSettings, StudySettings, in_grid, listed
+from ..settings import (
+    ARMS,
+    OF_PRETRAINING,
+    RunSettings,
+    StudySettings,
+    in_grid,
+    listed,
+    option_name,
+)
 
 
-def written_settings(settings: Mapping[str, Any]) -> str:
-    """Write settings as the command line's grid has them."""
-    return ", ".join(f"{key}={in_grid(value)}" for key, value in settings.items())
+def title_of(
+    arm: str, settings: Mapping[str, Any], named: Callable[[str], str] = option_name
+) -> str:
+    """Write an arm and settings as the command line's grid has them, by names that `named` gives.
+
+    Examples
+    --------
+    >>> title_of("he", {"learning_rate": 0.001, "hidden": [9, 5]})
+    'he, learning-rate=0.001, hidden=9/5'
+    """
+    written = (f"{named(name)}={in_grid(value)}" for name, value in settings.items())
+    return ", ".join(filter(None, [arm, *written]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +45,8 @@ class Variant:
     settings: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        """Write it as tables and pictures have it."""
-        return ", ".join(filter(None, [self.arm, written_settings(dict(self.settings))]))
+        """Write it as results have it, with the names that settings have in Python."""
+        return title_of(self.arm, dict(self.settings), str)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,9 @@ may be read off.
 
 from __future__ import annotations
 
+import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,7 +28,7 @@ from ...plot.axes import (
 )
 from ..pictures import Picture
 from .results import Findings
-from .samples import Sample
+from .samples import Pair, Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,15 +36,17 @@ if TYPE_CHECKING:
 
 _FAINTEST = 0.1  # opacity of a single run's curve where there are many
 _ROW = 0.6  # inches of a row of points, and
-_LINES = 0.22  # of each further line of its name
+_NAME = 34  # characters of a line of its name
+_LINES = 0.22  # of each further line of its name, and of a legend
 
 
 @in_own_settings
 def plot_accuracy(result: Findings, ax: Axes | None = None) -> Axes:
     """Draw the test accuracy of every run faintly, and of every arm the median and quartiles."""
-    ax = axes(ax, 6.4, 4.6)
+    samples = _shown(result)
+    ax = axes(ax, 6.4, 4.0 + _LINES * len(samples))
     curves: list[list[float]] = []
-    for index, sample in enumerate(_shown(result)):
+    for index, sample in enumerate(samples):
         color, marker = style(index, _only(result, sample))
         steps, accuracy = _common(sample)
         if not len(steps):
@@ -65,7 +69,7 @@ def plot_accuracy(result: Findings, ax: Axes | None = None) -> Axes:
             linewidth=1.8,
             clip_on=False,
             zorder=4,
-            label=f"{sample.name}: median {middle[-1]:.2f} % of {len(accuracy)} runs",
+            label=f"{sample.title}: median {middle[-1]:.2f} % of {len(accuracy)} runs",
         )
         curves.append((accuracy.max(axis=0) / 100).tolist())
     accuracy_axis(ax, curves)
@@ -111,7 +115,7 @@ def plot_steps_to_90(result: Findings, ax: Axes | None = None) -> Axes:
 def plot_differences(result: Findings, ax: Axes | None = None) -> Axes:
     """Draw for each pair of runs of one seed by how much the first ended ahead of the second."""
     pairs = result.pairs
-    ax = _rows([pair.title.replace(": ", "\n").replace(" - ", "\nless ") for pair in pairs], ax)
+    ax = _rows([_less(pair) for pair in pairs], ax)
     every = [abs(100 * one) for pair in pairs for one in pair.accuracy.differences]
     small = float(np.quantile(every, 0.5)) if every else 1.0
     for row, pair in enumerate(pairs):
@@ -140,7 +144,8 @@ def plot_dead_units(result: Findings, ax: Axes | None = None) -> Axes:
     """Draw the mean share of dead units of each hidden layer, and the quartiles of the runs."""
     samples = [one for one in _shown(result) if one.dead_units]
     depth = max((len(one.dead_units) for one in samples), default=1)
-    ax = axes(ax, max(6.4, 0.3 * depth * len(samples)), 3.4)
+    size = max(6.4, 0.3 * depth * len(samples)), 2.8 + _LINES * len(samples)
+    ax = axes(ax, *size)
     width = 0.8 / max(1, len(samples))
     for index, sample in enumerate(samples):
         units = np.asarray(result.hidden_of(sample))
@@ -151,7 +156,7 @@ def plot_dead_units(result: Findings, ax: Axes | None = None) -> Axes:
         low, high = np.quantile(dead, (0.25, 0.75), axis=0)
         look: dict[str, Any] = {"color": color, "hatch": HATCHES[index % len(HATCHES)]}
         edge = ax.get_facecolor()
-        ax.bar(middles, mean, 0.9 * width, edgecolor=edge, linewidth=0, label=sample.name, **look)
+        ax.bar(middles, mean, 0.9 * width, edgecolor=edge, linewidth=0, label=sample.title, **look)
         ax.vlines(middles, low, high, color=NEUTRAL, linewidth=1.5)
         for at, share, top, count in zip(middles, mean, high, sample.dead_units, strict=True):
             above: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8}
@@ -189,8 +194,8 @@ def _common(sample: Sample) -> tuple[Any, Any]:
 
 def _rows(names: Sequence[Any], ax: Axes | None) -> Axes:
     """Make room for a row of points under each name."""
-    texts = [one.name if isinstance(one, Sample) else one for one in names]
-    texts = [text.replace(", ", "\n") for text in texts]
+    texts = [one.title if isinstance(one, Sample) else one for one in names]
+    texts = [_lines_of(text) for text in texts]
     lines = max((text.count("\n") for text in texts), default=0)
     ax = axes(ax, 6.4, 1.0 + max(1, len(texts)) * (_ROW + _LINES * lines))
     quiet(ax)
@@ -199,6 +204,18 @@ def _rows(names: Sequence[Any], ax: Axes | None) -> Axes:
     ax.set_ylim(len(texts) - 0.5, -0.5)
     ax.spines["left"].set_visible(False)
     return ax
+
+
+def _less(pair: Pair) -> str:
+    """Write a pair in lines: what two have in common, and each of them."""
+    common, a, b = pair.names
+    return "\n".join([*([f"{common}:"] if common else []), a, f"less {b}"])
+
+
+def _lines_of(name: str) -> str:
+    """Break what is long in a name, which has lines already, behind commas."""
+    lines = (textwrap.wrap(line, _NAME, break_long_words=False) for line in name.splitlines())
+    return "\n".join(itertools.chain.from_iterable(lines))
 
 
 def _strip(ax: Axes, row: int, at: Any, color: str, marker: str) -> None:

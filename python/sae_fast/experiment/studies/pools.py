@@ -321,6 +321,8 @@ POOLS: dict[str, Callable[[int | None, str | None], Pool]] = {
 
 def open_pool(executor: object, workers: int | None, scheduler: str | None) -> Pool:
     """Return the pool of an executor, by name or as it is; DataError if it is neither."""
+    if isinstance(executor, Pool):
+        return executor
     if isinstance(executor, str) and executor in POOLS:
         return POOLS[executor](workers, scheduler)
     if not isinstance(executor, Executor):

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from ...base.text import prose
 from ...training.sizes import LEARNING_RATE
 from ..report import (
     LARGER,
@@ -14,12 +16,10 @@ from ..report import (
     command_of,
     facts_of,
     figure_of,
-    prose,
     table_of,
     write_page,
 )
-from ..settings import ARMS, AUTO
-from .conclusion import sentences
+from ..settings import ARMS, AUTO, written
 from .pictures import PICTURES
 from .results import Findings
 from .statistics import N_RESAMPLES
@@ -68,28 +68,36 @@ def write_report(result: Findings, path: Path, pictures: Mapping[str, Path]) -> 
     """Write the report of a study, with the PNG files that `save_pictures` gave, by their names."""
     figures = {name: figure_of(PICTURES[name], file) for name, file in pictures.items()}
     first = figures.pop("accuracy", "")
-    rate = result.config["learning_rate"]
     answer = [first, LARGER] if figures or first else [NO_PICTURES]
     sections = [
         ("Result", "\n".join([*_conclusion(result), *answer])),
         *((PICTURES[name].title, figure) for name, figure in figures.items()),
         ("Numbers", "\n".join([*map(table_of, result.tables()), _words()])),
-        ("Settings", facts_of(result.config | ({} if rate else {"learning_rate": DEFAULT}))),
+        ("Settings", facts_of(_settings(result.config))),
         ("Environment", facts_of(result.environment)),
         ("To repeat it", command_of(result)),
     ]
     write_page(path, "Study of stacked autoencoders", result.heading, sections)
 
 
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings, with all values of those that the grid has."""
+    rate = config["learning_rate"] or DEFAULT
+    values = {name: " | ".join(map(written, each)) for name, each in config["grid"].items()}
+    settings = {**config, "learning_rate": rate, **values}
+    del settings["grid"]
+    return settings
+
+
 def _conclusion(result: Findings) -> Iterable[str]:
-    said = sentences(result.pairs, result.corrected, len(result.missing))
-    lines = (line.partition(". ") for line in [*said, *result.notes])
+    lines = (line.partition(". ") for line in [*result.sentences, *result.notes])
     items = (
         f"<li><strong>{prose(first)}</strong>{prose(stop + rest)}</li>"
         for first, stop, rest in lines
     )
     yield "\n".join(["<ul>", *items, "</ul>"])
-    hidden = ", ".join(map(str, result.config["hidden"]))
+    widths = result.config["grid"].get("hidden", [result.config["hidden"]])
+    hidden = " or ".join(", ".join(map(str, each)) for each in widths)
     arms = "; ".join(f"{arm}: {ARMS[arm].words}" for arm in result.config["arms"])
     yield f"<p>{prose(WHAT.format(hidden=hidden, arms=arms))}</p>"
     if result.dataset.get("name") == "strokes":

@@ -17,7 +17,7 @@ from . import statistics, words
 from .conclusion import sentences
 from .grid import Variant, settings_of
 from .runs import Run
-from .samples import Comparison, Pair, Sample
+from .samples import Comparison, Lead, Pair, Sample, list_leads
 
 
 @dataclasses.dataclass(repr=False)
@@ -59,20 +59,33 @@ class Findings(Described):
         return [pair for pair in pairs if pair.runs]
 
     @functools.cached_property
-    def corrected(self) -> dict[tuple[int, str], float | None]:
-        """Holm's p-value of each test of each pair: for all tests of the study together."""
+    def leads(self) -> list[Lead]:
+        """The points of the grid of each arm that has several, the best first."""
+        return list_leads(sample for sample in self.arms.values() if sample.runs)
+
+    @functools.cached_property
+    def corrected(self) -> dict[tuple[int | str, str], float | None]:
+        """Holm's p-value of each test: for all tests of the study together."""
         return statistics.holm(
             {
-                (at, what): p
-                for at, pair in enumerate(self.pairs)
-                for what, p in pair.p_values().items()
+                **{
+                    (at, what): p
+                    for at, pair in enumerate(self.pairs)
+                    for what, p in pair.p_values().items()
+                },
+                **{(lead.arm, "lead"): lead.p_value() for lead in self.leads},
             }
         )
 
     @functools.cached_property
+    def sentences(self) -> list[str]:
+        """What may be concluded and what may not, a line for each arm of a grid and each pair."""
+        return sentences(self.pairs, self.corrected, len(self.missing), self.leads)
+
+    @property
     def conclusion(self) -> str:
-        """What may be concluded and what may not, a line for each pair."""
-        return "\n".join(sentences(self.pairs, self.corrected, len(self.missing)))
+        """What may be concluded and what may not, as text."""
+        return "\n".join(self.sentences)
 
     @property
     def heading(self) -> str:
@@ -90,7 +103,7 @@ class Findings(Described):
         return self.tables()
 
     def _notes(self) -> list[str]:
-        return [*sentences(self.pairs, self.corrected, len(self.missing)), *self.notes]
+        return [*self.sentences, *self.notes]
 
     @property
     def notes(self) -> list[str]:
@@ -125,10 +138,11 @@ class Findings(Described):
         """Tables of the summary: accuracy, steps, collapses, dead units, pairs."""
         samples = [sample for sample in self.arms.values() if sample.runs]
         tables = [
+            Table("Points of the grid, the best of each arm first", list(self._point_rows())),
             Table("Final accuracy", [_accuracy_row(one) for one in samples]),
             Table("Steps to 90 %", [_steps_row(one) for one in samples]),
             Table("Collapsed runs", [_collapsed_row(one) for one in samples]),
-            Table("Dead units on average, of all units of a layer", list(self._dead_rows(samples))),
+            Table("Dead units on average / units of the layer", list(self._dead_rows(samples))),
             Table("Pairs of one seed: final accuracy", list(self._pair_rows("accuracy"))),
             Table("Pairs of one seed: steps to 90 %", list(self._pair_rows("steps"))),
             Table("Pairs of one seed: collapsed", list(self._pair_rows("collapsed"))),
@@ -143,9 +157,22 @@ class Findings(Described):
         depth = max((len(self.hidden_of(one)) for one in samples), default=0)
         for one in samples:
             units = self.hidden_of(one)
-            shown = [f"{dead:.1f} of {n}" for dead, n in zip(one.dead_units, units, strict=False)]
+            shown = [f"{dead:.1f}/{n}" for dead, n in zip(one.dead_units, units, strict=False)]
             layers = {f"layer {i + 1}": (*shown, *["-"] * depth)[i] for i in range(depth)}
-            yield {"arm": one.name, "runs": words.n_runs(one), **layers}
+            yield {"arm": one.title, "runs": words.n_runs(one), **layers}
+
+    def _point_rows(self) -> Iterable[dict[str, str]]:
+        for lead in self.leads:
+            for point in lead.points:
+                ends = words.interval(point.median_ci95, words.share)
+                yield {
+                    "arm": point.title,
+                    "runs": words.n_runs(point),
+                    "median": words.share(statistics.median(point.accuracies)),
+                    "95 % interval": ends,
+                    "90 % at": words.steps(statistics.median(point.steps_to_90)),
+                    "collapsed": str(point.n_collapsed),
+                }
 
     def _pair_rows(self, what: str) -> Iterable[dict[str, str]]:
         """Yield a row for each pair; none if no pair has anything to test."""
@@ -220,6 +247,7 @@ class Findings(Described):
                 "runs": [run.to_dict() for run in self.runs],
                 "arms": {name: sample.to_dict() for name, sample in self.arms.items()},
                 "pairs": pairs,
+                "best": [self._best(lead) for lead in self.leads],
                 "conclusion": self.conclusion,
                 "missing": self.missing,
                 "environment": self.environment,
@@ -227,11 +255,23 @@ class Findings(Described):
         )
         return document
 
+    def _best(self, lead: Lead) -> dict[str, Any]:
+        """Return what ``study.json`` says of the points of an arm."""
+        compared = lead.pair.accuracy
+        return {
+            "arm": lead.arm,
+            "points": [point.name for point in lead.points],
+            "median_difference": compared.median,
+            "median_difference_ci95": compared.ci95,
+            "holm_p": self.corrected[lead.arm, "lead"],
+            "effect_size": compared.test[1],
+        }
+
 
 def _accuracy_row(sample: Sample) -> dict[str, str]:
     share, interval = words.share, words.interval
     return {
-        "arm": sample.name,
+        "arm": sample.title,
         "runs": words.n_runs(sample),
         "mean": share(float(np.mean(sample.accuracies))),
         "95 % interval": interval(sample.mean_ci95, share),
@@ -244,7 +284,7 @@ def _accuracy_row(sample: Sample) -> dict[str, str]:
 def _steps_row(sample: Sample) -> dict[str, str]:
     steps, interval = words.steps, words.interval
     return {
-        "arm": sample.name,
+        "arm": sample.title,
         "runs": words.n_runs(sample),
         "median": steps(statistics.median(sample.steps_to_90)),
         "95 % interval": interval(sample.steps_ci95, steps),
@@ -256,7 +296,7 @@ def _steps_row(sample: Sample) -> dict[str, str]:
 def _collapsed_row(sample: Sample) -> dict[str, str]:
     n = len(sample.runs)
     return {
-        "arm": sample.name,
+        "arm": sample.title,
         "runs": words.n_runs(sample),
         "collapsed": str(sample.n_collapsed),
         "share": words.whole_share(sample.n_collapsed / n),

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from . import statistics
-from .grid import written_settings
+from .grid import title_of
 from .runs import Run
 from .statistics import Interval
 
@@ -28,6 +29,11 @@ class Sample:
     arm: str
     settings: dict[str, Any]
     runs: list[Run]  # in the order of seeds
+
+    @property
+    def title(self) -> str:
+        """Its name as people read it, settings as options."""
+        return title_of(self.arm, self.settings)
 
     @property
     def accuracies(self) -> list[float]:
@@ -133,13 +139,14 @@ class Pair:
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """What two have in common, and what each is beside it: the arm, or else the settings."""
-        a, b = self.a, self.b
-        if a.arm == b.arm:
-            return a.arm, written_settings(a.settings), written_settings(b.settings)
-        if a.settings == b.settings:
-            return written_settings(a.settings), a.arm, b.arm
-        return "", a.name, b.name
+        """What two have in common, arm or settings, and what each is beside it."""
+        (arm_a, a), (arm_b, b) = ((one.arm, one.settings) for one in (self.a, self.b))
+        common = {name: value for name, value in a.items() if name in b and b[name] == value}
+        own = ({name: each[name] for name in each if name not in common} for each in (a, b))
+        arms = ("", "") if arm_a == arm_b else (arm_a, arm_b)
+        shared = title_of(arm_a if arm_a == arm_b else "", common)
+        first, second = map(title_of, arms, own)
+        return shared, first, second
 
     @property
     def title(self) -> str:
@@ -185,3 +192,37 @@ class Pair:
             "steps": self.steps.test[0],
             "collapsed": statistics.discordant(*self.collapsed),
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Lead:
+    """The points of the grid that an arm was run at, and what tells the best from the second."""
+
+    points: list[Sample]  # the best first, by the median of the final accuracies
+
+    @property
+    def arm(self) -> str:
+        """Of all points."""
+        return self.points[0].arm
+
+    @functools.cached_property
+    def pair(self) -> Pair:
+        """The best and the second."""
+        return Pair(*self.points[:2])
+
+    def p_value(self) -> float | None:
+        """Of the best against the second, times the number of pairs that these are chosen from."""
+        p = self.pair.accuracy.test[0]
+        return None if p is None else min(1.0, math.comb(len(self.points), 2) * p)
+
+
+def list_leads(samples: Iterable[Sample]) -> list[Lead]:
+    """Return the lead of each arm that has runs at several points."""
+    arms: dict[str, list[Sample]] = {}
+    for sample in samples:
+        arms.setdefault(sample.arm, []).append(sample)
+    return [
+        Lead(sorted(points, key=lambda point: -statistics.median(point.accuracies)))
+        for points in arms.values()
+        if len(points) > 1
+    ]

@@ -150,17 +150,13 @@ class StudyResult(Findings):
 
 def check_folder(output: str | os.PathLike[str]) -> Path:
     """Return the folder of a study; OutputError if it cannot be written or is somebody else's."""
-    folder = check_output(output, StudySettings.command, (*OUTPUT_NAMES, SETTINGS), SETTINGS)
-    try:
-        (folder / FOLDER).mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
-    return folder
+    return check_output(output, StudySettings.command, (*OUTPUT_NAMES, SETTINGS), SETTINGS)
 
 
 def write_settings(folder: Path, kept: Mapping[str, Any]) -> None:
-    """Write what a study can be taken up with."""
+    """Write what a study can be taken up with, and make room for its runs."""
     document = {"schema": SCHEMA, "command": StudySettings.command, "settings": plain(dict(kept))}
+    (folder / FOLDER).mkdir(exist_ok=True)
     write_file(folder / SETTINGS, (json.dumps(document, indent=1) + "\n").encode())
 
 
@@ -179,14 +175,25 @@ def read_settings(output: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def check_same(kept: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
-    """Raise DataError if a study differs in more than what extends it."""
+    """Raise DataError if a study differs in more than what extends it, and name all that does."""
     names = {option.name for option in options(StudySettings)} | {"data"}
-    for name, value in plain(dict(given)).items():
-        if name in names and kept.get(name) != value:
-            raise DataError(
-                f"{'dataset' if name == 'data' else name}: expected {written(kept.get(name))}, as "
-                f"in the study in {str(folder)!r}, got {written(value)}"
-            )
+    others = [
+        (name, value, kept.get(name))
+        for name, value in plain(dict(given)).items()
+        if name in names and kept.get(name) != value
+    ]
+    if not others:
+        return
+    said = [
+        f"data with the SHA-256 {value[:8]}… where it has {str(had)[:8]}…"
+        if name == "data"
+        else f"{name} {written(value)} where it has {written(had)}"
+        for name, value, had in others
+    ]
+    which = ", ".join("dataset" if name == "data" else name for name, _, _ in others)
+    raise DataError(
+        f"{which}: expected the settings in {str(folder / SETTINGS)!r}, got {'; '.join(said)}"
+    )
 
 
 def _row(run: Run) -> dict[str, Any]:

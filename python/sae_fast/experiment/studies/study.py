@@ -19,9 +19,11 @@ from ...core.environment import info
 from ...datasets import Dataset
 from ...errors import CheckpointError, DataError, OutputError, SaeFastWarning, warn
 from ..data import check_batch_size, check_classes_differ, describe_data, load_data
+from ..save import claimed_output
 from ..settings import StudySettings, resumable
 from .executors import Failure, run_tasks
 from .grid import Task, Variant, list_pairs, list_tasks, list_variants, settings_of, share_of
+from .pools import Pool, open_pool
 from .runs import (
     FOLDER,
     Context,
@@ -148,23 +150,43 @@ def run_study(
     """
     settings = StudySettings(**locals())
     own = executor if isinstance(executor, Executor) else settings.executor
-    data, settings = load_data(settings, dataset)
-    check_classes_differ(data)
-    for run in list_variants(settings).values():
-        check_batch_size(run, data)
-    folder = None if settings.output is None else _open_folder(settings, data)
-    if folder is None and (settings.resume or settings.shard):
+    if settings.output is None and (settings.resume or settings.shard):
         name = "resume" if settings.resume else "shard"
         raise DataError(f"{name}: expected output, the folder of the study, got none")
+    with contextlib.ExitStack() as held:  # all that can be refused is, before data are loaded
+        pool = open_pool(own, settings.threads, settings.scheduler)
+        held.callback(pool.close, soon=True)
+        folder, kept = None, None
+        if settings.output is not None:
+            part = "-{}-of-{}".format(*settings.shard) if settings.shard else ""
+            claimed = claimed_output(settings.output, check_folder, part)
+            folder = held.enter_context(claimed)
+            kept = _kept(folder, settings)
+            if kept is not None:
+                given = {name: one for name, one in _same(settings).items() if one is not None}
+                check_same(kept, given, folder)
+        data, settings = load_data(settings, dataset)
+        check_classes_differ(data)
+        for run in list_variants(settings).values():
+            check_batch_size(run, data)
+        if folder is not None:
+            _open(folder, kept, settings, data)
+        return _study(settings, pool, folder, data, read=kept is not None)
+
+
+def _study(
+    settings: StudySettings, pool: Pool, folder: Path | None, data: Dataset, *, read: bool
+) -> StudyResult:
+    """Return the result of a study, the folder of which is open, if it has one to `read`."""
     tasks = list_tasks(settings)
-    runs = _read(folder, tasks, data)
+    runs = _read(folder, tasks, data, show=read and not settings.quiet)
     errors: dict[Task, str] = {}
-    for task, run_or_error in _compute(settings, own, folder, data, tasks, runs):
+    for task, run_or_error in _compute(settings, pool, folder, data, tasks, runs):
         if isinstance(run_or_error, Run):
             runs[task] = run_or_error
         else:
             errors[task] = run_or_error
-    if folder is not None and settings.shard:
+    if settings.shard:
         rest = [task for task in tasks if task not in runs]
         runs |= _read(folder, rest, data)  # what others have computed meanwhile
     result = _result(settings, data, tasks, runs, errors)
@@ -179,45 +201,65 @@ def run_study(
     return result
 
 
-def _open_folder(settings: StudySettings, data: Dataset) -> Path:
-    """Return the folder of a study, which holds its settings from now on."""
-    folder = check_folder(str(settings.output))
-    kept, same = read_settings(folder), {**settings.identity(), "data": data.sha256}
-    if not (settings.resume or settings.shard or any((folder / FOLDER).iterdir())):
-        kept = None  # of a study that was refused, or ended before its first run did
+def _kept(folder: Path, settings: StudySettings) -> Mapping[str, Any] | None:
+    """Return the settings that a folder holds of a study that this one may go on with."""
+    kept = read_settings(folder)
+    if kept is None or settings.resume or settings.shard:
+        return kept
+    runs = folder / FOLDER
+    if runs.is_dir() and any(runs.iterdir()):
+        raise CheckpointError(
+            f"output: expected a new folder, or resume=True to go on with the study in "
+            f"{str(folder)!r}"
+        )
+    return None  # of a study that was refused, or ended before its first run did
+
+
+def _same(settings: StudySettings) -> dict[str, Any]:
+    """Return the settings that have to be those of the study in the folder."""
+    return settings.identity() | ({} if settings.resume else settings.extent())
+
+
+def _open(
+    folder: Path, kept: Mapping[str, Any] | None, settings: StudySettings, data: Dataset
+) -> None:
+    """Let a folder hold the settings of a study from now on; DataError if it has others."""
+    data_too = {"data": data.sha256}
     if kept is not None:
-        if not (settings.resume or settings.shard):
-            raise CheckpointError(
-                f"output: expected a new folder, or resume=True to go on with the study in "
-                f"{str(folder)!r}"
-            )
-        check_same(kept, same if settings.resume else {**settings.extent(), **same}, folder)
-    write_settings(folder, {**settings.kept(), **same})
-    return folder
+        check_same(kept, _same(settings) | data_too, folder)
+    try:
+        write_settings(folder, {**settings.kept(), **settings.identity(), **data_too})
+    except OSError as error:
+        raise OutputError(f"output: cannot write to {str(folder)!r}: {error}") from error
 
 
-def _read(folder: Path | None, tasks: Sequence[Task], data: Dataset) -> dict[Task, Run]:
+def _read(
+    folder: Path | None, tasks: Sequence[Task], data: Dataset, *, show: bool = False
+) -> dict[Task, Run]:
     """Read the runs that are in their files; of a file that is not right, warn."""
     found: dict[Task, Run] = {}
     if folder is None:
         return found
-    for task in tasks:
-        path = file_of(folder, task, data)
-        try:
-            run = read_run(path, task, data)
-        except DataError as error:
-            warn(f"output: {str(path)!r} is {error}; the run is computed again", RunFileWarning)
-        except OSError as error:
-            raise OutputError(f"output: cannot read {str(path)!r}: {error}") from error
-        else:
-            if run is not None:
-                found[task] = run
+    with Progress("what is there", len(tasks), show=show) as progress:
+        for task in tasks:
+            path = file_of(folder, task, data)
+            try:
+                run = read_run(path, task, data)
+            except DataError as error:
+                warn(f"output: {str(path)!r} is {error}; the run is computed again", RunFileWarning)
+            except OSError as error:
+                raise OutputError(f"output: cannot read {str(path)!r}: {error}") from error
+            else:
+                if run is not None:
+                    found[task] = run
+            progress.note(f"{len(found):,} of {len(tasks):,} runs")
+            progress.advance(1)
     return found
 
 
 def _compute(
     settings: StudySettings,
-    executor: str | Executor,
+    pool: Pool,
     folder: Path | None,
     data: Dataset,
     tasks: Sequence[Task],
@@ -234,10 +276,9 @@ def _compute(
         progress.skip(sum(steps[task] for task in share if task in there))
         done = len(share) - len(todo)
         progress.note(f"{done:,} of {len(share):,} runs")
-        if todo and executor == "threads":
+        if todo and settings.executor == "threads":
             _ = context.inputs  # once, before threads ask for them
-        how: Any = {"executor": executor, "workers": settings.threads}
-        found = run_tasks(todo, compute_run, context, scheduler=settings.scheduler, **how)
+        found = run_tasks(todo, compute_run, context, executor=pool)
         held.enter_context(contextlib.closing(found))
         for index, outcome in found:
             task = todo[index]
