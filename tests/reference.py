@@ -197,7 +197,7 @@ CHOICE, REST_OF_CHOICE, VALUE = range(3)
 
 
 def draws(key: int, what: int, shape: tuple[int, int], step: int, dtype: str) -> NDArray[np.uint32]:
-    """Random bits for each column of each row of a batch at a step: "u1" eight, "u4" 32."""
+    """Random bits of a type ("u1", "u4", "u8") for each column of each row of a batch at a step."""
     n_rows, n_columns = shape
     n_groups = -(-n_columns * np.dtype(dtype).itemsize // 128)
     last = step >> 32 ^ what << 24
@@ -208,9 +208,23 @@ def draws(key: int, what: int, shape: tuple[int, int], step: int, dtype: str) ->
 
 
 def choose(key: int, share: float, shape: tuple[int, int], step: int) -> NDArray[np.bool_]:
-    """Whether each is chosen: a byte decides, and where it is undecided 32 bits more."""
+    """Whether a random number below 1 is less than share: as many of eight bits as that has.
+
+    Of 64 columns the first bits come first, then the second ones; where all eight are the same, 32
+    more decide.
+    """
     first, rest = divmod(share * 256, 1)
-    byte = draws(key, CHOICE, shape, step, "u1")
+    n_bits = 8
+    while not rest and n_bits > 1 and first % 2 ** (9 - n_bits) == 0:
+        n_bits -= 1
+    n_rows, n_columns = shape
+    n_blocks = -(-n_columns // 64)
+    words = draws(key, CHOICE, (n_rows, n_blocks * n_bits), step, "u8")
+    bits = words.reshape(n_rows, n_blocks, n_bits, 1) >> np.arange(64, dtype=np.uint64) & 1
+    values = np.zeros((n_rows, 64 * n_blocks))
+    for k in range(n_bits):
+        values += bits[:, :, k].reshape(n_rows, -1) * 2.0 ** (7 - k)
+    byte = values[:, :n_columns]
     word = draws(key, REST_OF_CHOICE, shape, step, "u4")
     return (byte < first) | ((byte == first) & (word < int(rest * 2**32)))
 

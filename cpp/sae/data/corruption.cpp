@@ -22,31 +22,41 @@ class Masking : public Corruption<T> {
     bool keeps_sparse() const override { return true; }
 
    private:
-    void corrupt(const Batch<T>& batch, Index row, Index,
+    void corrupt(const Batch<T>& batch, Index row, Index step,
                  const std::uint8_t* chosen) const override {
-        if (batch.x.sparse()) return drop(batch, row, chosen);
+        if (batch.x.sparse()) return drop(batch, row, step);
         const T* clean = batch.clean.dense.row(row);
         T* x = batch.x.dense.row(row);
         for (Index j = 0; j < batch.x.dense.cols; ++j) x[j] = choose(chosen[j], T(0), clean[j]);
     }
 
     // Without a branch that no processor could predict.
-    static void drop(const Batch<T>& batch, Index row, const std::uint8_t* chosen) {
-        with_packed(batch.clean.packed, [&](const auto* from, auto values) {
-            using Column = std::decay_t<decltype(*from)>;
+    void drop(const Batch<T>& batch, Index row, Index step) const {
+        with_packed(batch.clean.packed, [&](const auto* columns, auto values) {
+            using Column = std::decay_t<decltype(*columns)>;
             using Value = typename decltype(values)::Stored;
             const Index start = batch.x.start[row];
-            Column* const columns = batch.packed_memory.template columns<Column>() + start;
-            Value* const kept = batch.packed_memory.template values<Value>() + start;
-            Index at = 0;
-            for (Index i = batch.clean.start[row]; from[i] != kNoColumn<Column>; ++i) {
-                const Column column = from[i];
-                columns[at] = column;
-                kept[at] = values.stored(i);
-                at += !chosen[column];
-            }
-            columns[at] = kNoColumn<Column>;
-            kept[at] = Value(0);
+            Column* to_columns = batch.packed_memory.template columns<Column>() + start;
+            Value* to_values = batch.packed_memory.template values<Value>() + start;
+            Index at = batch.clean.start[row];
+            const auto drop_part = [&](Index first, Index count, const std::uint64_t* chosen) {
+                // copies, in registers: storing a byte might change what is captured
+                const auto from = columns;
+                const auto stored = values;
+                const auto to = to_columns;
+                const auto to_value = to_values;
+                Index i = at, n = 0;
+                for (; from[i] < first + count; ++i) {
+                    const auto within = static_cast<std::uint32_t>(from[i] - first);
+                    to[n] = from[i];
+                    to_value[n] = stored.stored(i);
+                    n += ~chosen[within / 64] >> within % 64 & 1;
+                }
+                at = i, to_columns += n, to_values += n;
+            };
+            this->choice.for_each_part(batch.corrupted.cols, batch.first + row, step, drop_part);
+            *to_columns = kNoColumn<Column>;
+            *to_values = Value(0);
         });
     }
 };
@@ -142,7 +152,7 @@ std::unique_ptr<Corruption<T>> make(const CorruptionOptions& options, std::uint6
 template <class T>
 Corruption<T>::Corruption(double share, const CorruptionOptions& options, std::uint64_t key)
     : draws(key),
-      choice_(share, key),
+      choice(share, key),
       alpha_(static_cast<T>(options.at("alpha"))),
       beta_(static_cast<T>(options.at("beta"))) {}
 
@@ -153,7 +163,7 @@ void Corruption<T>::apply(const Batch<T>& batch, Range rows, Index step) const {
         const Index ahead = i + 4;
         if (batch.clean.sparse() && ahead < rows.end) batch.clean.prefetch(ahead, n);
         std::uint8_t* const chosen = batch.corrupted.row(i);
-        choice_.choose(n, batch.first + i, step, chosen);
+        if (emphasizes() || !batch.x.sparse()) choice.choose(n, batch.first + i, step, chosen);
         corrupt(batch, i, step, chosen);
     }
 }

@@ -34,7 +34,8 @@ class Corruption {
     // Whether a row is made of others too, any of the whole batch, which have to be read before.
     virtual bool reads_others() const { return false; }
     // Makes the rows `rows` of batch.x from those of batch.clean, at step `step`, counted from 1,
-    // and says in batch.corrupted what is. Draws go by rows of the whole batch.
+    // and says in batch.corrupted what is, if anything goes by it. Draws go by rows of the whole
+    // batch.
     void apply(const Batch<T>& batch, Range rows, Index step) const;
     // Whether the loss of what is corrupted counts otherwise than that of the rest.
     bool emphasizes() const { return alpha_ != T(1) || beta_ != T(1); }
@@ -42,13 +43,14 @@ class Corruption {
     void emphasize(const Batch<T>& batch, Index row, T* delta) const;
 
    protected:
+    // Sparse rows that stay so have nothing in `chosen` (n_features).
     virtual void corrupt(const Batch<T>& batch, Index row, Index step,
                          const std::uint8_t* chosen) const = 0;
 
     const Draws draws;
+    const Choice choice;
 
    private:
-    Choice choice_;
     T alpha_, beta_;
 };
 

@@ -40,9 +40,8 @@ class Draws {
         draw(what, column / 32 * 32, 32, row, step, bits);
         return bits[column % 32];
     }
-
-   private:
-    // Those of `count` columns from `first` on, which begins a group.
+    // `count` numbers of a row at a step from the one at `first` on, which begins a group of 128
+    // bytes; the room is of whole groups.
     template <class U>
     void draw(Draw what, Index first, Index count, Index row, Index step, U* bits) const {
         constexpr Index group = 128 / static_cast<Index>(sizeof(U));
@@ -55,42 +54,83 @@ class Draws {
         kernels<float>(active_isa()).random_groups(n_groups, counter, key_, bits);
     }
 
+   private:
     std::uint64_t key_;
 };
 
-// Chooses each column of a row with probability `share`.
+// Chooses each column of a row with probability `share`: those whose random number below 1 is less.
+// It is drawn bit by bit, from the highest on, and no further than `share` has bits: two of a
+// quarter. Where eight leave it undecided, in one column of 256, 32 more decide.
 class Choice {
    public:
     Choice(double share, std::uint64_t key)
         : draws_(key),
           all_(share >= 1),
-          byte_(static_cast<std::uint8_t>(share * 256)),
-          rest_(static_cast<std::uint32_t>((share * 256 - std::floor(share * 256)) * 0x1p32)) {}
+          byte_(static_cast<std::uint32_t>(share * 256)),
+          rest_(static_cast<std::uint32_t>((share * 256 - std::floor(share * 256)) * 0x1p32)) {
+        while (rest_ == 0 && n_bits_ > 1 && !(byte_ >> (8 - n_bits_) & 1)) --n_bits_;
+    }
 
-    // chosen (n) = 1 or 0. A byte decides, and where that is undecided, in one column of 256, 32
-    // bits more.
-    void choose(Index n, Index row, Index step, std::uint8_t* chosen) const {
-        if (all_) return static_cast<void>(std::fill_n(chosen, n, std::uint8_t{1}));
-        draws_.for_each_part<std::uint8_t>(
-            Draw::choice, n, row, step, [&](Index first, Index count, const std::uint8_t* bytes) {
-                std::uint8_t* const to = chosen + first;
-                const std::uint8_t limit = byte_;  // which writing a byte might change
-                for (Index i = 0; i < count; ++i) to[i] = bytes[i] < limit;
-                for (Index i = 0; rest_ > 0; ++i) {
-                    const void* const found =
-                        std::memchr(bytes + i, byte_, static_cast<std::size_t>(count - i));
-                    if (!found) break;
-                    i = static_cast<const std::uint8_t*>(found) - bytes;
-                    to[i] = draws_.word(Draw::rest_of_choice, first + i, row, step) < rest_;
+    // f(first column, number of columns, which are chosen) for consecutive parts of the n columns
+    // of a row at a step: bit i % 64 of word i / 64 for column i of the part.
+    template <class F>
+    void for_each_part(Index n, Index row, Index step, const F& f) const {
+        std::uint64_t bits[kPart / 64 * 8], chosen[kPart / 64];
+        for (Index first = 0; first < n; first += kPart) {
+            const Index count = std::min(n - first, kPart), n_words = (count + 63) / 64;
+            if (all_) {
+                std::fill_n(chosen, n_words, ~std::uint64_t{0});
+            } else {
+                // of 64 columns the first bits, then the second, and so on
+                draws_.draw(Draw::choice, first / 64 * n_bits_, n_words * n_bits_, row, step, bits);
+                for (Index w = 0; w < n_words; ++w) {
+                    chosen[w] = compare(bits + w * n_bits_, first + 64 * w, n, row, step);
                 }
-            });
+            }
+            f(first, count, static_cast<const std::uint64_t*>(chosen));
+        }
+    }
+
+    // chosen (n) = 1 or 0
+    void choose(Index n, Index row, Index step, std::uint8_t* chosen) const {
+        for_each_part(n, row, step, [&](Index first, Index count, const std::uint64_t* words) {
+            std::uint8_t* const to = chosen + first;
+            for (Index i = 0; i < count; i += 8) {
+                // bit j in byte j, and each bit that is set at the lowest place of its byte
+                const std::uint64_t spread =
+                    (words[i / 64] >> i % 64 & 0xFF) * 0x0101010101010101 & 0x8040201008040201;
+                const std::uint64_t bytes = (spread + 0x7F7F7F7F7F7F7F7F) >> 7 & 0x0101010101010101;
+                std::memcpy(to + i, &bytes,
+                            static_cast<std::size_t>(std::min(count - i, Index{8})));
+            }
+        });
     }
 
    private:
+    static constexpr Index kPart = 1024;
+
+    std::uint64_t compare(const std::uint64_t* bits, Index first, Index n, Index row,
+                          Index step) const {
+        std::uint64_t less = 0;
+        for (int k = n_bits_ - 1; k >= 0; --k) {
+            less = byte_ >> (7 - k) & 1 ? less | ~bits[k] : less & ~bits[k];
+        }
+        if (rest_ == 0) return less;
+        std::uint64_t equal = ~std::uint64_t{0};
+        for (int k = 0; k < n_bits_; ++k) equal &= byte_ >> (7 - k) & 1 ? bits[k] : ~bits[k];
+        for (Index i = 0; equal; ++i, equal >>= 1) {
+            if (!(equal & 1) || first + i >= n) continue;
+            const bool chosen = draws_.word(Draw::rest_of_choice, first + i, row, step) < rest_;
+            less |= std::uint64_t{chosen} << i;
+        }
+        return less;
+    }
+
     Draws draws_;
     bool all_;            // share is 1
-    std::uint8_t byte_;   // chosen if a byte is below this,
-    std::uint32_t rest_;  // or if it is the same and 32 bits more are below this
+    std::uint32_t byte_;  // the first eight bits of share,
+    std::uint32_t rest_;  // and 32 more
+    int n_bits_ = 8;      // how many of the first eight decide
 };
 
 }  // namespace sae
