@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sae_fast.experiment.report import command_line
+from sae_fast.experiment.settings import in_grid, option_name
 from sae_fast.experiment.studies import words
 from sae_fast.experiment.studies.pictures import PICTURES
 from sae_fast.experiment.studies.samples import Pair, Sample
@@ -52,58 +54,63 @@ class Study:
                 yield from (f"- {line}" for line in self.found["conclusion"].splitlines())
                 yield ""
 
-    def title(self, name: str) -> str:
-        """Write an arm, or a point of the grid, as people read it."""
-        return self._sample(name).title
+    def _columns(self, name: str | None = None) -> list[str]:
+        """Return the arm and, in the grid, the settings of what has this name, or their heads."""
+        grid = self.config["grid"]
+        if name is None:
+            return ["arm", *map(option_name, grid), "runs"]
+        arm = self.arms[name]
+        settings = (arm["settings"].get(setting, "-") for setting in grid)
+        return [arm["arm"], *map(in_grid, settings), str(arm["n"])]
 
     def _sample(self, name: str) -> Sample:
         return Sample(name, self.arms[name]["arm"], self.arms[name]["settings"], [])
 
     def table_of_arms(self) -> Rows:
         """Accuracy, steps and collapses of each arm."""
-        yield ["", "runs", "mean accuracy", "steps to 90 %, median", "never", "collapsed"]
+        yield [*self._columns(), "mean accuracy", "steps to 90 %, median", "never", "collapsed"]
         for name, arm in self.arms.items():
             mean = _with(words.share(arm["mean_accuracy"]), arm["mean_accuracy_ci95"], words.share)
             never = str(arm["never_at_90"])
-            runs = [self.title(name), str(arm["n"])]
-            yield [*runs, mean, _steps(arm, ends=True), never, _collapsed(arm)]
+            yield [*self._columns(name), mean, _steps(arm, ends=True), never, _collapsed(arm)]
 
     def table_of_points(self) -> Rows:
         """Points of the grid, the best of each arm first."""
-        yield ["", "runs", "median accuracy", "steps to 90 %, median", "collapsed"]
+        yield [*self._columns(), "median accuracy", "steps to 90 %, median", "collapsed"]
         for best in self.found["best"]:
             for name in best["points"]:
                 arm = self.arms[name]
                 ends = arm["median_accuracy_ci95"]
                 median = _with(words.share(arm["median_accuracy"]), ends, words.share)
-                yield [self.title(name), str(arm["n"]), median, _steps(arm), _collapsed(arm)]
+                yield [*self._columns(name), median, _steps(arm), _collapsed(arm)]
 
     def table_of_pairs(self) -> Rows:
         """Differences of final accuracy, and their tests."""
+        signed = functools.partial(words.points, signed=True)
         yield ["", "pairs", "accuracy, median difference", "corrected p", "effect"]
         for pair in self.found["pairs"]:
             title = Pair(self._sample(pair["a"]), self._sample(pair["b"])).title
-            median = words.points(pair["median_difference"], signed=True)
-            ends = words.interval(pair["median_difference_ci95"], words.points, signed=True)
+            ends = pair["median_difference_ci95"]
+            median = _with(signed(pair["median_difference"]), ends, signed)
             p, effect = words.p_value(pair["holm_p"]), f"{pair['effect_size']:+.2f}"
-            yield [title, str(pair["n"]), f"{median} ({ends})", p, effect]
+            yield [title, str(pair["n"]), median, p, effect]
 
     def table_of_dead_units(self) -> Rows:
         """Dead units of each layer on average, in per cent, and collapses."""
         depth = max(len(arm["mean_dead_units"]) for arm in self.arms.values())
-        layers = [f"layer {layer}" for layer in range(1, depth + 1)]
-        yield ["dead units", "runs", *layers, "collapsed"]
+        layers = [f"layer {layer}: dead" for layer in range(1, depth + 1)]
+        yield [*self._columns(), *layers, "collapsed"]
         for name, arm in self.arms.items():
             hidden = arm["settings"].get("hidden", self.config["hidden"])
             dead = arm["mean_dead_units"]  # none if all runs diverged
             shares = [words.whole_share(n / units) for n, units in zip(dead, hidden, strict=False)]
             shares += ["-"] * (depth - len(shares))
-            yield [self.title(name), str(arm["n"]), *shares, _collapsed(arm)]
+            yield [*self._columns(name), *shares, _collapsed(arm)]
 
     def table_of_seeds(self) -> Rows:
         """Each run, a row for each seed; what collapsed is bold."""
         names = list(self.arms)
-        heads = ([self.title(name), "step at 90 %"] for name in names)
+        heads = ([self._sample(name).title, "step at 90 %"] for name in names)
         yield ["seed", *(cell for head in heads for cell in head)]
         rows: dict[int, dict[str, list[str]]] = {}
         for run in self.found["runs"]:
@@ -129,8 +136,9 @@ TABLES: dict[str, Callable[[Study], Rows]] = {
 
 
 def _with(text: str, ends: Interval, write: Any) -> str:
-    """Write a number with its interval."""
-    return f"{text} ({words.interval(ends, write)})"
+    """Write a number with its interval, if there is one that says more."""
+    interval = words.interval(ends, write)
+    return text if interval in ("-", text) else f"{text} ({interval})"
 
 
 def _steps(arm: dict[str, Any], *, ends: bool = False) -> str:

@@ -485,7 +485,7 @@ def test_the_documentation_can_show_it(data, tmp_path, no_pictures):
     assert text.endswith("study_it_accuracy.png)\n\n<!-- end -->\nAfter.")
     assert text.count("\n```\nsae-fast study --dataset strokes ") == 1
     assert "--grid pretrain-steps=10,10/0 --grid learning-rate=0.01,1e+30" in text
-    point = "| pretrained, pretrain-steps=10/0, learning-rate=0.01 | 2 |"
+    point = "| pretrained | 10/0 | 0.01 | 2 |"
     assert text.count(f"\n{point}") == 3  # of arms, points and dead units
     [seed] = [line for line in text.splitlines() if line.startswith("| 1 | ")]
     first = found.runs[1]

@@ -108,8 +108,13 @@ def axes(ax: Axes | None, width: float, height: float, images: bool = False) -> 
 
 
 def style(index: int, name: str = "") -> tuple[str, str]:
-    """Give the colour and marker of one of several curves or groups, or of an arm by name."""
-    return ARM_STYLES.get(name, (PALETTE[index % len(PALETTE)], MARKERS[index % len(MARKERS)]))
+    """Give the colour and marker of one of several curves or groups, or of an arm by name.
+
+    Where colours come again, it is with other markers.
+    """
+    again = index // len(PALETTE)
+    own = PALETTE[index % len(PALETTE)], MARKERS[(index + again) % len(MARKERS)]
+    return ARM_STYLES.get(name, own)
 
 
 def label_of(name: object, most: int = MAX_NAME) -> str:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ...plot.axes import (
-    HATCHES,
     NEUTRAL,
     accuracy_axis,
     axes,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_DARK = 75  # per cent dead, from which a field is dark
 _FAINTEST = 0.1  # opacity of a single run's curve where there are many
 _ROW = 0.6  # inches of a row of points, and
 _NAME = 34  # characters of a line of its name
@@ -141,37 +141,31 @@ def plot_differences(result: Findings, ax: Axes | None = None) -> Axes:
 
 @in_own_settings
 def plot_dead_units(result: Findings, ax: Axes | None = None) -> Axes:
-    """Draw the mean share of dead units of each hidden layer, and the quartiles of the runs."""
+    """Draw the mean share of dead units of each hidden layer, and write how many they are."""
     samples = [one for one in _shown(result) if one.dead_units]
     depth = max((len(one.dead_units) for one in samples), default=1)
-    size = max(6.4, 0.3 * depth * len(samples)), 2.8 + _LINES * len(samples)
-    ax = axes(ax, *size)
-    width = 0.8 / max(1, len(samples))
-    for index, sample in enumerate(samples):
-        units = np.asarray(result.hidden_of(sample))
-        dead = 100 * np.asarray([run.dead_units for run in sample.runs if run.curve]) / units
-        middles = np.arange(len(units)) + (index - (len(samples) - 1) / 2) * width
-        color, _ = style(index, _only(result, sample))
-        mean = dead.mean(axis=0)
-        low, high = np.quantile(dead, (0.25, 0.75), axis=0)
-        look: dict[str, Any] = {"color": color, "hatch": HATCHES[index % len(HATCHES)]}
-        edge = ax.get_facecolor()
-        ax.bar(middles, mean, 0.9 * width, edgecolor=edge, linewidth=0, label=sample.title, **look)
-        ax.vlines(middles, low, high, color=NEUTRAL, linewidth=1.5)
-        for at, share, top, count in zip(middles, mean, high, sample.dead_units, strict=True):
-            above: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8}
+    ax = _rows(samples, ax)
+    ax.grid(visible=False)
+    shares = np.full((max(1, len(samples)), depth), np.nan)
+    for row, sample in enumerate(samples):
+        units = result.hidden_of(sample)
+        counts = np.asarray([run.dead_units for run in sample.runs if run.curve])
+        low, high = np.quantile(counts, (0.25, 0.75), axis=0)
+        shares[row, : len(units)] = 100 * counts.mean(axis=0) / units
+        for layer, mean in enumerate(sample.dead_units):
             ax.annotate(
-                f"{count:.1f}", (at, max(share, top)), (0, 2), textcoords="offset points", **above
+                f"{mean:.1f}\n{low[layer]:.0f} to {high[layer]:.0f}",
+                (layer, row),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="black" if shares[row, layer] < _DARK else "white",
             )
-    quiet(ax)
-    ax.grid(visible=False, axis="x")
+    ax.imshow(shares, cmap="Oranges", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
     widths = {tuple(result.hidden_of(one)) for one in samples}
     of = [f"\n{n:,} units" for n in min(widths)] if len(widths) == 1 else [""] * depth
     ax.set_xticks(range(depth), [f"{layer + 1}{of[layer]}" for layer in range(depth)])
-    ax.set(ylim=(0, 108), yticks=[0, 25, 50, 75, 100])
-    ax.set(xlabel="hidden layer", ylabel="dead units, %")
-    if samples:
-        legend_above(ax)
+    ax.set_xlabel("hidden layer")
     return ax
 
 
@@ -214,7 +208,7 @@ def _less(pair: Pair) -> str:
 
 def _lines_of(name: str) -> str:
     """Break what is long in a name, which has lines already, behind commas."""
-    lines = (textwrap.wrap(line, _NAME, break_long_words=False) for line in name.splitlines())
+    lines = (textwrap.wrap(line, _NAME, break_on_hyphens=False) for line in name.splitlines())
     return "\n".join(itertools.chain.from_iterable(lines))
 
 
@@ -272,9 +266,9 @@ PICTURES = {
         plot_dead_units,
         "runs",
         "Dead units of each arm",
-        "Mean share of dead units in every hidden layer of each arm after fine-tuning.",
-        "The bars are means over the runs, in per cent of the layer; the numbers above them count "
-        "units, the grey strokes hold the middle half of the runs. A unit is dead if its output is "
-        "the same for every test sample.",
+        "Mean number of dead units in every hidden layer of each arm after fine-tuning.",
+        "The upper number of a field is the mean of the runs, the lower ones hold the middle half "
+        "of them; the darker a field, the larger the share of the layer. A unit is dead if its "
+        "output is the same for every test sample.",
     ),
 }

@@ -100,7 +100,7 @@ class StudyResult(Findings):
         return pictures.plot_differences(self, ax)
 
     def plot_dead_units(self, ax: Axes | None = None) -> Axes:
-        """Draw the mean share of dead units of each hidden layer."""
+        """Draw the mean number of dead units of each hidden layer."""
         return pictures.plot_dead_units(self, ax)
 
     def save(self, output: str | os.PathLike[str]) -> list[Path]:
