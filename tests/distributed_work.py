@@ -170,6 +170,16 @@ def resumed(folder: Path, how: str = "", timeout: float = 30) -> None:
     note(folder, session, digest(ae.parameters))
 
 
+def experiment(folder: Path) -> None:
+    """Note the bits of a run of the experiment."""
+    steps = {"pretrain_steps": 5, "finetune_steps": 20}
+    result = sae_fast.run_experiment(
+        dataset="idx", data_dir=folder, hidden=[5, 4], distributed=True, quiet=True, **steps
+    )
+    bits = {arm: digest(net.parameters) for arm, net in result.models.items()}
+    note(folder, sae_fast.training.distributed.latest(), bits)
+
+
 if __name__ == "__main__":
     where, *names = sys.argv[1:]
     for name in names:

@@ -400,6 +400,7 @@ def wait_until(condition):
 BAD = {
     "dataset": "cifar", "data_dir": 3, "offline": "yes", "batch_size": 0, "learning_rate": "fast",
     "eval_every": -1, "seed": 0.5, "threads": 0, "output": 3, "checkpoint_every": -1,
+    "distributed": "yes", "distributed_timeout": 0,
     "resume": None, "quiet": 2, "hidden": 0.5, "arms": 5, "pretrain_steps": "many",
     "finetune_steps": 0, "units": 2**25, "steps": True, "weight_decay": -0.1, "tune_steps": None,
     "activation": "Relu", "decoder": None, "loss": "article", "corruption": 0.1, "optimizer": 1,

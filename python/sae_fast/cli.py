@@ -40,6 +40,7 @@ from .experiment.studies.save import SETTINGS, StudyResult
 from .experiment.studies.study import run_study
 from .plot.axes import has_matplotlib
 from .training.checkpoint import NAME, PREVIOUS
+from .training.distributed import latest
 
 #: What each command calls, a line about it, and what its help says.
 _EXPERIMENTS: dict[str, tuple[Callable[..., Any], str, str]] = {
@@ -188,7 +189,7 @@ def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) ->
         os.environ.setdefault("MPLCONFIGDIR", str(user_folder() / "matplotlib"))
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _complain(command, message)
+            warnings.showwarning = lambda message, *_, **__: _advise(command, message)
             result = experiment(**given)
     except OutputError as error:
         if isinstance(error.result, Described) and not given.get("quiet"):
@@ -209,6 +210,8 @@ def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) ->
             if not kept and issubclass(COMMANDS[command], CheckpointedSettings):
                 stop.args += ("with --checkpoint-every N the run could be resumed",)
         raise
+    if not _leads():
+        return
     if isinstance(result, StudyResult) and result.missing:
         where = _what_is_missing(result, folder, resuming)
         if not given.get("quiet"):
@@ -220,6 +223,12 @@ def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) ->
     where = f"results{', pictures' * drawn} and report.html are in {folder}"
     missing = "" if has_matplotlib() else "; no pictures: pip install 'sae-fast[plot]'"
     _print(f"{result.summary()}\n\n{where}{missing}", f"; {where}")
+
+
+def _leads() -> bool:
+    """Say whether this process speaks for all that share its run."""
+    session = latest()
+    return session is None or session.rank == 0
 
 
 def _what_is_missing(study: StudyResult, folder: str, resuming: str) -> str:
@@ -242,7 +251,15 @@ def _complain(command: str, error: object) -> None:
     if command in COMMANDS:
         names = [option.name for option in options(COMMANDS[command])]
         words = re.sub(_named(names), lambda found: flag(found[1]) if found[1] else found[0], words)
-    print(f"sae-fast: {words}", file=sys.stderr)
+    session = latest()
+    where = f"{session}: " if session is not None and session.size > 1 else ""
+    print(f"sae-fast: {where}{words}", file=sys.stderr)
+
+
+def _advise(command: str, warning: object) -> None:
+    """Say a warning, once of all processes."""
+    if _leads():
+        _complain(command, warning)
 
 
 def _named(names: Sequence[str]) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .training.distributed import CHUNK_SIZE, TIMEOUT, Session
+from .training.distributed import TIMEOUT, Session
 
 __all__ = ["Session", "session"]
 
 
-def session(comm: Any = None, *, timeout: float = TIMEOUT, chunk_size: int = CHUNK_SIZE) -> Session:
+def session(
+    comm: Any = None, *, timeout: float = TIMEOUT, chunk_size: int | None = None
+) -> Session:
     """Let the processes of an MPI share the trainings of a ``with`` block.
 
     Within it, what trains on the thread that entered it (`fit`, `pretrain`, `finetune`,
@@ -35,8 +37,9 @@ def session(comm: Any = None, *, timeout: float = TIMEOUT, chunk_size: int = CHU
         The processes. Default: all that ``mpiexec`` has started, or this one alone.
     timeout : float, default 600
         Seconds that a process waits for the others at a step before it gives up.
-    chunk_size : int, default 32
-        Samples of a chunk. Results depend on it. A batch needs a chunk for each process.
+    chunk_size : int, optional
+        Samples of a chunk. Results depend on it; small chunks are slow in wide layers, and a batch
+        needs one for each process. Default: a 16th of the batch, from 32 to 128.
 
     Returns
     -------

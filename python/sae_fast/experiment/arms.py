@@ -18,6 +18,7 @@ from ..core.inputs import as_input
 from ..datasets import Dataset
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import Callback, Training
+from ..training.distributed import current
 from ..training.history import History
 from .results import ArmResult, LayerResult, TuningResult
 from .settings import ARMS, DTYPE, RunSettings
@@ -169,8 +170,9 @@ def train_side_by_side(
 
     A small network makes better use of two cores by two trainings than by two threads of one.
     An error or Ctrl-C, which reaches the main thread alone, ends every arm at its next step.
+    Where processes share trainings they have one at a time.
     """
-    n_workers = startable_threads(min(len(arms), threads))
+    n_workers = 0 if current() is not None else startable_threads(min(len(arms), threads))
     if n_workers == 0:
         return {arm: train(arm, Share(threads)) for arm in arms}
     share = Share(threads // n_workers)

@@ -9,6 +9,7 @@ the data is in memory.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import threading
@@ -31,6 +32,7 @@ from ..models.stacked import StackedAutoencoder
 from ..plot.axes import has_matplotlib
 from ..training.callbacks import Callback, ProgressBar, Training
 from ..training.checkpoint import RunCheckpoint, read_latest
+from ..training.distributed import Session, current, leads
 from .arms import ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .data import check_classes_differ, describe_data, load_data
 from .pictures import PICTURES
@@ -70,6 +72,8 @@ def run_experiment(
     seed: int = RunSettings.seed,
     threads: int | None = RunSettings.threads,
     output: str | os.PathLike[str] | None = RunSettings.output,
+    distributed: bool = RunSettings.distributed,
+    distributed_timeout: float = RunSettings.distributed_timeout,
     checkpoint_every: int = RunSettings.checkpoint_every,
     resume: bool = RunSettings.resume,
     quiet: bool = RunSettings.quiet,
@@ -129,6 +133,12 @@ def run_experiment(
     output : path-like, optional
         Folder for `ExperimentResult.save`; checked before training starts. Default: none, nothing
         is written.
+    distributed : bool
+        Share each step out among the processes that ``mpiexec`` has started, as in a
+        :func:`sae_fast.distributed.session`, whose order of sums and errors are those of the run.
+        The first process alone writes and shows. True where such a session is open.
+    distributed_timeout : float
+        Seconds that a process waits for the others before it ends them all.
     checkpoint_every : int
         Steps between two checkpoints in `output`, of which the last two are kept; 0: none.
     resume : bool
@@ -240,6 +250,8 @@ def run_reconstruction(
     seed: int = ReconstructSettings.seed,
     threads: int | None = ReconstructSettings.threads,
     output: str | os.PathLike[str] | None = ReconstructSettings.output,
+    distributed: bool = ReconstructSettings.distributed,
+    distributed_timeout: float = ReconstructSettings.distributed_timeout,
     checkpoint_every: int = ReconstructSettings.checkpoint_every,
     resume: bool = ReconstructSettings.resume,
     quiet: bool = ReconstructSettings.quiet,
@@ -257,7 +269,8 @@ def run_reconstruction(
     weight_decay : float
         L2 penalty on the weights.
     dataset, data_dir, activation, decoder, loss, corruption, batch_size, optimizer, \
-    learning_rate, eval_every, seed, threads, output, checkpoint_every, resume, quiet, offline
+    learning_rate, eval_every, seed, threads, output, distributed, distributed_timeout, \
+    checkpoint_every, resume, quiet, offline
         As in :func:`run_experiment`.
 
     Returns
@@ -358,7 +371,11 @@ class _Run(Generic[_S]):
 
     def __init__(self, settings: _S, dataset: str | Dataset) -> None:
         with contextlib.ExitStack() as held:
-            if settings.output is not None:
+            if settings.distributed and current() is None:
+                held.enter_context(Session(None, settings.distributed_timeout))
+            distributed, quiet = current() is not None, settings.quiet or not leads()
+            settings = dataclasses.replace(settings, distributed=distributed, quiet=quiet)
+            if settings.output is not None and leads():
                 check = partial(check_output, command=settings.command)
                 held.enter_context(claimed_output(settings.output, check))
             self.data, self.settings = data, settings = load_data(settings, dataset)
@@ -377,8 +394,8 @@ class _Run(Generic[_S]):
     def __enter__(self) -> _Run[_S]:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
+    def __exit__(self, *error: Any) -> None:
+        self._held.__exit__(*error)
 
     def _checkpoint(self) -> list[Callback]:
         """Return the callback that keeps the run, if it is to be kept or taken up again.
@@ -394,14 +411,15 @@ class _Run(Generic[_S]):
                 raise DataError(f"{name}: expected output, the folder of checkpoints, got none")
             return []
         if not keeps:
-            RunCheckpoint(settings.output, 0, resume=False).replace()
+            if leads():
+                RunCheckpoint(settings.output, 0, resume=False).replace()
             return []
         kept = settings.kept()
         run = {**kept, **settings.identity(), "data": self.data.sha256}
         checkpoint = RunCheckpoint(settings.output, every, resume=False, run=run)
         if settings.resume:
             checkpoint.load(free=kept, defaults=type(settings)().identity())
-        else:
+        elif leads():
             checkpoint.replace()
         return [checkpoint]
 
@@ -409,20 +427,20 @@ class _Run(Generic[_S]):
         self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
-        data, settings = self.data, self.settings
+        data, settings, shows = self.data, self.settings, bool(shown) and leads()
         with self._stages.results() if self._stages else contextlib.nullcontext():
             result = ExperimentResult(
                 command=settings.command,
                 dataset=describe_data(data),
                 config=settings.config(),
                 environment={name: fact for name, fact in info().items() if name != "executable"},
-                reconstructions=_reconstructions(data, self.inputs[0], shown) if shown else None,
+                reconstructions=_reconstructions(data, self.inputs[0], shown) if shows else None,
                 resumed=settings.resume,
                 y_test=data.named(data.y_test),
                 codes={name: rows[:N_CODES] for name, rows in codes.items()},
                 **found,
             )
-            if settings.output is not None:
+            if settings.output is not None and leads():
                 try:
                     result.save(settings.output)
                 except OutputError as error:

@@ -33,6 +33,7 @@ from ..datasets import Dataset
 from ..datasets.catalog import Name, check_source
 from ..errors import DataError
 from ..training.corruptions import CORRUPTIONS, Corruption
+from ..training.distributed import TIMEOUT
 from ..training.objective import losses_of
 from ..training.optimizers import RULES, SGD
 from ..training.schedule import DEFAULT_BATCH_SIZE
@@ -429,6 +430,19 @@ class CheckpointedSettings(Settings):
         _count_or_none,
         "steps between two checkpoints in DIR, the last two of which are kept; 0: none",
         free=True,
+    )
+    distributed: bool = _training(
+        False,
+        check_bool,
+        "share each step out among the processes that mpiexec has started: the same result for any "
+        "number of them, but not that of a run without",
+    )
+    distributed_timeout: float = _execution(
+        TIMEOUT,
+        partial(check_float, positive=True),
+        "that a process waits for the others before it ends them all",
+        read=float,
+        metavar="SECONDS",
     )
 
 

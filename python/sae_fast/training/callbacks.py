@@ -184,6 +184,7 @@ class Training:
 
     @property
     def settings(self) -> dict[str, Any]:  # noqa: D102
+        session, size = self.session, self.schedule.batch_size
         return {
             **self.objective.describe(),
             **self.optimizer.describe(),
@@ -192,7 +193,7 @@ class Training:
             "batch_size": self.schedule.batch_size,
             "eval_every": self.schedule.eval_every,
             **self.schedule.order.describe(),
-            **({} if self.session is None else {"chunk_size": self.session.chunk_size}),
+            **({} if session is None else {"chunk_size": session.chunk_size(size)}),
         }
 
     @property

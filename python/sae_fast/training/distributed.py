@@ -24,14 +24,14 @@ from ..base.text import shown
 from ..core.networks import accumulate
 from ..errors import DataError, DistributedError
 
-#: Samples whose gradients are summed before those of others are added.
-CHUNK_SIZE = 32
+_CHUNKS = 16  # of a batch, where that leaves chunks from the first to the second of these sizes:
+_SMALLEST, _LARGEST = 32, 128  # benchmarks/distributed.py; smaller ones are slow in wide layers
 #: Seconds that a process waits for the others.
 TIMEOUT = 600.0
 
 _LINE = 16  # parameters: parts of them are cut at whole cache lines
 _BUSY_SECONDS = 1e-3  # after which a process that waits sleeps in between,
-_PAUSE = 1e-4  # so long
+_PAUSE, _LONG_PAUSE = 1e-4, 1e-2  # so long; at the end
 _HEAD_START = 1.0  # of process 0, seconds
 
 # What messages are, so that none is taken for another.
@@ -80,12 +80,41 @@ def nodes(first: int, end: int, n_chunks: int) -> Iterator[Node]:
         first += size
 
 
-class Session:
-    """Processes that share trainings; see :func:`sae_fast.distributed.session`."""
+def summed(parts: Sequence[tuple[Node, NDArray[Any]]]) -> NDArray[Any]:
+    """Return the sum at the root of what is at nodes, in their order, in one of the arrays."""
+    waiting: list[NDArray[Any]] = []
 
-    def __init__(self, comm: Any, timeout: float, chunk_size: int) -> None:
+    def add_two() -> None:
+        last = waiting.pop()
+        accumulate(waiting[-1], last)
+
+    for node, part in parts:
+        waiting.append(part)
+        place = node.place
+        while place % 2:  # its neighbour has come before
+            add_two()
+            place //= 2
+    while len(waiting) > 1:
+        add_two()
+    return waiting[0]
+
+
+class Session:
+    """Processes that share trainings; :func:`sae_fast.distributed.session` makes it.
+
+    Attributes
+    ----------
+    rank : int
+        The number of this process, from 0.
+    size : int
+        How many there are.
+    """
+
+    def __init__(
+        self, comm: Any = None, timeout: float = TIMEOUT, chunk_size: int | None = None
+    ) -> None:
         self.timeout = check_float("timeout", timeout, positive=True)
-        self.chunk_size = check_int("chunk_size", chunk_size, 1)
+        self._chunk_size = None if chunk_size is None else check_int("chunk_size", chunk_size, 1)
         self._mpi = mpi = _imported()
         comm = mpi.COMM_WORLD if comm is None else comm
         if not isinstance(comm, mpi.Intracomm):
@@ -108,9 +137,12 @@ class Session:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[False]:
-        """Leave; an error ends the other processes as this one ends."""
+        """Leave when all do; an error ends the other processes as this one ends."""
         _current.reset(self._token)
         if error is None:
+            last = self._comm.Ibarrier()  # MPI's own end would keep a processor busy
+            while not last.Test():
+                time.sleep(_LONG_PAUSE)
             self._comm.Free()
         elif self.size > 1:
             from mpi4py.run import set_abort_status
@@ -124,23 +156,32 @@ class Session:
 
     # What a process has of a batch
 
+    def chunk_size(self, batch_size: int) -> int:
+        """Return the samples of a chunk, whose gradients are summed before others are added."""
+        found = min(max(_SMALLEST, batch_size // _CHUNKS), _LARGEST)
+        return min(batch_size, self._chunk_size or found)
+
+    def n_chunks(self, batch_size: int) -> int:
+        """Return how many chunks a batch has."""
+        return -(-batch_size // self.chunk_size(batch_size))
+
     def chunks(self, rank: int, batch_size: int) -> range:
         """Return the chunks of a process."""
-        n = -(-batch_size // self.chunk_size)
+        n = self.n_chunks(batch_size)
         return range(n * rank // self.size, n * (rank + 1) // self.size)
 
     def rows(self, batch_size: int) -> slice:
         """Return the rows of a batch that are this process's."""
-        own, size = self.chunks(self.rank, batch_size), self.chunk_size
+        own, size = self.chunks(self.rank, batch_size), self.chunk_size(batch_size)
         return slice(own.start * size, min(own.stop * size, batch_size))
 
     def check_batch(self, batch_size: int) -> None:
         """Raise DataError if a batch has not a chunk for each process."""
-        n_chunks = -(-batch_size // self.chunk_size)
+        n_chunks, size = self.n_chunks(batch_size), self.chunk_size(batch_size)
         if n_chunks < self.size:
             raise DataError(
-                f"batch_size: expected a chunk of {self.chunk_size} samples or more for each of "
-                f"{self.size} processes, got {batch_size:,} samples, which are {n_chunks}"
+                f"batch_size: expected a chunk of {size} samples for each of {self.size} "
+                f"processes, got {batch_size:,} samples, which are {n_chunks}"
             )
 
     def check_parts(self, corruption: Any, penalties: Sequence[Any]) -> None:
@@ -211,17 +252,20 @@ class Session:
         arriving = [(rank, comm.Irecv(buffer, rank, tag)) for rank, buffer in received]
         leaving = [(rank, comm.Isend(buffer, rank, tag)) for rank, buffer in sent]
         requests = [request for _, request in arriving + leaving]
-        began = time.monotonic()
-        while not mpi.Request.Testall(requests):
-            waited = time.monotonic() - began
-            if waited > self.timeout:
+        moved = time.monotonic()
+        while (done := mpi.Request.Testsome(requests)) is not None:  # as long as there are any
+            now = time.monotonic()
+            if done:
+                moved = now
+            elif now - moved > self.timeout:
                 missing = {rank for rank, request in arriving if not request.Test()}
                 missing = missing or {rank for rank, request in leaving if not request.Test()}
                 raise DistributedError(
                     f"timeout: {self} has waited for {self.timeout:g} s, expected word of process "
                     f"{', '.join(map(str, sorted(missing)))}, got none"
                 )
-            time.sleep(0 if waited < _BUSY_SECONDS else _PAUSE)
+            else:
+                time.sleep(0 if now - moved < _BUSY_SECONDS else _PAUSE)
 
 
 class SharedSteps:
@@ -232,8 +276,8 @@ class SharedSteps:
 
     def __init__(self, session: Session, trainer: Any, batch_size: int) -> None:
         self._session, self._trainer, self._batch_size = session, trainer, batch_size
-        chunk, own = session.chunk_size, session.chunks(session.rank, batch_size)
-        n_chunks = -(-batch_size // chunk)
+        chunk, n_chunks = session.chunk_size(batch_size), session.n_chunks(batch_size)
+        own = session.chunks(session.rank, batch_size)
         self._nodes = [
             list(nodes(chunks.start, chunks.stop, n_chunks))
             for chunks in (session.chunks(rank, batch_size) for rank in range(session.size))
@@ -290,19 +334,13 @@ class SharedSteps:
             _GRADIENT,
         )
         mine = [one[own] for one in self._sums]
-        waiting: list[NDArray[Any]] = []
-        for rank, of_rank in enumerate(self._nodes):
-            for node, one in zip(of_rank, self._received.get(rank, mine), strict=True):
-                waiting.append(one)
-                place = node.place
-                while place % 2:  # its neighbour has come before
-                    last = waiting.pop()
-                    accumulate(waiting[-1], last)
-                    place //= 2
-        while len(waiting) > 1:
-            last = waiting.pop()
-            accumulate(waiting[-1], last)
-        total[own] = waiting[0]
+        total[own] = summed(
+            [
+                pair
+                for rank, of_rank in enumerate(self._nodes)
+                for pair in zip(of_rank, self._received.get(rank, mine), strict=True)
+            ]
+        )
         session.exchange(
             [(rank, total[own]) for rank in others],
             [(rank, total[parts[rank]]) for rank in others],

@@ -75,7 +75,7 @@ def train(training: Training) -> None:
         "loss": training.objective.loss,
         "weight_decay": training.objective.weight_decay,
         "penalties": training.objective.added,
-        "batch_size": size if session is None else min(size, session.chunk_size),
+        "batch_size": size if session is None else session.chunk_size(size),
     }
     started = time.perf_counter()
     stretch = schedule.eval_every or schedule.steps

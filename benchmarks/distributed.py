@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a step costs that processes share, a model of it, and what that predicts for a cluster.
+
+Measured here: steps of one process at two batch sizes, messages between two processes on this
+machine, and a step of both, which the model has to meet. Predicted: more processes on a network.
+Run: python benchmarks/distributed.py [--page docs/distributed.md] [--mpiexec COMMAND]; --page puts
+the tables between the page's markers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sae_fast
+from sae_fast.core.networks import accumulate
+
+ARTICLE, FEW = "the article's", 100  # its batches
+NETWORKS = {
+    ARTICLE: [784, 100, 50, 25, 12, 5, 5, 10],
+    "wide": [784, 1000, 1000, 1000, 10],
+    "wider": [784, 4096, 4096, 10],
+}
+CHUNK_SIZE = 128  # of wide networks
+BATCHES, SHORT = [512, 2048], [256, 512]  # of what is measured
+BATCH = 131_072  # of what is predicted: a chunk for each of 1,024 processes
+PROCESSES = [1, 8, 16, 64, 256, 1024]
+BYTES_PER_SECOND, LATENCY = 12.5e9, 2e-6  # 100 Gb/s; of a message, taken from such networks' data
+MARKS = "<!-- benchmarks/distributed.py -->\n", "<!-- end -->\n"
+
+
+def size_of(widths: list[int]) -> int:
+    return sum((n + 1) * m for n, m in itertools.pairwise(widths))
+
+
+class Clock(sae_fast.callbacks.Callback):
+    """Notes when each `every` steps are done."""
+
+    def __init__(self, every: int) -> None:
+        self.every, self.times = every, []
+
+    def on_step(self, _: object) -> None:
+        self.times.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """A step's, by the median."""
+        pairs = itertools.pairwise(self.times)
+        return statistics.median(after - before for before, after in pairs) / self.every
+
+
+def step_seconds(widths: list[int], batch: int, short: bool) -> float:
+    """Give the seconds of a step of classes with Adam, on one thread."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((batch, widths[0]), dtype=np.float32), np.arange(batch) % widths[-1]
+    net = sae_fast.StackedAutoencoder(widths[:-1], widths[-1], init="he", n_threads=1)
+    every = math.ceil(4e8 / size_of(widths) / batch)
+    clock = Clock(every)
+    steps = (3 if short else 8) * every
+    net.finetune(x, y, steps=steps, batch_size=batch, eval_every=0, callbacks=[clock])
+    return clock.seconds
+
+
+def timed(function: Callable[[], object], short: bool) -> float:
+    """Give the seconds of a call, by the median."""
+    found = []
+    for _ in range(5 if short else 25):
+        started = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - started)
+    return statistics.median(found)
+
+
+def measure(what: str, short: bool) -> dict[str, Any]:
+    """Measure in this process, together with the others that there are."""
+    found: dict[str, Any] = {}
+    networks = {name: widths for name, widths in NETWORKS.items() if not short or name != "wider"}
+    batches = SHORT if short else BATCHES
+    if what == "steps":
+        for name, widths in networks.items():
+            own = [*batches, FEW] if name == ARTICLE else batches
+            found[name] = {f"alone {n}": step_seconds(widths, n, short) for n in own}
+        to, more = np.zeros(2**22, np.float32), np.ones(2**22, np.float32)
+        found["add"] = timed(lambda: accumulate(to, more), short) / len(to)
+    with sae_fast.distributed.session(chunk_size=CHUNK_SIZE) as session:
+        if what == "messages":
+            other = 1 - session.rank
+            for count, size in [
+                (1, 4),
+                (64, 4),
+                *((1, 4**k) for k in range(6, 11 if short else 14)),
+            ]:
+                sent = [(other, np.zeros(size, np.uint8)) for _ in range(count)]
+                received = [(other, np.zeros(size, np.uint8)) for _ in range(count)]
+                seconds = timed(lambda s=sent, r=received: session.exchange(s, r, 0), short)
+                found[f"{count} {size}"] = seconds
+        else:
+            for name, widths in networks.items():
+                shared = {f"shared {n}": step_seconds(widths, n, short) for n in batches}
+                found[name] = found.get(name, {}) | shared
+    return found if session.rank == 0 else {}
+
+
+class Model:
+    """Seconds of a step: of its chunks, of its update, of messages by number and by bytes."""
+
+    def __init__(
+        self, steps: dict[str, Any], messages: dict[str, float], batches: list[int]
+    ) -> None:
+        few, many = (n // CHUNK_SIZE for n in batches)
+        self.chunk, self.update = {}, {}
+        for name in steps.keys() & NETWORKS.keys():
+            low, high = (steps[name][f"shared {n}"] for n in batches)
+            self.chunk[name] = (high - low) / (many - few)
+            self.update[name] = max(0.0, low - few * self.chunk[name])
+        self.add = steps["add"]
+        self.message = (messages["64 4"] - messages["1 4"]) / 63
+        self.exchange = max(0.0, messages["1 4"] - self.message)
+        sizes = {int(key[2:]): seconds for key, seconds in messages.items() if key[:2] == "1 "}
+        most = max(sizes)
+        self.rate = most / (sizes[most] - messages["1 4"])
+
+    def compute(self, name: str, batch: int, n: int) -> float:
+        """Give the seconds of chunks, the update and the sums of the processes' sums."""
+        chunks = math.ceil(batch / CHUNK_SIZE / n)
+        sums = size_of(NETWORKS[name]) * (n - 1) / n * self.add
+        return chunks * self.chunk[name] + self.update[name] + sums
+
+    def transfer(self, name: str, n: int, rate: float, latency: float) -> float:
+        """Give the seconds of two exchanges with each other process, none if there is none."""
+        if n == 1:
+            return 0.0
+        n_bytes = 2 * 4 * size_of(NETWORKS[name]) * (n - 1) / n
+        return 2 * (self.exchange + (n - 1) * (self.message + latency)) + n_bytes / rate
+
+
+def ms(seconds: float) -> str:
+    return f"{1e3 * seconds:,.3g}" if seconds < 1 else f"{1e3 * seconds:,.0f}"
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    cells = [head.split("|"), ["---"] * (head.count("|") + 1), *rows]
+    return "".join(f"| {' | '.join(map(str.strip, row))} |\n" for row in cells) + "\n"
+
+
+def report(steps: dict[str, Any], messages: dict[str, float], pairs: dict[str, Any]) -> str:
+    """Write the tables."""
+    names = list(pairs)
+    batches = sorted(int(key.split()[1]) for key in pairs[ARTICLE])
+    model, widths = (
+        Model(steps, messages, batches),
+        {k: "-".join(map(str, NETWORKS[k])) for k in names},
+    )
+    measured = [
+        [
+            widths[name],
+            f"{size_of(NETWORKS[name]):,}",
+            str(n),
+            ms(steps[name][f"alone {n}"]),
+            ms(steps[name][f"shared {n}"]),
+            ms(pairs[name][f"shared {n}"]),
+            ms(model.compute(name, n, 2) + model.transfer(name, 2, model.rate, 0)),
+        ]
+        for name in names
+        for n in batches
+    ]
+    costs = [[f"a chunk, {widths[name]}", f"{ms(model.chunk[name])} ms"] for name in names]
+    costs += [[f"the update, {widths[name]}", f"{ms(model.update[name])} ms"] for name in names]
+    costs += [
+        ["to add two sums of a parameter", f"{1e9 * model.add:.2f} ns"],
+        ["an exchange", f"{1e6 * model.exchange:.1f} µs"],
+        ["a message to a process and one from it", f"{1e6 * model.message:.1f} µs"],
+        ["bytes between two processes", f"{model.rate / 1e9:.2f} GB/s"],
+    ]
+    predicted = []
+    for name in names:
+        alone = steps[name][f"alone {batches[-1]}"] / batches[-1] * BATCH
+        for n in PROCESSES:
+            compute = model.compute(name, BATCH, n)
+            transfer = model.transfer(name, n, BYTES_PER_SECOND, LATENCY)
+            gain = alone / (compute + transfer)
+            row = [f"{n:,}", ms(compute), ms(transfer), f"{gain:,.1f}", f"{gain / n:.0%}"]
+            predicted.append([widths[name], *row])
+    few = ms(model.transfer(ARTICLE, 4, BYTES_PER_SECOND, LATENCY))
+    most = max(int(key.split()[1]) for key in messages)
+    return "\n".join(
+        [
+            f"Measured: milliseconds a step, one thread a process, chunks of {CHUNK_SIZE}.",
+            "",
+            table(
+                "network | parameters | batch | no session | 1 process | 2 processes | the model",
+                measured,
+            ),
+            "The model's constants, fitted to that (the last two columns say how well) and to",
+            f"messages of 4 bytes to {most / 2**20:g} MiB between two processes on one machine:",
+            "",
+            table("what | cost", costs),
+            f"Predicted: milliseconds a step, batches of {BATCH:,}, a network of "
+            f"{BYTES_PER_SECOND / 1e9:g} GB/s that",
+            f"takes {1e6 * LATENCY:g} µs more for each message than one machine, which is assumed.",
+            "",
+            table(
+                "network | processes | compute | messages | times as fast | efficiency", predicted
+            ),
+            "Times as fast as one process without a session. A step of the article's network on "
+            f"{FEW} samples",
+            f"takes {ms(steps[ARTICLE][f'alone {FEW}'])} ms; the messages of four processes alone, "
+            f"{few} ms.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure in processes that mpiexec starts, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", choices=["steps", "messages", "pairs"], help="in this process")
+    parser.add_argument("--mpiexec", default="mpiexec", help="the command that starts processes")
+    parser.add_argument("--page", type=Path, help="where the tables go, between markers")
+    parser.add_argument("--short", action="store_true", help="a few steps, as CI does")
+    options = parser.parse_args()
+    if options.measure:
+        if found := measure(options.measure, options.short):
+            print(json.dumps(found))
+        return
+
+    def run(n: int, what: str) -> dict[str, Any]:
+        command = [*shlex.split(options.mpiexec), "-n", str(n), sys.executable, __file__]
+        command += ["--measure", what, *(["--short"] if options.short else [])]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
+
+    text = report(run(1, "steps"), run(2, "messages"), run(2, "pairs"))
+    print(text)
+    if options.page:
+        page = options.page.read_text("utf-8")
+        before, rest = page.split(MARKS[0])
+        after = rest.split(MARKS[1])[1]
+        options.page.write_text(f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
