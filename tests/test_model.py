@@ -97,7 +97,7 @@ class TestScale:
     def test_a_training_that_is_refused_changes_nothing(self, kind):
         model = trained(kind)
         train = model.fit if kind == "autoencoder" else model.pretrain
-        for change in ({"steps": 0}, {"scale": -1}, {"batch_size": 71}):
+        for change in ({"steps": -1}, {"scale": -1}, {"batch_size": 71}):
             with pytest.raises(DataError):
                 train(X8, **{**SHORT, "scale": 0.5, **change})
         if kind != "autoencoder":
@@ -192,7 +192,7 @@ class TestClasses:
             "abc", b"abc", 3, {"a", "b", "c"}, ["a", "b"], ["a", "b", "b"], ["a", "b", 3],
             [0.0, 1.0, 2.0], [True, False, 2], [None] * 3, np.zeros((3, 2), int), [[1], [2], [3]],
         ],
-        ids=str,
+        ids=lambda classes: type(classes).__name__,
     )  # fmt: skip
     def test_refused(self, classes):
         net = StackedAutoencoder([4, 3], 3)

@@ -70,10 +70,17 @@ class TestEpochs:
             with pytest.raises(DataError, match=f"^epochs: expected None beside {beside}, got 2"):
                 train(epochs=2, **options)
 
-    @pytest.mark.parametrize("value", [0, -1, 1.5, "2", True])
+    @pytest.mark.parametrize("value", [-1, 1.5, "2", True])
     def test_no_number(self, train, value):
         with pytest.raises(DataError, match=r"^epochs: expected an integer"):
             train(epochs=value)
+
+    def test_none_at_all(self, train):
+        if train is TRAININGS["pretrain"]:  # each layer stays as it is
+            assert train(epochs=0).steps == []
+        else:
+            with pytest.raises(DataError, match=r"^epochs: expected an integer of at least 1"):
+                train(epochs=0)
 
 
 def test_each_sample_is_in_an_epoch():
