@@ -23,6 +23,7 @@ import pytest
 from data_helpers import write_set
 from helpers import TIME_LIMIT, assert_identical, mpiexec
 from sae_fast import DataError, ExecutorError
+from sae_fast.core import build
 from sae_fast.core.build import fingerprint
 from sae_fast.datasets import load_idx
 from sae_fast.experiment.studies import executors, pools, worker
@@ -107,6 +108,12 @@ def is_gone(group: int) -> bool:
     except ProcessLookupError:
         return True
     return False
+
+
+def test_another_core_is_other_code(monkeypatch):
+    here = fingerprint()
+    monkeypatch.setattr(build, "SOURCES", "of others")
+    assert fingerprint.__wrapped__() not in (here, build.VERSION)
 
 
 class TestSameBits:

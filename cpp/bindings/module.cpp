@@ -81,6 +81,7 @@ PYBIND11_MODULE(_core, m) {
     register_trainer<double>(m);
     register_kernels(m);
     m.def("build_config", &build_config);
+    m.attr("SOURCES") = SAE_FAST_SOURCES;
 }
 
 }  // namespace sae::bindings

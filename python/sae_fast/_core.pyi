@@ -226,5 +226,7 @@ def sample_losses(
 ) -> NDArray[np.float64]: ...
 def build_config() -> dict[str, Any]: ...
 
+SOURCES: str  # a digest of the C++ files
+
 kernels_float32: ModuleType
 kernels_float64: ModuleType

@@ -7,7 +7,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-from .._core import build_config
+from .._core import SOURCES, build_config
 
 __all__ = ["VERSION", "build_config", "fingerprint"]
 
@@ -16,13 +16,12 @@ VERSION: str = build_config()["version"]
 
 @functools.cache
 def fingerprint() -> str:
-    """Return the version, and a digest of the package's Python files.
+    """Return the version, and a digest of the code that runs: Python's files and C++'s sources.
 
-    Equal on two machines if they run the same code: not the same file of the extension, which
-    differs between systems, but one of the same release.
+    Not of the extension itself, which differs between systems.
     """
     package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(SOURCES.encode())
     for file in sorted(package.rglob("*.py"), key=lambda file: file.relative_to(package).parts):
         digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
     return f"{VERSION} ({digest.hexdigest()[:12]})"
