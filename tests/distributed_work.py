@@ -144,12 +144,12 @@ def stop(folder: Path) -> None:
     """Let one process alone stop a training, and note after which step each has."""
     calls = []
     with sae_fast.distributed.session(chunk_size=CHUNK) as session:
-        ae = sae_fast.Autoencoder(24, 10)
+        net = sae_fast.StackedAutoencoder([24, 10])
         own = Watch(lambda training: session.rank and training.step == 4 and training.stop(), 2)
         mute = Watch(lambda training: calls.append(training.step), 3)
-        mute.everywhere = False
-        ae.fit(X, steps=20, eval_every=50, callbacks=[own, mute])
-    note(folder, session, [ae._state.steps_done, calls])
+        mute.everywhere, mute.on_layer_end = False, lambda training: calls.append("end")
+        net.pretrain(X, steps=20, eval_every=50, callbacks=[own, mute])
+    note(folder, session, [net.autoencoders[0]._state.steps_done, calls])
 
 
 def resumed(folder: Path, how: str = "", timeout: float = 30) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import sae_fast
 from data_helpers import write_set
-from distributed_work import digest
+from distributed_work import X, digest
 from helpers import TIME_LIMIT, core, core_input, core_trainer, mpiexec
 from sae_fast import _core
 from sae_fast.training.distributed import nodes, summed
@@ -182,7 +182,7 @@ def test_what_cannot_be_shared_is_refused_before_anything_has_changed(two):
 
 
 def test_all_stop_where_one_does_and_what_writes_is_called_in_the_first_alone(two):
-    assert two[2] == [[4, [3]], [4, []]]
+    assert two[2] == [[4, [3, "end"]], [4, []]]
 
 
 def test_where_one_process_raises_all_end(tmp_path):
@@ -205,6 +205,13 @@ def test_where_one_process_dies_all_end_and_another_number_goes_on(after_two, al
     assert ended.returncode != 0
     assert left == ["checkpoint-previous.safetensors", "checkpoint.safetensors"]
     assert after[0] == [alone[2]] * 3
+
+
+def test_what_was_shared_does_not_go_on_unshared(alone):
+    checkpoint = sae_fast.RunCheckpoint(alone[0], every=4)
+    ae = sae_fast.Autoencoder(24, 10)
+    with pytest.raises(sae_fast.CheckpointError, match=r"got chunk_size None where it has 20$"):
+        ae.fit(X, steps=24, eval_every=5, callbacks=[checkpoint])
 
 
 def test_the_command_line_begins_with_two_and_goes_on_with_one(tmp_path, alone):

@@ -378,7 +378,7 @@ class StackedAutoencoder(Headed):
             follow = Follow(functools.partial(self._take_over, model), asked.callbacks)
             training = model._training(asked, objective, schedule, sets, follow)
             histories.append(self._pretrain_layer(model, training))
-            for callback in asked.callbacks if schedule.steps else ():
+            for callback in training.callbacks if schedule.steps else ():
                 callback.on_layer_end(training)
             if model.layer < self._depth:
                 sets = [model._encoded(one) for one in sets]
