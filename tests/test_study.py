@@ -12,6 +12,7 @@ import math
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,9 @@ def test_a_folder_is_of_one_study_at_a_time(data, tmp_path, no_pictures):
     with pytest.raises(DataError, match="two classes"):
         run_study(**{**given, "dataset": one_class, "output": new})
     assert not new.exists()
+    with claimed_output(new, check_folder):
+        shutil.rmtree(new)  # whoever does
+    assert not new.exists()
 
 
 def test_who_writes_a_run_that_is_there_hurts_nobody(data, tmp_path, monkeypatch, no_pictures):
@@ -396,6 +400,9 @@ def test_the_best_point_is_named_and_its_lead_is_settled_or_open(whole):
     assert "of 3 points, learning-rate=0.2, is settled: 10.00 points in the median pair" in said
     [said, *_] = sentences([], {("he", "lead"): 0.06}, 0, [lead])
     assert said.endswith("of 3 points, learning-rate=0.2, is open.")
+    [even] = list_leads([best, worst, point(0.3, best.accuracies)])
+    [said, *_] = sentences([], {("he", "lead"): 1.0}, 0, [even])
+    assert said == ("he is best with no point of the grid alone: 2 of 3 have a median of 80.55 %.")
 
 
 def test_a_run_that_fails_is_none(data, tmp_path, monkeypatch, no_pictures):

@@ -201,11 +201,11 @@ def claimed_output(
     try:
         yield folder
     finally:
-        lock.release()
-        if not there and {*folder.iterdir()} <= {path}:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # whatever becomes of the folder, the run's error counts
+            if not there and {*folder.iterdir()} <= {path}:
                 path.unlink(missing_ok=True)
                 folder.rmdir()
+        lock.release()
 
 
 def _command_of(path: Path) -> str | None:

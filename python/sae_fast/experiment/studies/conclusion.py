@@ -68,8 +68,15 @@ def _of_lead(lead: Lead, p: float | None) -> Iterator[str]:
     """Yield where in the grid an arm ends most accurate, and whether that is settled."""
     best, compared = lead.points[0], lead.pair.accuracy
     a, b = (title_of("", point.settings) for point in lead.points[:2])
+    medians = [median(point.accuracies) for point in lead.points]
+    if (n := medians.count(medians[0])) > 1:
+        yield (
+            f"{lead.arm} is best with no point of the grid alone: {n} of {len(medians)} have a "
+            f"median of {words.share(medians[0])}."
+        )
+        return
     yield (
-        f"{lead.arm} is best with {a}: median {words.share(median(best.accuracies))} "
+        f"{lead.arm} is best with {a}: median {words.share(medians[0])} "
         f"(95 % interval {words.interval(best.median_ci95, words.share)})."
     )
     if _holds(compared, p) and compared.median > 0:
