@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
+import io
 import multiprocessing
 import os
 import socket
@@ -247,13 +249,17 @@ def test_a_folder_without_write_permission(server, tmp_path, monkeypatch):
     assert server.asked == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+class FullDisk(io.FileIO):
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_full_disk_is_no_mirrors_fault(server, tmp_path, monkeypatch):
     real = Path.open
 
     def full(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
         if mode == "xb":
-            return real(Path("/dev/full"), "wb", *arguments, **options)
+            return FullDisk(self, "x")
         return real(self, mode, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", full)
