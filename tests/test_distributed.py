@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pytest
 import sae_fast
@@ -19,7 +20,8 @@ from data_helpers import write_set
 from distributed_work import X, digest
 from helpers import TIME_LIMIT, core, core_input, core_trainer, mpiexec
 from sae_fast import _core
-from sae_fast.training.distributed import nodes, summed
+from sae_fast.experiment.save import claimed_output
+from sae_fast.training.distributed import nodes, shares, summed
 
 HERE = Path(__file__).parent
 UNDRAWN = """
@@ -32,10 +34,9 @@ COMMAND = ["-c", UNDRAWN, "run"]
 TOLERANCE = {"tied": 1e-9}  # in float64
 
 
-def work(n: int, folder: Path, *names: str) -> subprocess.CompletedProcess[str]:
-    """Run parts of `distributed_work.py` in so many processes."""
-    folder.mkdir(exist_ok=True)
-    return python(n, HERE / "distributed_work.py", folder, *names)
+def work(n: int, folder: Path, what: str) -> subprocess.CompletedProcess[str]:
+    """Run a part of `distributed_work.py` in so many processes."""
+    return python(n, HERE / "distributed_work.py", folder, what)
 
 
 def python(
@@ -53,38 +54,35 @@ def python(
     )
 
 
-def found(n: int, folder: Path, *names: str) -> list[list[Any]]:
-    """Return what each of so many processes has found in each part, which all have to end well."""
-    done = work(n, folder, *names)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    return [
-        [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(n)]
-        for name in names
-    ]
-
-
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> list[Any]:
-    """Give what one process finds: the bits of each kind of training, and of one not broken off."""
-    folder = tmp_path_factory.mktemp("alone")
-    write_set(folder, n_train=150)
-    parts = found(1, folder, "same_bits", "resumed", "experiment")
-    return [folder, *(one for [one] in parts)]
+def together(tmp_path_factory) -> Path:
+    """Let two processes train and one of them die, then four do all else; give their folder.
+
+    Once for all processes that run tests.
+    """
+    mpiexec()  # or skip, without waiting
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "together"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            write_set(folder, n_train=150)
+            died = work(2, folder, "die").returncode, sorted(path.name for path in folder.iterdir())
+            done = work(4, folder, "together")
+            ended = [died, done.returncode, done.stdout, done.stderr]
+            (folder / "ended.json").write_text(json.dumps(ended))
+    assert ended_in(folder)[1:] == [0, "", ""]
+    return folder
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> list[Any]:
-    """Give what two processes find."""
-    return found(2, tmp_path_factory.mktemp("two"), "same_bits", "refused", "stop")
+def ended_in(folder: Path) -> list[Any]:
+    """Return how the processes of the fixture have ended."""
+    return json.loads((folder / "ended.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def after_two(tmp_path_factory) -> tuple[Any, list[str], list[Any]]:
-    """Let one of two processes die; give how they ended, what they left and what three find."""
-    folder = tmp_path_factory.mktemp("three")
-    ended = work(2, folder, "die")
-    left = sorted(path.name for path in folder.iterdir())
-    return ended, left, found(3, folder, "resumed", "same_bits")
+def found(folder: Path, name: str, n: int) -> list[Any]:
+    """Return what each of so many processes has found in a part."""
+    return [json.loads((folder / f"{name}-{n}-{rank}.json").read_text()) for rank in range(n)]
 
 
 # The core, in this process
@@ -147,23 +145,38 @@ def test_the_core_refuses_what_is_no_gradient_of_its_own():
         trainer.gradient(samples + 41, first=0, out=out, n_threads=1)
 
 
+@pytest.mark.parametrize("n_chunks", [1, 5, 16, 100, 1024])
+def test_processes_have_even_shares_of_few_nodes(n_chunks):
+    for n in range(1, min(n_chunks, 130) + 1):
+        own = shares(n_chunks, n)
+        assert [at for one in own for at in one] == list(range(n_chunks))
+        sizes = [len(one) for one in own]
+        assert min(sizes) > 0
+        assert max(sizes) <= -(-n_chunks // n) * 9 / 8
+        most = max(len(list(nodes(one.start, one.stop, n_chunks))) for one in own)
+        assert most <= (5 if n & (n - 1) or n_chunks & (n_chunks - 1) else 1)
+
+
 # Processes
 
 
-def test_the_same_bits_whatever_the_number_of_processes(alone, two, after_two, tmp_path):
-    for name, (_, far) in alone[1]["kinds"].items():
+def test_the_same_bits_whatever_the_number_of_processes(together):
+    [alone] = found(together, "same_bits", 1)
+    for name, (_, far) in alone["kinds"].items():
         assert 0 < far < TOLERANCE.get(name, 1e-4), name  # another order of sums, no more
-    bits = {name: bits for name, (bits, _) in alone[1]["kinds"].items()}
-    [four] = found(4, tmp_path, "same_bits")
-    for n, shared in ((2, two[0]), (3, after_two[2][1]), (4, four)):
-        for one in shared:
+    bits = {name: bits for name, (bits, _) in alone["kinds"].items()}
+    for n in (2, 3, 4):
+        for one in found(together, "same_bits", n):
             assert {name: bits for name, (bits, _) in one["kinds"].items()} == bits
-            assert one["rows read"] < 1.4 * alone[1]["rows read"] / n  # its own share of batches
+            assert one["rows read"] < 1.4 * alone["rows read"] / n  # its own share of batches
 
 
-def test_what_cannot_be_shared_is_refused_before_anything_has_changed(two):
-    first, second = two[1]
+def test_what_cannot_be_shared_is_refused_before_anything_has_changed(together):
+    first, second = found(together, "refused", 2)
     assert all(same for _, same in first + second)
+    assert len(second) == len(first)
+    others = "in all processes, got others in process 1 than in process 0"
+    title = "autoencoder 1 (24 → 10): expected the same"
     for (message, _), start in zip(
         first,
         [
@@ -171,52 +184,85 @@ def test_what_cannot_be_shared_is_refused_before_anything_has_changed(two):
             "penalties: expected none that needs a whole batch at once",
             "corruption: expected none that needs a whole batch at once",
             "batch_size: expected a chunk of 20 samples for each of 2 processes, got 20",
-            "autoencoder 1 (24 → 10): expected the same steps in all processes, got others in "
-            "process 1 than in process 0",
+            f"{title} steps {others}",
+            f"{title} callbacks with an `every` {others}",
+            f"{title} sample_weight {others}",
+            f"{title} state of the optimizer {others}",
+            "5",  # the number that the first has
             "session: expected none that is open on this thread, got one",
+            "session: expected none that is open on this thread, got one",
+            "session: expected one that has not been entered yet, got one that has ended",
         ],
         strict=True,
     ):
         assert message.startswith(start)
-    assert len(second) == len(first)
+    assert second[8][0] == "5"
 
 
-def test_all_stop_where_one_does_and_what_writes_is_called_in_the_first_alone(two):
-    assert two[2] == [[4, [3, "end"]], [4, []]]
+def test_all_stop_where_one_does_and_what_writes_is_called_in_the_first_alone(together):
+    first, second = found(together, "stop", 2)
+    assert first[:2] == [4, [3, "end"]]
+    assert second[:2] == [4, []]
+    assert first[2] == second[2]
+    assert first[2][-1] < 1000  # long before batches have to be drawn again
 
 
-def test_where_one_process_raises_all_end(tmp_path):
-    ended = work(2, tmp_path, "raise")
+def test_processes_share_processors_unless_a_number_of_threads_is_given(together):
+    for one in found(together, "processors", 2):
+        assert one == [[3, 3, 5], [6], [6, 6, 5], [6]]
+
+
+def test_where_one_process_dies_all_end_and_another_number_goes_on(together):
+    (status, left), *_ = ended_in(together)
+    assert status != 0
+    assert [name for name in left if "checkpoint" in name] == [
+        "checkpoint-previous.safetensors",
+        "checkpoint.safetensors",
+    ]
+    assert found(together, "resumed", 3) == 3 * found(together / "alone", "resumed", 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raise", ["RuntimeError: out of luck"]),
+        (
+            "hang",
+            [
+                "stops",
+                "timeout: process 0 of 2 has waited for 2 s, expected word of process 1, got none",
+                "DistributedError: session: expected one that is open, got one that has ended: "
+                "timeout: process 0 of 2 has waited",
+            ],
+        ),
+        ("hang_at_the_end", ["stops", "has waited for 2 s, expected word of process 1, got none"]),
+        (
+            "raise_before",
+            ["RuntimeError: no data", "has waited for 2 s, expected all 2 to enter a session"],
+        ),
+        ("exit_alone", []),
+    ],
+)
+def test_where_one_process_fails_all_end(how, said, tmp_path):
+    ended = work(2, tmp_path, how)
     assert ended.returncode == 1
-    assert "RuntimeError: out of luck" in ended.stderr
-    assert "in process 1 of 2" in ended.stderr or sys.version_info < (3, 11)
-    assert "DistributedError" not in ended.stderr  # the other has not waited in vain
+    for words in said:
+        assert words in ended.stdout + ended.stderr
+    if how == "raise":
+        assert "in process 1 of 2" in ended.stderr or sys.version_info < (3, 11)
+        assert "DistributedError" not in ended.stderr  # the other has not waited in vain
 
 
-def test_where_one_process_hangs_the_others_say_so(tmp_path):
-    ended = work(2, tmp_path, "hang")
-    assert ended.returncode == 1
-    said = "timeout: process 0 of 2 has waited for 1 s, expected word of process 1, got none"
-    assert said in ended.stderr
-
-
-def test_where_one_process_dies_all_end_and_another_number_goes_on(after_two, alone):
-    ended, left, after = after_two
-    assert ended.returncode != 0
-    assert left == ["checkpoint-previous.safetensors", "checkpoint.safetensors"]
-    assert after[0] == [alone[2]] * 3
-
-
-def test_what_was_shared_does_not_go_on_unshared(alone):
-    checkpoint = sae_fast.RunCheckpoint(alone[0], every=4)
+def test_what_was_shared_does_not_go_on_unshared(together):
+    checkpoint = sae_fast.RunCheckpoint(together / "alone", every=4)
     ae = sae_fast.Autoencoder(24, 10)
     with pytest.raises(sae_fast.CheckpointError, match=r"got chunk_size None where it has 20$"):
         ae.fit(X, steps=24, eval_every=5, callbacks=[checkpoint])
 
 
-def test_the_command_line_begins_with_two_and_goes_on_with_one(tmp_path, alone):
+def test_the_command_line_begins_with_two_and_goes_on_with_one(tmp_path, together):
     """The first process speaks for both."""
-    data, *_, bits = alone
+    [bits] = found(together, "experiment", 1)
     run = [*COMMAND, "--output", tmp_path]
     network = [
         "--hidden",
@@ -228,7 +274,7 @@ def test_the_command_line_begins_with_two_and_goes_on_with_one(tmp_path, alone):
         "--checkpoint-every",
         "5",
     ]
-    begun = python(2, *run, "--distributed", "--dataset", "idx", "--data-dir", data, *network)
+    begun = python(2, *run, "--distributed", "--dataset", "idx", "--data-dir", together, *network)
     assert (begun.returncode, begun.stdout.count("report.html are in")) == (0, 1)
     assert begun.stderr.count("whole run") == 1
     ended = python(1, *run, "--resume", "--finetune-steps", "20", "--quiet")
@@ -238,20 +284,9 @@ def test_the_command_line_begins_with_two_and_goes_on_with_one(tmp_path, alone):
         assert digest(net.parameters) == expected
 
 
-def test_one_that_fails_says_which_in_a_line(tmp_path, alone):
-    run = [
-        "-m",
-        "sae_fast",
-        "run",
-        "--output",
-        tmp_path,
-        "--dataset",
-        "idx",
-        "--data-dir",
-        alone[0],
-    ]
-    run += ["--dataset", "idx", "--batch-size", "10"]
-    done = python(2, *run, "--distributed", "--quiet")
+def test_one_that_fails_says_which_in_a_line(tmp_path, together):
+    run = [*COMMAND, "--output", tmp_path, "--dataset", "idx", "--data-dir", together]
+    done = python(2, *run, "--batch-size", "10", "--distributed", "--quiet")
     said = [line for line in done.stderr.splitlines() if "sae-fast" in line]
     assert done.returncode == 1
     assert said == [
@@ -266,6 +301,12 @@ def test_the_program_of_the_page(tmp_path):
     done = python(2, "-c", program, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert sae_fast.load(tmp_path / "net.safetensors").pretrained
+
+
+def test_processes_that_do_not_share_a_run_are_told_how(tmp_path, monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "1")
+    with claimed_output(tmp_path, Path), pytest.raises(sae_fast.OutputError, match="--distributed"):
+        claimed_output(tmp_path, Path).__enter__()
 
 
 def test_without_mpi4py_the_extra_is_named(monkeypatch):

@@ -40,7 +40,7 @@ from .experiment.studies.save import SETTINGS, StudyResult
 from .experiment.studies.study import run_study
 from .plot.axes import has_matplotlib
 from .training.checkpoint import NAME, PREVIOUS
-from .training.distributed import latest
+from .training.distributed import latest, leads
 
 #: What each command calls, a line about it, and what its help says.
 _EXPERIMENTS: dict[str, tuple[Callable[..., Any], str, str]] = {
@@ -210,7 +210,7 @@ def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) ->
             if not kept and issubclass(COMMANDS[command], CheckpointedSettings):
                 stop.args += ("with --checkpoint-every N the run could be resumed",)
         raise
-    if not _leads():
+    if not leads(latest()):
         return
     if isinstance(result, StudyResult) and result.missing:
         where = _what_is_missing(result, folder, resuming)
@@ -223,12 +223,6 @@ def _run(command: str, experiment: Callable[..., Any], given: dict[str, Any]) ->
     where = f"results{', pictures' * drawn} and report.html are in {folder}"
     missing = "" if has_matplotlib() else "; no pictures: pip install 'sae-fast[plot]'"
     _print(f"{result.summary()}\n\n{where}{missing}", f"; {where}")
-
-
-def _leads() -> bool:
-    """Say whether this process speaks for all that share its run."""
-    session = latest()
-    return session is None or session.rank == 0
 
 
 def _what_is_missing(study: StudyResult, folder: str, resuming: str) -> str:
@@ -258,7 +252,7 @@ def _complain(command: str, error: object) -> None:
 
 def _advise(command: str, warning: object) -> None:
     """Say a warning, once of all processes."""
-    if _leads():
+    if leads():
         _complain(command, warning)
 
 

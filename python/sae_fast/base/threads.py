@@ -12,6 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from weakref import WeakSet
 
@@ -19,6 +20,8 @@ from .checks import check_int
 
 #: More is a mistake, and would exhaust the process before it computes anything.
 MOST_THREADS = 1024
+#: How many a computation takes at most by default, where processes share those of a machine.
+sharing = ContextVar("sharing", default=MOST_THREADS)
 
 
 def _quota(folder: Path, kind: str) -> float:
@@ -70,13 +73,16 @@ def _cgroup_quota(proc: Path = Path("/proc")) -> float:
         return math.inf
 
 
+def processors() -> set[int]:
+    """Return the numbers of the processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
 def available_threads() -> int:
     """Return the number of threads that this process can run at once, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    else:
-        allowed = os.cpu_count() or 1
-    quota = _cgroup_quota()
+    allowed, quota = len(processors()), _cgroup_quota()
     return max(1, min(allowed, math.ceil(quota) if math.isfinite(quota) else allowed))
 
 
@@ -84,11 +90,12 @@ def default_threads() -> int:
     """Return how many threads one computation takes by default, at least 1.
 
     What the process may use, or less where ``OMP_NUM_THREADS`` asks for it: those who start several
-    processes side by side, as joblib and Dask do, share the processors out that way.
+    processes side by side, as joblib and Dask do, share the processors out that way. Processes that
+    share a training share them too.
     """
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list: by nesting
     most = int(asked) if asked.isascii() and asked.isdigit() else 0
-    return min(available_threads(), most or MOST_THREADS)
+    return min(available_threads(), most or MOST_THREADS, sharing.get())
 
 
 def resolve_threads(n_threads: int | None, name: str = "n_threads") -> int:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..base.checks import per_layer
 from ..base.pca import PCA
 from ..base.progress import Progress
+from ..base.threads import resolve_threads
 from ..core.environment import info
 from ..datasets import Dataset
 from ..errors import DataError, OutputError
@@ -136,7 +137,9 @@ def run_experiment(
     distributed : bool
         Share each step out among the processes that ``mpiexec`` has started, as in a
         :func:`sae_fast.distributed.session`, whose order of sums and errors are those of the run.
-        The first process alone writes and shows. True where such a session is open.
+        The first process alone writes and shows. True where such a session is open. An error ends
+        all processes, one of an argument that does not fit among them, unless it is caught within a
+        session that the program has opened around this.
     distributed_timeout : float
         Seconds that a process waits for the others before it ends them all.
     checkpoint_every : int
@@ -186,17 +189,17 @@ def run_experiment(
 def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
     check_classes_differ(run.data)
     x_test = run.inputs[1]
-    shared = settings, run.data, run.inputs, settings.threads, run.callbacks
+    shared = settings, run.data, run.inputs, run.threads, run.callbacks
     begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
     for arm in begun.values():  # pretraining makes good use of all threads, fine-tuning of one
         arm.pretrain()
     outcomes = train_side_by_side(
-        lambda name, share: begun[name].finetune(share), settings.arms, settings.threads
+        lambda name, share: begun[name].finetune(share), settings.arms, run.threads
     )
     seconds = time.perf_counter() - run.started
     models = {arm: outcome.model for arm, outcome in outcomes.items()}
     for net in models.values():
-        net.n_threads = settings.threads
+        net.n_threads = run.threads
     pretrained = outcomes.get("pretrained")
     codes: dict[str, NDArray[np.float32]] = {}
     shown: list[_Shown] = []
@@ -303,7 +306,7 @@ def run_reconstruction(
             output=settings.decoder,
             init="normal",
             seed=settings.seed,
-            n_threads=settings.threads,
+            n_threads=run.threads,
         )
         autoencoder._warns = False  # the report says what there is to say
         history = autoencoder.fit(
@@ -374,7 +377,10 @@ class _Run(Generic[_S]):
             if settings.distributed and current() is None:
                 held.enter_context(Session(None, settings.distributed_timeout))
             distributed, quiet = current() is not None, settings.quiet or not leads()
-            settings = dataclasses.replace(settings, distributed=distributed, quiet=quiet)
+            self.threads = threads = resolve_threads(settings.threads)
+            settings = dataclasses.replace(
+                settings, distributed=distributed, quiet=quiet, threads=threads
+            )
             if settings.output is not None and leads():
                 check = partial(check_output, command=settings.command)
                 held.enter_context(claimed_output(settings.output, check))
@@ -388,7 +394,7 @@ class _Run(Generic[_S]):
                 self.callbacks.append(self._stages)
                 held.callback(self._stages.close)
             self.started = time.perf_counter()
-            self.inputs = prepare_inputs(data, settings.threads)
+            self.inputs = prepare_inputs(data, threads)
             self._held = held.pop_all()
 
     def __enter__(self) -> _Run[_S]:

@@ -314,9 +314,9 @@ class Settings:
         100, _count_or_none, "steps between evaluations; 0: only at the end of each phase"
     )
     seed: int = _training(0, _count_or_none, "of weights, noise and the order of samples")
-    threads: int = _training(
+    threads: int | None = _training(
         None,
-        lambda name, value: resolve_threads(value, name),
+        lambda name, value: None if value is None else resolve_threads(value, name),
         "no influence on the result (default: what the process may use)",
         free=True,
     )
@@ -564,10 +564,9 @@ class StudySettings(NetworkSettings):
         "machine, a Dask cluster, or the processes that mpiexec has started",
         metavar=f"{{{','.join(EXECUTORS)}}}",
     )
-    threads: int = _as_in(
+    threads: int | None = _as_in(
         Settings,
         "threads",
-        check=lambda name, value: None if value is None else resolve_threads(value, name),
         words="runs at a time (default: what the process may use; with dask and mpi, all workers)",
         group="execution",
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_parameter, check_scale
 from ..base.text import Described
-from ..base.threads import Turns, resolve_threads
+from ..base.threads import Turns, resolve_threads, sharing
 from ..core.activations import Function
 from ..core.inputs import as_input
 from ..core.layers import Layer
@@ -230,6 +230,8 @@ class Parametrized(Described):
 
         Assignable at any time, during a training as well.
         """
+        if self._asked_threads is None:
+            return min(self._n_threads, sharing.get())
         return self._n_threads
 
     @n_threads.setter

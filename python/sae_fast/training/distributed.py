@@ -9,11 +9,15 @@ to where the tree is finished, and the finished parts to all. So no sum depends 
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
+from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +25,8 @@ from numpy.typing import NDArray
 
 from ..base.checks import check_float, check_int
 from ..base.text import shown
+from ..base.threads import available_threads, processors, sharing
+from ..core.build import fingerprint
 from ..core.networks import accumulate
 from ..errors import DataError, DistributedError
 
@@ -31,12 +37,14 @@ TIMEOUT = 600.0
 
 _LINE = 16  # parameters: parts of them are cut at whole cache lines
 _BUSY_SECONDS = 1e-3  # after which a process that waits sleeps in between,
-_PAUSE, _LONG_PAUSE = 1e-4, 1e-2  # so long; at the end
-_HEAD_START = 1.0  # of process 0, seconds
+_PAUSE, _LONG_PAUSE = 1e-4, 1e-2  # so long; after a second,
+_HEAD_START = 1.0  # which is also that of process 0
+_MOST_PROCESSORS = 1024  # of a machine, that are told apart
 
 # What messages are, so that none is taken for another.
-_GRADIENT, _SUM, _WORD = range(3)
+_GRADIENT, _SUM, _WORD, _LEFT, _EXITED = range(5)
 
+_NEW = "that has not been entered yet"
 _current: ContextVar[Session | None] = ContextVar("session", default=None)
 _latest: Session | None = None
 
@@ -51,9 +59,12 @@ def latest() -> Session | None:
     return _latest
 
 
-def leads() -> bool:
-    """Say whether this process writes files and shows progress: alone, or as the first of all."""
-    session = current()
+def leads(session: Session | None = None) -> bool:
+    """Say whether this process writes files and shows progress: alone, or as the first of all.
+
+    That of a session, by default the one that is open on this thread.
+    """
+    session = session or current()
     return session is None or session.rank == 0
 
 
@@ -78,6 +89,22 @@ def nodes(first: int, end: int, n_chunks: int) -> Iterator[Node]:
             size //= 2
         yield Node(first, min(first + size, n_chunks), size)
         first += size
+
+
+@functools.cache
+def shares(n_chunks: int, n: int) -> list[range]:
+    """Return the chunks of each of n processes: consecutive ones, of few nodes.
+
+    They are cut at multiples of the largest power of two that gives the most loaded process at most
+    an eighth more than an even share, and each of them some.
+    """
+    most = -(-n_chunks // n) * 9 // 8
+    unit = 1
+    while (n_units := -(-n_chunks // (2 * unit))) >= n and -(-n_units // n) * 2 * unit <= most:
+        unit *= 2
+    n_units = -(-n_chunks // unit)
+    ends = [min(n_units * rank // n * unit, n_chunks) for rank in range(n + 1)]
+    return [range(*pair) for pair in itertools.pairwise(ends)]
 
 
 def summed(parts: Sequence[tuple[Node, NDArray[Any]]]) -> NDArray[Any]:
@@ -119,40 +146,79 @@ class Session:
         comm = mpi.COMM_WORLD if comm is None else comm
         if not isinstance(comm, mpi.Intracomm):
             raise DataError(f"comm: expected an mpi4py.MPI.Intracomm or None, got {shown(comm)}")
-        if current() is not None:
-            raise DataError("session: expected none that is open on this thread, got one")
-        self._comm = comm.Dup()
-        self.rank: int = self._comm.Get_rank()
-        self.size: int = self._comm.Get_size()
+        self._comm = comm  # a copy of it, from the beginning of the block
+        self._closed = _NEW  # why it is not open, in words
+        self.rank: int = comm.Get_rank()
+        self.size: int = comm.Get_size()
 
     def __repr__(self) -> str:
         """Say which process this is."""
         return f"process {self.rank} of {self.size}"
 
     def __enter__(self) -> Session:
-        """Share the trainings of this thread from here on."""
+        """Share the trainings of this thread from here on, once all processes do."""
         global _latest
-        self._token = _current.set(self)
+        if current() is not None:
+            raise DataError("session: expected none that is open on this thread, got one")
+        if self._closed != _NEW:
+            raise DataError(f"session: expected one {_NEW}, got one {self._closed}")
+        self._closed = ""
         _latest = self
+        try:
+            self._comm, copied = self._comm.Idup()
+            self._wait([copied], lambda: f"all {self.size} to enter a session, got fewer")
+            most = max(1, int(available_threads() * self._processors()))
+        except BaseException as error:
+            self._end_all(error)
+            raise
+        self._token, self._sharing = _current.set(self), sharing.set(most)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> Literal[False]:
         """Leave when all do; an error ends the other processes as this one ends."""
         _current.reset(self._token)
-        if error is None:
-            last = self._comm.Ibarrier()  # MPI's own end would keep a processor busy
-            while not last.Test():
-                time.sleep(_LONG_PAUSE)
-            self._comm.Free()
-        elif self.size > 1:
-            from mpi4py.run import set_abort_status
-
-            if hasattr(error, "add_note"):
-                error.add_note(f"in {self}")
-            if self.rank > 0:  # where all have failed in the same way the first says it for all
-                time.sleep(_HEAD_START)
-            set_abort_status(error if isinstance(error, KeyboardInterrupt | SystemExit) else 1)
+        sharing.reset(self._sharing)
+        if error is not None and not isinstance(error, SystemExit):
+            self._end_all(error)
+            return False
+        if error is not None:  # where all exit, they do so at once
+            self.timeout = min(self.timeout, _HEAD_START)
+        try:
+            self._tell(b"-", _LEFT if error is None else _EXITED)
+        except BaseException as broken:
+            self._end_all(error or broken)
+            if error is None:
+                raise
+            return False
+        self._closed = "that has ended"
+        self._comm.Free()
         return False
+
+    def _end_all(self, error: BaseException) -> None:
+        """Let the other processes end when this one does, which an error brings about."""
+        self._closed = self._closed or "that has ended"
+        if self.size == 1:
+            return
+        from mpi4py.run import set_abort_status
+
+        if hasattr(error, "add_note"):
+            error.add_note(f"in {self}")
+        if isinstance(error, SystemExit):
+            set_abort_status(error.code or 1)
+            return
+        if self.rank > 0:  # where all have failed in the same way the first says it for all
+            time.sleep(_HEAD_START)
+        set_abort_status(error if isinstance(error, KeyboardInterrupt) else 1)
+
+    def _processors(self) -> Fraction:
+        """Return which part of the processors that it may use this process has beside others."""
+        own = processors()
+        name = hashlib.sha256(self._mpi.Get_processor_name().encode()).digest()
+        mask = sum({1 << at % _MOST_PROCESSORS for at in own})
+        words = self._tell(name + mask.to_bytes(_MOST_PROCESSORS // 8, "little"))
+        masks = [int.from_bytes(word[32:], "little") for word in words if word[:32] == name]
+        among = [sum(mask >> at % _MOST_PROCESSORS & 1 for mask in masks) for at in own]
+        return sum((Fraction(1, n) for n in among), Fraction(0)) / len(own)
 
     # What a process has of a batch
 
@@ -167,8 +233,7 @@ class Session:
 
     def chunks(self, rank: int, batch_size: int) -> range:
         """Return the chunks of a process."""
-        n = self.n_chunks(batch_size)
-        return range(n * rank // self.size, n * (rank + 1) // self.size)
+        return shares(self.n_chunks(batch_size), self.size)[rank]
 
     def rows(self, batch_size: int) -> slice:
         """Return the rows of a batch that are this process's."""
@@ -198,16 +263,20 @@ class Session:
 
     def check_same(self, training: Any) -> None:
         """Raise DataError unless all processes are about to take the same steps of a training."""
-        parameters = hashlib.sha256()
-        for array in training.model._values.values():
-            parameters.update(np.ascontiguousarray(array).data)
+        model, samples = training.model, training.samples
+        slots, steps_done = model._state.get_state()
         facts = {
+            "version and code": fingerprint(),
             "title": training.title,
+            "seed": model.seed,
             "steps": training.n_steps,
             "settings": training.settings,
-            "samples": [training.samples.x.n_samples, training.samples.x.n_features],
-            "parameters": parameters.hexdigest(),
+            "callbacks with an `every`": sorted({one.every or 0 for one in training.callbacks}),
+            "samples": [samples.x.n_samples, samples.x.n_features],
+            **{name: _digest([training.data[name]]) for name in ("y", "sample_weight", "batches")},
+            "parameters": _digest(model._values.values()),
             "steps done": training.step,
+            "state of the optimizer": [_digest(slots), steps_done],
         }
         digests = b"".join(
             hashlib.sha256(json.dumps(fact, default=str).encode()).digest()
@@ -225,11 +294,16 @@ class Session:
                     f"got others in process {rank} than in process {self.rank}"
                 )
 
-    def any(self, said: bool) -> bool:
-        """Say whether it is true in some process."""
-        return any(map(any, self._tell(bytes([said]))))
+    def agree(self, stopped: bool, seconds: float) -> tuple[bool, float]:
+        """Say whether some process has stopped, and what the first has measured."""
+        words = self._tell(bytes([stopped]) + np.float64(seconds).tobytes())
+        return any(word[0] for word in words), float(np.frombuffer(words[0], offset=1)[0])
 
-    def _tell(self, word: bytes) -> list[bytes]:
+    def of_first(self, number: int) -> int:
+        """Return the number that the first process has, below 2^63."""
+        return int.from_bytes(self._tell(number.to_bytes(8, "little"))[0], "little")
+
+    def _tell(self, word: bytes, tag: int = _WORD) -> list[bytes]:
         """Return what each process says, in as many bytes."""
         words = [bytearray(len(word)) for _ in range(self.size)]
         words[self.rank][:] = word
@@ -237,7 +311,7 @@ class Session:
         self.exchange(
             [(rank, words[self.rank]) for rank in others],
             [(rank, words[rank]) for rank in others],
-            _WORD,
+            tag,
         )
         return [bytes(one) for one in words]
 
@@ -246,26 +320,41 @@ class Session:
     ) -> None:
         """Send buffers to other processes and fill others from them, in the order of each pair.
 
-        DistributedError if a process lets this one wait for longer than `timeout`.
+        DistributedError if a process lets this one wait for longer than `timeout`, or has done so.
         """
-        comm, mpi = self._comm, self._mpi
-        arriving = [(rank, comm.Irecv(buffer, rank, tag)) for rank, buffer in received]
-        leaving = [(rank, comm.Isend(buffer, rank, tag)) for rank, buffer in sent]
-        requests = [request for _, request in arriving + leaving]
+        if self._closed:
+            raise DistributedError(f"session: expected one that is open, got one {self._closed}")
+        arriving = [(rank, self._comm.Irecv(buffer, rank, tag)) for rank, buffer in received]
+        leaving = [(rank, self._comm.Isend(buffer, rank, tag)) for rank, buffer in sent]
+
+        def missing() -> str:
+            for requests in (arriving, leaving):
+                if ranks := {rank for rank, request in requests if not request.Test()}:
+                    break
+            return f"word of process {', '.join(map(str, sorted(ranks)))}, got none"
+
+        try:
+            self._wait([request for _, request in arriving + leaving], missing)
+        except BaseException as error:  # messages of this are still under way
+            self._closed = f"that has ended: {str(error) or type(error).__name__}"
+            raise
+
+    def _wait(self, requests: list[Any], expected: Callable[[], str]) -> None:
+        """Wait for MPI, or raise DistributedError once nothing has come for `timeout`."""
         moved = time.monotonic()
-        while (done := mpi.Request.Testsome(requests)) is not None:  # as long as there are any
+        while (done := self._mpi.Request.Testsome(requests)) is not None:  # as long as there is any
             now = time.monotonic()
+            waited = now - moved
             if done:
                 moved = now
-            elif now - moved > self.timeout:
-                missing = {rank for rank, request in arriving if not request.Test()}
-                missing = missing or {rank for rank, request in leaving if not request.Test()}
+            elif waited > self.timeout:
                 raise DistributedError(
-                    f"timeout: {self} has waited for {self.timeout:g} s, expected word of process "
-                    f"{', '.join(map(str, sorted(missing)))}, got none"
+                    f"timeout: {self} has waited for {self.timeout:g} s, expected {expected()}"
                 )
+            elif waited < _BUSY_SECONDS:
+                time.sleep(0)
             else:
-                time.sleep(0 if now - moved < _BUSY_SECONDS else _PAUSE)
+                time.sleep(_PAUSE if waited < _HEAD_START else _LONG_PAUSE)
 
 
 class SharedSteps:
@@ -287,6 +376,7 @@ class SharedSteps:
             for node in self._nodes[session.rank]
         ]
         self._sums = [trainer.new_gradient() for _ in self._rows]
+        self._seconds = self._own_seconds = math.inf  # of a step: of the first process, of this one
         if session.size == 1:
             return
         self._total: NDArray[Any] = trainer.new_gradient()
@@ -308,21 +398,27 @@ class SharedSteps:
         max_seconds: float,
         n_threads: int,
     ) -> int:
-        """Take steps as the core's trainer does, on this process's rows of the batches."""
-        ends = time.perf_counter() + max_seconds
+        """Take steps as the core's trainer does, on this process's rows of the batches.
+
+        As many as take the first process that long, so that all take the same.
+        """
+        n_steps = max(1, min(len(batches), int(max_seconds / self._seconds)))
         first = self._session.rows(self._batch_size).start
-        done = 0
-        for samples, rate in zip(batches, learning_rates, strict=True):
+        started = time.perf_counter()
+        for samples, rate in zip(batches[:n_steps], learning_rates[:n_steps], strict=True):
             for rows, own in zip(self._rows, self._sums, strict=True):
                 self._trainer.gradient(
                     samples[rows], first=first + rows.start, out=own, n_threads=n_threads
                 )
             gradient = self._sums[0] if self._session.size == 1 else self._combine()
             self._trainer.update(gradient, learning_rate=rate, n_threads=n_threads)
-            done += 1
-            if time.perf_counter() > ends:
-                break
-        return done
+        self._own_seconds = (time.perf_counter() - started) / n_steps
+        return n_steps
+
+    def ended(self, stopped: bool) -> bool:
+        """Say whether some process has stopped; all are then at the same step."""
+        stopped, self._seconds = self._session.agree(stopped, self._own_seconds)
+        return stopped
 
     def _combine(self) -> NDArray[Any]:
         """Return the gradient of the whole batch, from the sums that all processes have."""
@@ -347,6 +443,16 @@ class SharedSteps:
             _SUM,
         )
         return total
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    """Return the SHA-256 of arrays; of others, such as targets as the core has them, none."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if isinstance(array, np.ndarray):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _imported() -> Any:

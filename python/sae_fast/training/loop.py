@@ -83,8 +83,8 @@ def train(training: Training) -> None:
 
     def ended() -> bool:
         """Say whether the training ends here; processes that share it are at the same step then."""
-        if session is not None:
-            training.stopped = session.any(training.stopped)
+        if isinstance(steps, SharedSteps):
+            training.stopped = steps.ended(training.stopped)
         return training.stopped or training.step == schedule.steps
 
     def diverged(what: str) -> NoReturn:
@@ -150,6 +150,8 @@ def train(training: Training) -> None:
                 callback.on_evaluation(training)
         training.commit()
 
+    if session is not None:  # before callbacks, which may write
+        session.check_same(training)
     feed = Feed(samples, schedule)
     with watched(training):
         portion = feed.get(training.step)
@@ -157,8 +159,8 @@ def train(training: Training) -> None:
             network, optimizer.in_core(), model._state, **portion.samples(), **options
         )
         portion = feed.go_on(portion)
-        steps = trainer
-        if session is not None:
+        steps: Any = trainer
+        if session is not None:  # callbacks may have put it elsewhere
             session.check_same(training)
             steps = SharedSteps(session, trainer, size)
         training.started = True
@@ -171,14 +173,13 @@ def train(training: Training) -> None:
                 if seen != training.step:
                     seen = training.step
                     call_due()
-                if session is None or not len(batches):
+                over = ended()
+                due = training.step > 0 and (over or training.step % stretch == 0)
+                if due and training.history.steps[-1:] != [training.step]:
+                    look()
                     over = ended()
-                    due = training.step > 0 and (over or training.step % stretch == 0)
-                    if due and training.history.steps[-1:] != [training.step]:
-                        look()
-                        over = ended()
-                    if over:
-                        break
+                if over:
+                    break
                 if not len(batches):
                     if training.step == portion.end:
                         portion = feed.get(training.step)
