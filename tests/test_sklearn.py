@@ -201,6 +201,17 @@ class TestParameters:
             np.testing.assert_array_equal(classifier.predict_proba(digits[0]), before)
             assert classifier.classes_[-1] == 9
 
+    def test_processes_that_share_a_training_draw_one_seed(self, digits, monkeypatch):
+        class First:
+            def of_first(self, number):
+                return 5
+
+        monkeypatch.setattr("sae_fast.sklearn.estimator.current", First)
+        how = {**SHORT, "steps": 1, "pretrain_steps": 1}
+        for state, seed in ((None, 5), (np.random.RandomState(0), 5), (0, 0)):
+            classifier = StackedAutoencoderClassifier(**{**how, "random_state": state})
+            assert classifier.fit(*digits).network_.seed == seed
+
     def test_random_state(self, digits):
         x, y = digits
         fits = [

@@ -31,6 +31,7 @@ from ..exchange import skl2onnx
 from ..models.stacked import StackedAutoencoder
 from ..models.standard import Standard
 from ..training.corruptions import check_corruption
+from ..training.distributed import current
 from ..training.history import History
 from ..training.rates import Cosine, Rate, check_rate
 
@@ -149,6 +150,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seed = check_int("random_state", self.random_state, 0)
         else:
             seed = check_random_state(self.random_state).randint(2**31 - 1)
+            if (session := current()) is not None:
+                seed = session.of_first(seed)
         return StackedAutoencoder(
             [self.n_features_in_, *self._units()],
             seed=seed,

@@ -82,6 +82,8 @@ class StackedAutoencoderTransformer(
         Steps between two evaluations of the loss over X; 0: only at the end of each layer. None:
         after each pass over the rows, and 20 times at most.
     random_state : int, RandomState or None, default None
+        None, or a RandomState: another draw each time; in a :func:`sae_fast.distributed.session`,
+        that of its first process.
     n_threads : int or None, default None
         None: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer.
         Results do not depend on it.
