@@ -193,8 +193,11 @@ def claimed_output(
     try:
         lock.acquire()
     except filelock.Timeout:
+        parallel = any(name in os.environ for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"))
+        shared = "; `sae-fast run --distributed` shares one among the processes of an mpiexec"
         raise OutputError(
             f"output: expected a folder that no other run is using, got {str(folder)!r}"
+            f"{shared * parallel}"
         ) from None
     except (OSError, NotImplementedError):
         pass
