@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a step costs that processes share, a model of it, and what that predicts for a cluster.
 
-Measured here: steps of one process at two batch sizes, messages between two processes on this
-machine, and a step of both, which the model has to meet. Predicted: more processes on a network.
+Measured here: gradients by the size of chunks and updates, messages between two processes on this
+machine, and steps of one and of both, which the model has to meet. Predicted: more processes on a
+network.
 Run: python benchmarks/distributed.py [--page docs/distributed.md] [--mpiexec COMMAND]; --page puts
 the tables between the page's markers.
 """
@@ -24,6 +25,8 @@ from typing import Any
 import numpy as np
 import sae_fast
 from sae_fast.core.networks import accumulate
+from sae_fast.training import loop
+from sae_fast.training.distributed import nodes, shares
 
 ARTICLE, FEW = "the article's", 100  # its batches
 NETWORKS = {
@@ -31,10 +34,10 @@ NETWORKS = {
     "wide": [784, 1000, 1000, 1000, 10],
     "wider": [784, 4096, 4096, 10],
 }
-CHUNK_SIZE = 128  # of wide networks
-BATCHES, SHORT = [512, 2048], [256, 512]  # of what is measured
-BATCH = 131_072  # of what is predicted: a chunk for each of 1,024 processes
-PROCESSES = [1, 8, 16, 64, 256, 1024]
+BATCHES, SHORT = [512, 1024, 2048], [256, 512]  # of what is measured
+CHUNK_SIZES, CHUNKED = [16, 32, 64, 128, 256], 512  # that are compared, on such a batch
+BATCH, CHUNK_SIZE = 131_072, 128  # of what is predicted: a chunk for each of 1,024 processes
+PROCESSES = [1, 8, 16, 64, 100, 256, 1024]
 BYTES_PER_SECOND, LATENCY = 12.5e9, 2e-6  # 100 Gb/s; of a message, taken from such networks' data
 MARKS = "<!-- benchmarks/distributed.py -->\n", "<!-- end -->\n"
 
@@ -57,6 +60,41 @@ class Clock(sae_fast.callbacks.Callback):
         """A step's, the fastest: what else the machine does is left out."""
         pairs = itertools.pairwise(self.times)
         return min(after - before for before, after in pairs) / self.every
+
+
+class TimedTrainer:
+    """A trainer of the core that notes how long its gradients and updates take."""
+
+    def __init__(self, trainer: Any, found: dict[str, list[float]]) -> None:
+        self._trainer, self._found = trainer, found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trainer, name)
+
+    def _timed(self, name: str, *arguments: Any, **options: Any) -> None:
+        started = time.perf_counter()
+        getattr(self._trainer, name)(*arguments, **options)
+        self._found.setdefault(name, []).append(time.perf_counter() - started)
+
+    def gradient(self, *arguments: Any, **options: Any) -> None:
+        self._timed("gradient", *arguments, **options)
+
+    def update(self, *arguments: Any, **options: Any) -> None:
+        self._timed("update", *arguments, **options)
+
+
+def parts_seconds(widths: list[int], size: int, short: bool) -> dict[str, float]:
+    """Give the seconds of a chunk's gradient and of an update, the fastest."""
+    found: dict[str, list[float]] = {}
+    original: Any = loop.new_trainer
+    loop.new_trainer = lambda *args, **options: TimedTrainer(original(*args, **options), found)
+    try:
+        with sae_fast.distributed.session(chunk_size=size):
+            step_seconds(widths, CHUNKED, short)
+    finally:
+        loop.new_trainer = original
+    n_chunks = CHUNKED / size
+    return {"chunk": min(found["gradient"]) / n_chunks, "update": min(found["update"])}
 
 
 def step_seconds(widths: list[int], batch: int, short: bool) -> float:
@@ -91,9 +129,12 @@ def measure(what: str, short: bool) -> dict[str, Any]:
         for name, widths in networks.items():
             own = [*batches, FEW] if name == ARTICLE else batches
             found[name] = {f"alone {n}": step_seconds(widths, n, short) for n in own}
+            for size in CHUNK_SIZES:
+                parts = parts_seconds(widths, size, short)
+                found[name] |= {f"{part} {size}": seconds for part, seconds in parts.items()}
         to, more = np.zeros(2**22, np.float32), np.ones(2**22, np.float32)
         found["add"] = timed(lambda: accumulate(to, more), short) / len(to)
-    with sae_fast.distributed.session(chunk_size=CHUNK_SIZE) as session:
+    with sae_fast.distributed.session() as session:
         if what == "messages":
             other = 1 - session.rank
             for count, size in [
@@ -109,24 +150,17 @@ def measure(what: str, short: bool) -> dict[str, Any]:
             for name, widths in networks.items():
                 shared = {f"shared {n}": step_seconds(widths, n, short) for n in batches}
                 found[name] = found.get(name, {}) | shared
-    if what == "pairs":
-        with sae_fast.distributed.session():
-            found[ARTICLE][f"few {FEW}"] = step_seconds(NETWORKS[ARTICLE], FEW, short)
+            if what == "pairs":
+                found[ARTICLE][f"few {FEW}"] = step_seconds(NETWORKS[ARTICLE], FEW, short)
+            found["chunk sizes"] = {str(n): session.chunk_size(n) for n in batches}
     return found if session.rank == 0 else {}
 
 
 class Model:
     """Seconds of a step: of its chunks, of its update, of messages by number and by bytes."""
 
-    def __init__(
-        self, steps: dict[str, Any], messages: dict[str, float], batches: list[int]
-    ) -> None:
-        few, many = (n // CHUNK_SIZE for n in batches)
-        self.chunk, self.update = {}, {}
-        for name in steps.keys() & NETWORKS.keys():
-            low, high = (steps[name][f"shared {n}"] for n in batches)
-            self.chunk[name] = (high - low) / (many - few)
-            self.update[name] = max(0.0, low - few * self.chunk[name])
+    def __init__(self, steps: dict[str, Any], messages: dict[str, float]) -> None:
+        self.steps = steps
         self.add = steps["add"]
         self.message = (messages["64 4"] - messages["1 4"]) / 63
         self.exchange = max(0.0, messages["1 4"] - self.message)
@@ -134,22 +168,30 @@ class Model:
         most = max(sizes)
         self.rate = most / (sizes[most] - messages["1 4"])
 
-    def compute(self, name: str, batch: int, n: int) -> float:
-        """Give the seconds of chunks, the update and the sums of the processes' sums."""
-        chunks = math.ceil(batch / CHUNK_SIZE / n)
-        sums = size_of(NETWORKS[name]) * (n - 1) / n * self.add
-        return chunks * self.chunk[name] + self.update[name] + sums
+    def update(self, name: str) -> float:
+        """Give the seconds of an update, the fastest of all."""
+        return min(self.steps[name][f"update {size}"] for size in CHUNK_SIZES)
 
-    def transfer(self, name: str, n: int, rate: float, latency: float) -> float:
-        """Give the seconds of two exchanges with each other process, none if there is none."""
+    def seconds(
+        self, name: str, batch: int, size: int, n: int, rate: float, latency: float
+    ) -> tuple[float, float]:
+        """Give those of chunks, the update and sums, and those of messages."""
+        n_chunks, n_parameters = -(-batch // size), size_of(NETWORKS[name])
+        own = shares(n_chunks, n)
+        branches = [len(list(nodes(one.start, one.stop, n_chunks))) for one in own]
+        sums = n_parameters * (sum(branches) - 1) / n * self.add
+        chunks = max(map(len, own)) * self.steps[name][f"chunk {size}"]
+        compute = chunks + self.update(name) + sums
         if n == 1:
-            return 0.0
-        n_bytes = 2 * 4 * size_of(NETWORKS[name]) * (n - 1) / n
-        return 2 * (self.exchange + (n - 1) * (self.message + latency)) + n_bytes / rate
+            return compute, 0.0
+        n_messages = (max(branches) + 1) * (n - 1)
+        n_bytes = 4 * n_parameters * n_messages / n
+        waits = 2 * self.exchange + n_messages * (self.message + latency)
+        return compute, waits + n_bytes / rate
 
 
 def ms(seconds: float) -> str:
-    return f"{1e3 * seconds:,.3g}" if seconds < 1 else f"{1e3 * seconds:,.0f}"
+    return f"{1e3 * seconds:,.3g}" if seconds < 0.9995 else f"{1e3 * seconds:,.0f}"
 
 
 def table(head: str, rows: list[list[str]]) -> str:
@@ -159,27 +201,24 @@ def table(head: str, rows: list[list[str]]) -> str:
 
 def report(steps: dict[str, Any], messages: dict[str, float], pairs: dict[str, Any]) -> str:
     """Write the tables."""
-    names = list(pairs)
-    batches = sorted(int(key.split()[1]) for key in pairs[ARTICLE] if key.startswith("shared"))
-    model, widths = (
-        Model(steps, messages, batches),
-        {k: "-".join(map(str, NETWORKS[k])) for k in names},
-    )
-    measured = [
-        [
-            widths[name],
-            f"{size_of(NETWORKS[name]):,}",
-            str(n),
-            ms(steps[name][f"alone {n}"]),
-            ms(steps[name][f"shared {n}"]),
-            ms(pairs[name][f"shared {n}"]),
-            ms(model.compute(name, n, 2) + model.transfer(name, 2, model.rate, 0)),
-        ]
-        for name in names
-        for n in batches
-    ]
-    costs = [[f"a chunk, {widths[name]}", f"{ms(model.chunk[name])} ms"] for name in names]
-    costs += [[f"the update, {widths[name]}", f"{ms(model.update[name])} ms"] for name in names]
+    sizes = {int(n): size for n, size in pairs.pop("chunk sizes").items()}
+    names, batches = list(pairs), sorted(sizes)
+    model = Model(steps, messages)
+    widths = {name: "-".join(map(str, NETWORKS[name])) for name in names}
+    measured, far = [], []
+    for name in names:
+        for n in batches:
+            two = pairs[name][f"shared {n}"]
+            expected = sum(model.seconds(name, n, sizes[n], 2, model.rate, 0))
+            far.append(expected / two - 1)
+            row = [widths[name], f"{size_of(NETWORKS[name]):,}", f"{n:,}", str(sizes[n])]
+            row += [ms(steps[name][f"{how} {n}"]) for how in ("alone", "shared")]
+            measured.append([*row, ms(two), ms(expected), f"{far[-1]:+.0%}"])
+    chunked = []
+    for name in names:
+        seconds = [steps[name][f"chunk {size}"] * CHUNKED / size for size in CHUNK_SIZES]
+        chunked.append([widths[name], *map(ms, seconds)])
+    costs = [[f"the update, {widths[name]}", f"{ms(model.update(name))} ms"] for name in names]
     costs += [
         ["to add two sums of a parameter", f"{1e9 * model.add:.2f} ns"],
         ["an exchange", f"{1e6 * model.exchange:.1f} µs"],
@@ -190,8 +229,8 @@ def report(steps: dict[str, Any], messages: dict[str, float], pairs: dict[str, A
     for name in names:
         alone = steps[name][f"alone {batches[-1]}"] / batches[-1] * BATCH
         for n in PROCESSES:
-            compute = model.compute(name, BATCH, n)
-            transfer = model.transfer(name, n, BYTES_PER_SECOND, LATENCY)
+            how = BATCH, CHUNK_SIZE, n, BYTES_PER_SECOND, LATENCY
+            compute, transfer = model.seconds(name, *how)
             gain = alone / (compute + transfer)
             row = [f"{n:,}", ms(compute), ms(transfer), f"{gain:,.1f}", f"{gain / n:.0%}"]
             predicted.append([widths[name], *row])
@@ -199,16 +238,21 @@ def report(steps: dict[str, Any], messages: dict[str, float], pairs: dict[str, A
     most = max(int(key.split()[1]) for key in messages)
     return "\n".join(
         [
-            f"Measured: milliseconds a step, one thread a process, chunks of {CHUNK_SIZE}.",
+            "Measured: milliseconds a step, one thread a process, and what the model says of two.",
             "",
             table(
-                "network | parameters | batch | no session | 1 process | 2 processes | the model",
+                "network | parameters | batch | chunk | no session | 1 process | 2 processes "
+                "| the model | off by",
                 measured,
             ),
-            "The model's constants, fitted to that (the last two columns say how well) and to",
-            f"messages of 4 bytes to {most / 2**20:g} MiB between two processes on one machine:",
+            f"The model is off by {min(far):+.0%} to {max(far):+.0%}. Its constants are the "
+            "fastest of what was measured alone, those of",
+            f"messages with 4 bytes to {most / 2**20:g} MiB between two processes of this machine:",
             "",
             table("what | cost", costs),
+            f"The gradient of {CHUNKED} samples in chunks of so many, milliseconds:",
+            "",
+            table(" | ".join(["network", *map(str, CHUNK_SIZES)]), chunked),
             f"Predicted: milliseconds a step, batches of {BATCH:,}, a network of "
             f"{BYTES_PER_SECOND / 1e9:g} GB/s that",
             f"takes {1e6 * LATENCY:g} µs more for each message than one machine, which is assumed.",
