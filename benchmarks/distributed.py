@@ -35,7 +35,8 @@ NETWORKS = {
     "wider": [784, 4096, 4096, 10],
 }
 BATCHES, SHORT = [512, 1024, 2048], [256, 512]  # of what is measured
-CHUNK_SIZES, CHUNKED = [16, 32, 64, 128, 256], 512  # that are compared, on such a batch
+CHUNK_SIZES, CHUNKED = [16, 32, 64, 128, 256], 512  # that are compared, on such a batch;
+SHORT_SIZES = [32, 128]
 BATCH, CHUNK_SIZE = 131_072, 128  # of what is predicted: a chunk for each of 1,024 processes
 PROCESSES = [1, 8, 16, 64, 100, 256, 1024]
 BYTES_PER_SECOND, LATENCY = 12.5e9, 2e-6  # 100 Gb/s; of a message, taken from such networks' data
@@ -129,7 +130,7 @@ def measure(what: str, short: bool) -> dict[str, Any]:
         for name, widths in networks.items():
             own = [*batches, FEW] if name == ARTICLE else batches
             found[name] = {f"alone {n}": step_seconds(widths, n, short) for n in own}
-            for size in CHUNK_SIZES:
+            for size in SHORT_SIZES if short else CHUNK_SIZES:
                 parts = parts_seconds(widths, size, short)
                 found[name] |= {f"{part} {size}": seconds for part, seconds in parts.items()}
         to, more = np.zeros(2**22, np.float32), np.ones(2**22, np.float32)
@@ -161,6 +162,7 @@ class Model:
 
     def __init__(self, steps: dict[str, Any], messages: dict[str, float]) -> None:
         self.steps = steps
+        self.sizes = [size for size in CHUNK_SIZES if f"chunk {size}" in steps[ARTICLE]]
         self.add = steps["add"]
         self.message = (messages["64 4"] - messages["1 4"]) / 63
         self.exchange = max(0.0, messages["1 4"] - self.message)
@@ -170,7 +172,7 @@ class Model:
 
     def update(self, name: str) -> float:
         """Give the seconds of an update, the fastest of all."""
-        return min(self.steps[name][f"update {size}"] for size in CHUNK_SIZES)
+        return min(self.steps[name][f"update {size}"] for size in self.sizes)
 
     def seconds(
         self, name: str, batch: int, size: int, n: int, rate: float, latency: float
@@ -216,7 +218,7 @@ def report(steps: dict[str, Any], messages: dict[str, float], pairs: dict[str, A
             measured.append([*row, ms(two), ms(expected), f"{far[-1]:+.0%}"])
     chunked = []
     for name in names:
-        seconds = [steps[name][f"chunk {size}"] * CHUNKED / size for size in CHUNK_SIZES]
+        seconds = [steps[name][f"chunk {size}"] * CHUNKED / size for size in model.sizes]
         chunked.append([widths[name], *map(ms, seconds)])
     costs = [[f"the update, {widths[name]}", f"{ms(model.update(name))} ms"] for name in names]
     costs += [
@@ -252,7 +254,7 @@ def report(steps: dict[str, Any], messages: dict[str, float], pairs: dict[str, A
             table("what | cost", costs),
             f"The gradient of {CHUNKED} samples in chunks of so many, milliseconds:",
             "",
-            table(" | ".join(["network", *map(str, CHUNK_SIZES)]), chunked),
+            table(" | ".join(["network", *map(str, model.sizes)]), chunked),
             f"Predicted: milliseconds a step, batches of {BATCH:,}, a network of "
             f"{BYTES_PER_SECOND / 1e9:g} GB/s that",
             f"takes {1e6 * LATENCY:g} µs more for each message than one machine, which is assumed.",

@@ -171,6 +171,10 @@ def refused(folder: Path, comm: Any) -> None:
         except sae_fast.DataError as error:
             said.append([str(error), state() == before])
 
+    def move(training: Any) -> None:
+        if session.rank == 1:
+            training.model.parameters = {"b_enc": np.ones(10)}
+
     def refuse(enter: Callable[[], object]) -> None:
         try:
             enter()
@@ -190,6 +194,10 @@ def refused(folder: Path, comm: Any) -> None:
         if session.rank == 1:
             ae._state.set_state([2 * one for one in ae._state.get_state()[0]], 2)
         ask()
+        moving = sae_fast.callbacks.Callback()
+        moving.on_start = move
+        ae._state.set_state([0 * one for one in ae._state.get_state()[0]], 2)
+        ask(callbacks=[moving])
         said.append([str(session.of_first(5 + session.rank)), not log.path.exists()])
         nested = sae_fast.distributed.session(comm)
         for enter in (nested.__enter__, session.__enter__):

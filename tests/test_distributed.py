@@ -188,6 +188,7 @@ def test_what_cannot_be_shared_is_refused_before_anything_has_changed(together):
             f"{title} callbacks with an `every` {others}",
             f"{title} sample_weight {others}",
             f"{title} state of the optimizer {others}",
+            f"{title} parameters {others}",
             "5",  # the number that the first has
             "session: expected none that is open on this thread, got one",
             "session: expected none that is open on this thread, got one",
@@ -196,7 +197,7 @@ def test_what_cannot_be_shared_is_refused_before_anything_has_changed(together):
         strict=True,
     ):
         assert message.startswith(start)
-    assert second[8][0] == "5"
+    assert second[9][0] == "5"
 
 
 def test_all_stop_where_one_does_and_what_writes_is_called_in_the_first_alone(together):
