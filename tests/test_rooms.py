@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -366,6 +367,13 @@ def test_public_names():
         assert hasattr(sae_fast, name)
     for name in sae_fast.datasets.__all__:
         assert hasattr(sae_fast.datasets, name)
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "docs", "tests"])
+def test_a_program_hides_no_module(folder):
+    """What lies beside a program is imported in the place of a package of that name."""
+    packages = {*packages_distributions(), *sys.stdlib_module_names}
+    assert {path.stem for path in (ROOT / folder).glob("*.py")} & packages <= {"conf"}
 
 
 SOURCES = [

@@ -31,7 +31,7 @@ from ..core.networks import accumulate
 from ..errors import DataError, DistributedError
 
 _CHUNKS = 16  # of a batch, where that leaves chunks from the first to the second of these sizes:
-_SMALLEST, _LARGEST = 32, 128  # benchmarks/distributed.py; smaller ones are slow in wide layers
+_SMALLEST, _LARGEST = 32, 128  # benchmarks/data_parallel.py; smaller ones are slow in wide layers
 #: Seconds that a process waits for the others.
 TIMEOUT = 600.0
 

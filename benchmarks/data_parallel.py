@@ -4,7 +4,7 @@
 Measured here: gradients by the size of chunks and updates, messages between two processes on this
 machine, and steps of one and of both, which the model has to meet. Predicted: more processes on a
 network.
-Run: python benchmarks/distributed.py [--page docs/distributed.md] [--mpiexec COMMAND]; --page puts
+Run: python benchmarks/data_parallel.py [--page docs/distributed.md] [--mpiexec COMMAND]; --page puts
 the tables between the page's markers.
 """
 
@@ -40,7 +40,7 @@ SHORT_SIZES = [32, 128]
 BATCH, CHUNK_SIZE = 131_072, 128  # of what is predicted: a chunk for each of 1,024 processes
 PROCESSES = [1, 8, 16, 64, 100, 256, 1024]
 BYTES_PER_SECOND, LATENCY = 12.5e9, 2e-6  # 100 Gb/s; of a message, taken from such networks' data
-MARKS = "<!-- benchmarks/distributed.py -->\n", "<!-- end -->\n"
+MARKS = "<!-- benchmarks/data_parallel.py -->\n", "<!-- end -->\n"
 
 
 def size_of(widths: list[int]) -> int:
