@@ -4,8 +4,8 @@
 Measured here: gradients by the size of chunks and updates, messages between two processes on this
 machine, and steps of one and of both, which the model has to meet. Predicted: more processes on a
 network.
-Run: python benchmarks/data_parallel.py [--page docs/distributed.md] [--mpiexec COMMAND]; --page puts
-the tables between the page's markers.
+Run: python benchmarks/data_parallel.py [--page docs/distributed.md] [--mpiexec COMMAND]; --page
+puts the tables between the page's markers.
 """
 
 from __future__ import annotations
