@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,15 @@ def test_a_folder_is_of_one_study_at_a_time(data, tmp_path, no_pictures):
     with claimed_output(new, check_folder):
         shutil.rmtree(new)  # whoever does
     assert not new.exists()
+
+
+def test_a_run_is_found_by_the_name_that_it_has_always_had(tmp_path):
+    """A setting that studies do not know is no part of it."""
+    settings = StudySettings(arms=["he"], batch_size=100, learning_rate=0.001)
+    [task, *_] = list_tasks(settings)
+    mnist = "328cffbb9511e9eb2f910d502c501ecbc30d7345983e751ec6414b868bbc1e70"
+    found = runs.file_of(tmp_path, task, types.SimpleNamespace(sha256=mnist))
+    assert found.name == "he-seed0000-f4ed56a351d4.json"
 
 
 def test_who_writes_a_run_that_is_there_hurts_nobody(data, tmp_path, monkeypatch, no_pictures):

@@ -63,8 +63,10 @@ class Task:
 
     @functools.cached_property
     def identity(self) -> dict[str, Any]:
-        """Every setting that the run's result depends on, in plain types."""
-        return {**self.settings.identity(), "finetune_steps": self.settings.finetune_steps}
+        """Every setting of a study that the run's result depends on, in plain types."""
+        found = {**self.settings.identity(), "finetune_steps": self.settings.finetune_steps}
+        del found["distributed"]  # each run is one process's
+        return found
 
 
 def variant_of(arm: str, point: dict[str, Any]) -> Variant:
