@@ -21,6 +21,7 @@ from PIL import Image
 DOCS = Path(__file__).resolve().parent
 EXAMPLES = DOCS.parent / "examples"
 WIDTH = 1200  # pixels at most
+MOST_BYTES = 100_000
 RECIPES = {
     "stacked_denoising.py": {"accuracy": "stacked_denoising"},
     "deep_autoencoder.py": {"loss": "deep_loss", "reconstructions": "deep_reconstructions"},
@@ -31,10 +32,14 @@ def place(source: Path, name: str) -> None:
     """Put a picture into docs/pictures/, smaller."""
     with Image.open(source) as opened:
         image = opened.convert("RGB")
-    if image.width > WIDTH:
-        image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.LANCZOS)
     path = DOCS / "pictures" / f"{name}.png"
-    image.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    width = min(image.width, WIDTH)
+    while True:
+        smaller = image.resize((width, round(image.height * width / image.width)), Image.LANCZOS)
+        smaller.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size < MOST_BYTES:
+            break
+        width = width * 9 // 10
     print(f"{path.relative_to(DOCS.parent)}: {path.stat().st_size / 1000:.0f} kB")
 
 
