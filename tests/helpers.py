@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,12 +133,16 @@ def call_in_fork(function: Callable[[], object]) -> None:
     if child == 0:
         status = 1
         try:
-            signal.alarm(TIME_LIMIT)  # ends what waits for ever
             function()
             status = 0
         finally:
             os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+    limit = threading.Timer(TIME_LIMIT, os.kill, (child, signal.SIGKILL))
+    limit.start()
+    try:
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        limit.cancel()
 
 
 @contextlib.contextmanager

@@ -413,15 +413,26 @@ def test_a_child_forked_during_a_training_can_use_the_model():
     """What held the model's locks is not there."""
     model = Autoencoder(N_FEATURES, 5, n_threads=1)
     model._turns.lock.acquire()  # as the native call on another thread does
-    thread = threading.Thread(target=model._turns.queue.acquire)
+    held, forked = threading.Event(), threading.Event()
+
+    def hold():  # on a thread that is there still: one at its end may be within malloc
+        with model._turns.queue:
+            held.set()
+            forked.wait()
+
+    thread = threading.Thread(target=hold)
     thread.start()
-    thread.join()
+    held.wait()
 
     def use():
         model.fit(X, steps=2, batch_size=10)
         pickle.dumps(model)
 
-    call_in_fork(lambda: ThreadPoolExecutor(1).submit(use).result(TIME_LIMIT))
+    try:
+        call_in_fork(lambda: ThreadPoolExecutor(1).submit(use).result(TIME_LIMIT))
+    finally:
+        forked.set()
+        thread.join()
 
 
 # What is refused changes nothing
