@@ -21,7 +21,7 @@ from distributed_work import X, digest
 from helpers import TIME_LIMIT, core, core_input, core_trainer, mpiexec
 from sae_fast import _core
 from sae_fast.experiment.save import claimed_output
-from sae_fast.training.distributed import nodes, shares, summed
+from sae_fast.training.tree import nodes, shares, summed
 
 HERE = Path(__file__).parent
 UNDRAWN = """

@@ -1,48 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Synchronous data-parallel training: the processes of an MPI share each step of a training.
+"""A session: the processes of an MPI that share trainings, their chunks of a batch, their messages.
 
-A batch is cut into chunks of a fixed number of samples, whatever the number of processes, and the
-chunks' gradients are summed as the leaves of one binary tree. Each process has consecutive chunks
-and sums the subtrees that are wholly its own; these go, a part of the parameters to each process,
-to where the tree is finished, and the finished parts to all. So no sum depends on who took part.
+``shared_steps`` takes the steps of a training with it.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import itertools
 import json
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..base.checks import check_float, check_int
 from ..base.text import shown
 from ..base.threads import available_threads, processors, sharing
 from ..core.build import fingerprint
-from ..core.networks import accumulate
 from ..errors import DataError, DistributedError
+from .tree import shares
 
 _CHUNKS = 16  # of a batch, where that leaves chunks from the first to the second of these sizes:
 _SMALLEST, _LARGEST = 32, 128  # benchmarks/data_parallel.py; smaller ones are slow in wide layers
 #: Seconds that a process waits for the others.
 TIMEOUT = 600.0
 
-_LINE = 16  # parameters: parts of them are cut at whole cache lines
 _BUSY_SECONDS = 1e-3  # after which a process that waits sleeps in between,
 _PAUSE, _LONG_PAUSE = 1e-4, 1e-2  # so long; after a second,
 _HEAD_START = 1.0  # which is also that of process 0
 _MOST_PROCESSORS = 1024  # of a machine, that are told apart
 
 # What messages are, so that none is taken for another.
-_GRADIENT, _SUM, _WORD, _LEFT, _EXITED = range(5)
+GRADIENT, SUM, _WORD, _LEFT, _EXITED = range(5)
 
 _NEW = "that has not been entered yet"
 _current: ContextVar[Session | None] = ContextVar("session", default=None)
@@ -66,64 +58,6 @@ def leads(session: Session | None = None) -> bool:
     """
     session = session or current()
     return session is None or session.rank == 0
-
-
-class Node(NamedTuple):
-    """The chunks from `first` to before `end`, which are one node of the tree, or all it has."""
-
-    first: int
-    end: int
-    size: int  # of such a node
-
-    @property
-    def place(self) -> int:
-        """Its number among the nodes of its size."""
-        return self.first // self.size
-
-
-def nodes(first: int, end: int, n_chunks: int) -> Iterator[Node]:
-    """Yield the largest nodes of a tree over so many chunks that make up a range of these."""
-    while first < end:
-        size = first & -first or 1 << (n_chunks - 1).bit_length()
-        while end < min(first + size, n_chunks):
-            size //= 2
-        yield Node(first, min(first + size, n_chunks), size)
-        first += size
-
-
-@functools.cache
-def shares(n_chunks: int, n: int) -> list[range]:
-    """Return the chunks of each of n processes: consecutive ones, of few nodes.
-
-    They are cut at multiples of the largest power of two that gives the most loaded process at most
-    an eighth more than an even share, and each of them some.
-    """
-    most = -(-n_chunks // n) * 9 // 8
-    unit = 1
-    while (n_units := -(-n_chunks // (2 * unit))) >= n and -(-n_units // n) * 2 * unit <= most:
-        unit *= 2
-    n_units = -(-n_chunks // unit)
-    ends = [min(n_units * rank // n * unit, n_chunks) for rank in range(n + 1)]
-    return [range(*pair) for pair in itertools.pairwise(ends)]
-
-
-def summed(parts: Sequence[tuple[Node, NDArray[Any]]]) -> NDArray[Any]:
-    """Return the sum at the root of what is at nodes, in their order, in one of the arrays."""
-    waiting: list[NDArray[Any]] = []
-
-    def add_two() -> None:
-        last = waiting.pop()
-        accumulate(waiting[-1], last)
-
-    for node, part in parts:
-        waiting.append(part)
-        place = node.place
-        while place % 2:  # its neighbour has come before
-            add_two()
-            place //= 2
-    while len(waiting) > 1:
-        add_two()
-    return waiting[0]
 
 
 class Session:
@@ -355,94 +289,6 @@ class Session:
                 time.sleep(0)
             else:
                 time.sleep(_PAUSE if waited < _HEAD_START else _LONG_PAUSE)
-
-
-class SharedSteps:
-    """Takes the steps of a trainer of the core together with the other processes.
-
-    The trainer is one of batches as large as a chunk; `batch_size` is that of a step.
-    """
-
-    def __init__(self, session: Session, trainer: Any, batch_size: int) -> None:
-        self._session, self._trainer, self._batch_size = session, trainer, batch_size
-        chunk, n_chunks = session.chunk_size(batch_size), session.n_chunks(batch_size)
-        own = session.chunks(session.rank, batch_size)
-        self._nodes = [
-            list(nodes(chunks.start, chunks.stop, n_chunks))
-            for chunks in (session.chunks(rank, batch_size) for rank in range(session.size))
-        ]
-        self._rows = [
-            slice((node.first - own.start) * chunk, (node.end - own.start) * chunk)
-            for node in self._nodes[session.rank]
-        ]
-        self._sums = [trainer.new_gradient() for _ in self._rows]
-        self._seconds = self._own_seconds = math.inf  # of a step: of the first process, of this one
-        if session.size == 1:
-            return
-        self._total: NDArray[Any] = trainer.new_gradient()
-        n = len(self._total)
-        cuts = [n * rank // session.size // _LINE * _LINE for rank in range(session.size)]
-        self._parts = [slice(*ends) for ends in zip(cuts, [*cuts[1:], n], strict=True)]
-        part = self._parts[session.rank]
-        self._received = {
-            rank: [np.empty_like(self._total[part]) for _ in own]
-            for rank, own in enumerate(self._nodes)
-            if rank != session.rank
-        }
-
-    def run(
-        self,
-        batches: NDArray[np.int64],
-        learning_rates: NDArray[np.float64],
-        *,
-        max_seconds: float,
-        n_threads: int,
-    ) -> int:
-        """Take steps as the core's trainer does, on this process's rows of the batches.
-
-        As many as take the first process that long, so that all take the same.
-        """
-        n_steps = max(1, min(len(batches), int(max_seconds / self._seconds)))
-        first = self._session.rows(self._batch_size).start
-        started = time.perf_counter()
-        for samples, rate in zip(batches[:n_steps], learning_rates[:n_steps], strict=True):
-            for rows, own in zip(self._rows, self._sums, strict=True):
-                self._trainer.gradient(
-                    samples[rows], first=first + rows.start, out=own, n_threads=n_threads
-                )
-            gradient = self._sums[0] if self._session.size == 1 else self._combine()
-            self._trainer.update(gradient, learning_rate=rate, n_threads=n_threads)
-        self._own_seconds = (time.perf_counter() - started) / n_steps
-        return n_steps
-
-    def ended(self, stopped: bool) -> bool:
-        """Say whether some process has stopped; all are then at the same step."""
-        stopped, self._seconds = self._session.agree(stopped, self._own_seconds)
-        return stopped
-
-    def _combine(self) -> NDArray[Any]:
-        """Return the gradient of the whole batch, from the sums that all processes have."""
-        session, parts, total = self._session, self._parts, self._total
-        others, own = list(self._received), parts[session.rank]
-        session.exchange(
-            [(rank, one[parts[rank]]) for rank in others for one in self._sums],
-            [(rank, one) for rank, ones in self._received.items() for one in ones],
-            _GRADIENT,
-        )
-        mine = [one[own] for one in self._sums]
-        total[own] = summed(
-            [
-                pair
-                for rank, of_rank in enumerate(self._nodes)
-                for pair in zip(of_rank, self._received.get(rank, mine), strict=True)
-            ]
-        )
-        session.exchange(
-            [(rank, total[own]) for rank in others],
-            [(rank, total[parts[rank]]) for rank in others],
-            _SUM,
-        )
-        return total
 
 
 def _digest(arrays: Iterable[Any]) -> str:

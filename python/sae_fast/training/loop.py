@@ -19,8 +19,8 @@ from ..base.streams import Purpose, stream_key
 from ..core.networks import evaluate, new_trainer, set_samples
 from ..errors import DivergenceError
 from .callbacks import Training, watched
-from .distributed import SharedSteps
 from .feed import Feed
+from .shared_steps import SharedSteps
 from .sizes import Sizes
 
 _RESPONSE_SECONDS = 0.05
