@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ if not ALL_THREADS:  # read as libraries are loaded, by that of OpenMP with our 
 
 from sae_fast import datasets  # noqa: E402
 from sae_fast.base import threads  # noqa: E402
+
+# what a script starts in its background ignores Ctrl-C, and so would the programs of the tests
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

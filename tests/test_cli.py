@@ -687,8 +687,6 @@ def test_interrupt(sent, status, word, phase, arms, threads, times, data_dir, tm
         ],
         stdout=subprocess.PIPE,
         stderr=stderr,
-        # whoever started pytest may have had SIGINT ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     os.close(stderr)
     shown = bytearray()
@@ -733,7 +731,6 @@ def test_interrupt(sent, status, word, phase, arms, threads, times, data_dir, tm
 def test_a_signal_where_python_drops_exceptions(sent, status):
     code = f"""
 import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
 import sae_fast.__main__, sae_fast.cli
 
 class Dropped:
