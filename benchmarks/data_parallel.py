@@ -26,7 +26,7 @@ import numpy as np
 import sae_fast
 from sae_fast.core.networks import accumulate
 from sae_fast.training import loop
-from sae_fast.training.distributed import nodes, shares
+from sae_fast.training.tree import nodes, shares
 
 ARTICLE, FEW = "the article's", 100  # its batches
 NETWORKS = {
