@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -29,6 +30,8 @@ from sae_fast.base.npy import NpyWriter
 from sae_fast.datasets import DataSource, open_source
 
 CLASSES = 10
+# glibc reserves 64 MB of addresses for each thread that allocates, which a limit on them counts
+ONE_ARENA = {**os.environ, "MALLOC_ARENA_MAX": "1"}
 
 
 def write_set(folder: Path, n_bytes: int, n_features: int, dtype: str, zeros: float) -> None:
@@ -123,7 +126,9 @@ def main() -> None:
             own = {}
             for kind in ("memory", "source"):
                 arguments = [sys.executable, __file__, *sys.argv[1:], "--child", folder, kind]
-                done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
+                done = subprocess.run(
+                    arguments, check=True, stdout=subprocess.PIPE, text=True, env=ONE_ARENA
+                )
                 own[kind] = json.loads(done.stdout.splitlines()[-1])
             rounds.append(own)
     n, peaks = rounds[0]["source"]["n"], [one["source"]["peak"] for one in rounds]
