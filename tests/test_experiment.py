@@ -431,6 +431,11 @@ class TestSettings:
             with pytest.raises(DataError, match=rf"^{option.name}: expected .*, got "):
                 run(**settings)
 
+    def test_a_time_to_wait_for_others_without_others(self, run, kind):
+        if "distributed" in {option.name for option in options(kind)}:
+            with pytest.raises(DataError, match=r"^distributed_timeout: expected 600 without dist"):
+                run(dataset="strokes", distributed_timeout=5.0)
+
     def test_a_record_is_frozen_and_travels(self, run, kind):
         settings = kind(threads=2)
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -17,6 +17,7 @@ from sae_fast.base.files import write_file
 from sae_fast.errors import DataError, OutputError, SaeFastError
 from sae_fast.experiment.results import ArmResult
 from sae_fast.experiment.save import OUTPUT_NAMES, ExperimentResult, check_output
+from sae_fast.experiment.studies.save import check_folder, write_settings
 from sae_fast.training.history import History
 
 
@@ -307,6 +308,12 @@ class TestSave:
             fake_reconstruct().save(tmp_path)
         assert {file.name for file in tmp_path.iterdir()} == set(OUTPUT_NAMES)
         assert (tmp_path / "report.html").read_text() == "of an earlier run"
+
+    def test_refuses_the_folder_of_a_study_that_has_not_ended(self, tmp_path: Path) -> None:
+        write_settings(tmp_path, {"seeds": 3})
+        with pytest.raises(OutputError, match=r"of sae-fast study \(settings\.json\)"):
+            fake_run().save(tmp_path)
+        assert check_folder(tmp_path) == tmp_path
 
     @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
     def test_modes_stay(self, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_what_may_not_change(data, tmp_path, no_pictures):
         with pytest.raises(error, match=words):
             run_study(**{**given, **changes})
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
-    with pytest.raises(OutputError, match="not written"):
+    with pytest.raises(OutputError, match="of sae-fast study"):
         run_experiment(dataset=data, arms=["he"], output=tmp_path, **SMALL)
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Every name that `ExperimentResult.save` may write; what a run leaves out, it removes.
+#: By which a command's folder is known: of a run, of a study.
+MARKERS = ("result.json", "settings.json")
 OUTPUT_NAMES = (
     "result.json",
     *(f"{name}.png" for name in PICTURES),
@@ -165,6 +167,9 @@ def check_output(
         raise OutputError(f"output: cannot write to {str(folder)!r}: {reason}") from error
     there = [name for name in names if os.path.lexists(folder / name)]
     found = _command_of(folder / marker)
+    for other in MARKERS:
+        if other != marker and (whose := _command_of(folder / other)) not in (None, command):
+            there, found = [other], whose
     if there and found != command:
         whose = f"of sae-fast {found}" if found else f"that sae-fast {command} has not written"
         raise OutputError(

@@ -33,7 +33,7 @@ from ..datasets import Dataset
 from ..datasets.catalog import Name, check_source
 from ..errors import DataError
 from ..training.corruptions import CORRUPTIONS, Corruption
-from ..training.distributed import TIMEOUT
+from ..training.distributed import TIMEOUT, current
 from ..training.objective import losses_of
 from ..training.optimizers import RULES, SGD
 from ..training.schedule import DEFAULT_BATCH_SIZE
@@ -444,6 +444,15 @@ class CheckpointedSettings(Settings):
         read=float,
         metavar="SECONDS",
     )
+
+    def __post_init__(self) -> None:
+        """Check that a time to wait for others is given where there are others."""
+        super().__post_init__()
+        if self.distributed_timeout != TIMEOUT and not self.distributed and current() is None:
+            raise DataError(
+                f"distributed_timeout: expected {TIMEOUT:g} without distributed, got "
+                f"{shown(self.distributed_timeout)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

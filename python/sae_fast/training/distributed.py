@@ -273,10 +273,20 @@ class Session:
             self._closed = f"that has ended: {str(error) or type(error).__name__}"
             raise
 
+    def _tested(self, requests: list[Any]) -> list[int] | None:
+        """Return which have ended, or None once all have."""
+        try:
+            return self._mpi.Request.Testsome(requests)
+        except self._mpi.Exception as error:
+            raise DistributedError(
+                f"session: {self} has lost another one: {error}; the last checkpoint goes on with "
+                "any number of processes"
+            ) from error
+
     def _wait(self, requests: list[Any], expected: Callable[[], str]) -> None:
         """Wait for MPI, or raise DistributedError once nothing has come for `timeout`."""
         moved = time.monotonic()
-        while (done := self._mpi.Request.Testsome(requests)) is not None:  # as long as there is any
+        while (done := self._tested(requests)) is not None:  # as long as there is any
             now = time.monotonic()
             waited = now - moved
             if done:
@@ -311,6 +321,7 @@ def _imported() -> Any:
     except RuntimeError as error:
         reason, *_ = str(error).splitlines()
         raise DistributedError(
-            f"distributed: expected an MPI, a cluster's or that of pip install mpich, got {reason}"
+            "distributed: expected an MPI, a cluster's or that of pip install mpich, whose library "
+            f"MPI4PY_LIBMPI may name, got {reason}"
         ) from error
     return MPI

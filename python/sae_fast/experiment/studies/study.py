@@ -46,7 +46,8 @@ def _kept_in(folder: Path) -> Mapping[str, Any]:
     kept = read_settings(folder)
     if not kept:
         raise DataError(
-            f"resume: expected a folder that holds a study, got {str(folder)!r} without {SETTINGS}"
+            f"resume: expected a folder that holds a study, got {str(folder)!r} without "
+            f"{SETTINGS}: without resume, and with all its settings, it begins"
         )
     return kept
 
