@@ -12,7 +12,7 @@ import time
 import warnings
 
 from .row import NotHereError, Row, reported
-from .workload import TRAININGS, sparse_training, wide_training
+from .workload import TRAININGS, blas_training, sparse_training
 
 LIMIT = 10  # seconds that a child may take
 GIVE_UP = 60  # seconds after which it hangs
@@ -55,7 +55,7 @@ def fork_children(n_children: int) -> dict[str, float]:
 
     busy = [
         threading.Thread(target=keep_training, args=(train,))
-        for train in (wide_training, wide_training, sparse_training)
+        for train in (blas_training, blas_training, sparse_training)
     ]
     seconds, n_wrong = [], 0
     for number in range(n_children):

@@ -37,11 +37,16 @@ def sparse_training(**options: Any) -> str:
 
 
 def wide_training(**options: Any) -> str:
-    """Train layers that go through BLAS."""
+    """Train layers that are cut by columns."""
     x, _ = draw(120, 300, 0.0)
     ae = Autoencoder(300, 280, **options)
     ae.fit(x, steps=10, batch_size=60)
     return digest(ae)
+
+
+def blas_training(**options: Any) -> str:
+    """Train layers that go through BLAS."""
+    return wide_training(dtype="float64", **options)
 
 
 def double_training(**options: Any) -> str:
@@ -49,7 +54,7 @@ def double_training(**options: Any) -> str:
     return digest(stack([90, 40, 7], 0.0, steps=40, dtype="float64", **options))
 
 
-TRAININGS = (sparse_training, wide_training, double_training)
+TRAININGS = (sparse_training, wide_training, double_training, blas_training)
 
 
 def digest(*models: Any) -> str:

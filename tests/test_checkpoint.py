@@ -749,7 +749,7 @@ class TestRefused:
         """They round in their own way, and only wide layers go through them."""
 
         def train(n_units):
-            ae = Autoencoder(256, n_units)
+            ae = Autoencoder(256, n_units, dtype="float64")
             options = {"steps": 2, "batch_size": 10}
             callbacks = [RunCheckpoint(tmp_path / str(n_units))]
             ae.fit(draw_x(20, 256, zeros=0.5), callbacks=callbacks, **options)

@@ -7,6 +7,7 @@ And what must matter does: the seed, the stream's purpose, the forced instructio
 from __future__ import annotations
 
 import itertools
+import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,6 +33,7 @@ from helpers import (
 from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
 from sae_fast.base.streams import Purpose, SampleOrder, generator
 from sae_fast.training import loop as training
+from sae_fast.training.team import Team
 from scipy import sparse
 
 THREADS = (1, 2, 3, 7)
@@ -117,6 +119,26 @@ def test_threads_that_come_and_go(kind, monkeypatch):
         net.finetune(x, y, callbacks=callbacks, **options)
         parameters.append(net.parameters)
     assert_identical(*parameters)
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_team_of_any_size_at_any_time(kind, monkeypatch):
+    """The training chooses it by the time that steps take: here at random, for each step."""
+    expected = train(kind)
+    sizes = random.Random(0)
+    monkeypatch.setattr(Team, "next", lambda _, most, seconds: (sizes.randint(1, most), 0.0))
+    assert_identical(train(kind, n_threads=7), expected)
+
+
+@pytest.mark.skipif(_core.build_config()["isa"] == "baseline", reason="BLAS computes them there")
+def test_a_row_of_wide_layers_does_not_depend_on_those_beside_it():
+    x = draw_x(70, 300, zeros=0.0)
+    net = StackedAutoencoder([300, 280, 270], 4, init="he")
+    net.finetune(x, draw_y(70, 4), steps=2)
+    assert not net._network.uses_blas()
+    codes = net.encode(x)
+    for row in (0, 5, 63, 69):
+        assert_identical({"codes": net.encode(x[row : row + 1])[0]}, {"codes": codes[row]})
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

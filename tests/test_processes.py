@@ -40,7 +40,7 @@ def train(n_threads=2):
     net = StackedAutoencoder([60, 40, 9], 4, init="he", n_threads=n_threads)
     net.pretrain(X, steps=10, batch_size=50)
     net.finetune(X, Y, steps=10, batch_size=50)
-    wide = Autoencoder(300, 280, n_threads=n_threads)
+    wide = Autoencoder(300, 280, dtype="float64", n_threads=n_threads)
     wide.fit(WIDE, steps=3, batch_size=30)
     return {**net.parameters, **wide.parameters}
 

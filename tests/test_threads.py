@@ -197,6 +197,31 @@ def test_a_default_that_the_environment_lowers(monkeypatch, asked, expected):
     assert threads.resolve_workers(None) == 6
 
 
+def test_a_limit_of_threadpoolctl_is_kept_unless_a_number_was_given():
+    """In a process that has not begun with one thread; on the thread that has set it, as ever."""
+    pytest.importorskip("threadpoolctl")
+    code = """
+import os, threading, threadpoolctl
+from sae_fast import Autoencoder, info
+from sae_fast.base import threads
+threads.available_threads = lambda: 6
+model, explicit = Autoencoder(3, 2), Autoencoder(3, 2, n_threads=5)
+print(model.n_threads, explicit.n_threads)
+with threadpoolctl.threadpool_limits(4):
+    print(model.n_threads, explicit.n_threads)
+    with threadpoolctl.threadpool_limits(2, user_api="openmp"):
+        print(model.n_threads, explicit.n_threads)
+    thread = threading.Thread(target=lambda: print(model.n_threads))
+    thread.start()
+    thread.join()
+print(model.n_threads)
+"""
+    if info()["openmp"].startswith("none"):
+        pytest.skip("this build has no OpenMP")
+    found = output_of(code, OMP_NUM_THREADS="6")
+    assert found.split("\n") == ["6 5", "4 5", "2 5", "6", "6", ""]
+
+
 def test_without_affinity_the_processors_count(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(threads, "_cgroup_quota", lambda: math.inf)

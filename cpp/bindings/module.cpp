@@ -81,6 +81,7 @@ PYBIND11_MODULE(_core, m) {
     register_trainer<double>(m);
     register_kernels(m);
     m.def("build_config", &build_config);
+    m.def("openmp_threads", &openmp_threads);
     m.attr("SOURCES") = SAE_FAST_SOURCES;
 }
 

@@ -140,6 +140,12 @@ void register_trainer(py::module_& m) {
         .def("set_samples", &Bound::set_samples, py::arg("input"), py::arg("labels").noconvert(),
              py::arg("weights").noconvert(), py::kw_only(), py::arg("targets") = py::none())
         .def(
+            "team_size",
+            [](Bound& bound, int n_threads) {
+                return without_gil([&] { return bound.trainer.team_size(n_threads); });
+            },
+            py::arg("n_threads"))
+        .def(
             "run",
             [](Bound& bound, const Indices& batches, const Array<double>& learning_rates,
                double max_seconds, int n_threads) {

@@ -395,8 +395,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
         sae::blas_init();
         return sae::available_isas();
     }();
-    // One input in so many may have layers that are wide enough for BLAS, which take long. Which is
-    // left to chance, not to the fuzzer: it would like them too much.
+    // One input in so many may have layers that are wide enough for BLAS or a cut by columns, which
+    // take long. Which is left to chance, not to the fuzzer: it would like them too much.
     constexpr unsigned kLargeShare = 256;
     unsigned hash = 0;
     for (std::size_t i = 0; i < size; ++i) hash = hash * 31 + bytes[i];

@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -160,21 +161,41 @@ void start_team(int n_threads, const F& f) {
 
 void Barrier::wait() {
     if (abandoned_) throw Abandoned{};
-    const unsigned generation = generation_.load(std::memory_order_acquire);
+    const unsigned generation = generation_;
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
         arrived_.store(0, std::memory_order_relaxed);
-        generation_.store(generation + 1, std::memory_order_release);
+        generation_ = generation + 1;
+        wake();
         return;
     }
     constexpr int spins = 2000;  // some 20 to 80 microseconds
-    for (int i = 0; generation_.load(std::memory_order_acquire) == generation; ++i) {
-        if (abandoned_) throw Abandoned{};
-        if (i < spins) {
-            pause_processor();
-        } else {
-            std::this_thread::yield();
-        }
+    for (int i = 0; i < spins && !is_over(generation); ++i) pause_processor();
+    if (!is_over(generation)) sleep(generation);
+    if (abandoned_) throw Abandoned{};
+}
+
+bool Barrier::abandon() {
+    const bool first = !abandoned_.exchange(true);
+    wake();
+    return first;
+}
+
+// Either who wakes sees that somebody sleeps, or who falls asleep sees that it is over.
+void Barrier::sleep(unsigned generation) {
+    ++sleeping_;
+    {
+        std::unique_lock hold(falling_asleep_);
+        over_.wait(hold, [&] { return is_over(generation); });
     }
+    --sleeping_;
+}
+
+void Barrier::wake() {
+    if (sleeping_ == 0) return;
+    {
+        const std::lock_guard hold(falling_asleep_);
+    }
+    over_.notify_all();
 }
 
 Range Member::share(Index n, Index grain) const {
@@ -206,6 +227,14 @@ void parallel_init() {
 int useful_threads(int n_threads, double work) {
     constexpr double work_per_thread = 100000;  // some 20 microseconds
     return std::max(1, static_cast<int>(std::min<double>(n_threads, work / work_per_thread)));
+}
+
+int openmp_threads() {
+#ifdef SAE_FAST_OPENMP
+    return std::min(omp_get_max_threads(), omp_get_thread_limit());
+#else
+    return std::numeric_limits<int>::max();
+#endif
 }
 
 std::string openmp_description() {

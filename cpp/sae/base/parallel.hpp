@@ -4,7 +4,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <string>
 
 #include "sae/base/view.hpp"
@@ -12,21 +14,27 @@
 namespace sae {
 
 // Where a team waits for its last member: spinning for about as long as members of a step differ,
-// then giving the processor away. On a machine with other work a barrier that only spins can
-// burn the very time slice that the missing member needs.
+// then asleep. On a machine with other work a barrier that only spins can burn the very time slice
+// that the missing member needs.
 class Barrier {
    public:
     explicit Barrier(int size) : size_(size) {}
     void wait();
     // Says that a member will not come: all who wait, now or later, are thrown out of f. Returns
     // whether this is the first time.
-    bool abandon() { return !abandoned_.exchange(true); }
+    bool abandon();
 
    private:
+    bool is_over(unsigned generation) const { return abandoned_ || generation_ != generation; }
+    void sleep(unsigned generation);
+    void wake();
+
     const int size_;
     std::atomic<bool> abandoned_{false};
-    std::atomic<int> arrived_{0};
+    std::atomic<int> arrived_{0}, sleeping_{0};
     std::atomic<unsigned> generation_{0};
+    std::mutex falling_asleep_;
+    std::condition_variable over_;
 };
 
 // One thread's place in its team.
@@ -57,6 +65,10 @@ void parallel_init();
 // How many of n_threads are worth starting for work that can be shared out, counted in vector
 // multiply-adds: each must have enough to outweigh its start.
 int useful_threads(int n_threads, double work);
+
+// Threads that the OpenMP run-time gives a team of this thread if it is not asked for a number:
+// OMP_NUM_THREADS, or what the program has set since. Without OpenMP: as many as one likes.
+int openmp_threads();
 
 // Name and version of the OpenMP run-time that this library was compiled for, if any.
 std::string openmp_description();

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Epilogues: what becomes of the sums of row r, columns from c on.
+// Epilogues: what becomes of the sums of row r, columns from c on. A tile asks for what its
+// epilogue will touch of a cache line, ask(r, c), while it sums.
 
 template <class T>
 struct Store {
     T* out;
     Index ldo;
 
+    SAE_INLINE void ask(Index, Index) const {}
     template <class V>
     SAE_INLINE void operator()(Index r, Index c, V sum) const {
         store(out + r * ldo + c, sum);
@@ -18,6 +20,7 @@ struct Add {
     T* out;
     Index ldo;
 
+    SAE_INLINE void ask(Index r, Index c) const { __builtin_prefetch(out + r * ldo + c, 1); }
     template <class V>
     SAE_INLINE void operator()(Index r, Index c, V sum) const {
         T* const to = out + r * ldo + c;
@@ -32,6 +35,7 @@ struct Activate {
     T* out;
     Index ldo;
 
+    SAE_INLINE void ask(Index, Index) const {}
     template <class V>
     SAE_INLINE void operator()(Index r, Index c, V z) const {
         z += load<V>(b + c);
@@ -47,6 +51,7 @@ struct Derive {
     T* out;
     Index ldo;
 
+    SAE_INLINE void ask(Index r, Index c) const { __builtin_prefetch(a + r * lda + c); }
     template <class V>
     SAE_INLINE void operator()(Index r, Index c, V sum) const {
         store(out + r * ldo + c, sum * F::derivative(load<V>(a + r * lda + c)));
@@ -62,6 +67,12 @@ struct Update {
     T weight_decay, shrinkage;
     ParameterRows<T> rows;
 
+    SAE_INLINE void ask(Index r, Index c) const {
+        const Index at = r * rows.ld + c;
+        __builtin_prefetch(rows.w + at, 1);
+#pragma GCC unroll 4
+        for (int i = 0; i < R::n_slots; ++i) __builtin_prefetch(rows.slots[i] + at, 1);
+    }
     template <class V>
     SAE_INLINE void operator()(Index r, Index c, V dw) const {
         const Index at = r * rows.ld + c;
@@ -85,6 +96,7 @@ struct PenalizedUpdate {
     UpdateStep<T> step;
     ParameterRows<T> rows;
 
+    SAE_INLINE void ask(Index r, Index c) const { __builtin_prefetch(rows.w + r * rows.ld + c, 1); }
     template <class V>
     __attribute__((noinline)) void operator()(Index r, Index c, const V& sum) const {
         const V w = load<V>(rows.w + r * rows.ld + c);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Panels: columns side by side, whose sums stay in registers.
 
+template <class T>
+inline constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(T));
+
 // N vectors and, if H, half of one more: where an instruction on half a vector costs half as much,
 // 100 columns are six vectors and a half, not seven.
 template <int N, bool H, class T>
@@ -26,6 +29,11 @@ struct Panel {
         if constexpr (H) half += s * x.half;
     }
     template <class Epilogue>
+    SAE_INLINE static void ask(Epilogue epilogue, Index r, Index c) {
+#pragma GCC unroll 32
+        for (Index j = 0; j < kColumns; j += kLine<T>) epilogue.ask(r, c + j);
+    }
+    template <class Epilogue>
     SAE_INLINE void finish(Epilogue epilogue, Index r, Index c) const {
 #pragma GCC unroll 32
         for (int j = 0; j < N; ++j) epilogue(r, c + j * kLanes<T>, full[j]);
@@ -33,6 +41,7 @@ struct Panel {
     }
 };
 
+inline constexpr int kRegisters = SAE_VECTOR_BYTES == 64 ? 32 : 16;
 inline constexpr bool kHalves = SAE_VECTOR_BYTES == 64;
 
 // Calls f(a panel of the widths of the last columns, first of these columns).

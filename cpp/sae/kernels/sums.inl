@@ -1,21 +1,61 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Sums and rearrangements that no layer's product needs.
 
+// a[i], b[i], a[i + 1], b[i + 1] and so on, of eight lanes each.
+template <class T, int i, class Row>
+SAE_INLINE Row interleave(Row a, Row b) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, i, i + 8, i + 1, i + 9, i + 2, i + 10, i + 3, i + 11);
+#else
+    typedef std::decay_t<decltype(Bits<T>{}[0])> Place;
+    typedef Place Places __attribute__((vector_size(8 * sizeof(T))));
+    return __builtin_shuffle(a, b, Places{i, i + 8, i + 1, i + 9, i + 2, i + 10, i + 3, i + 11});
+#endif
+}
+
+// out (8, 8) = in (8, 8)^T: interleaving the rows of the upper half with those of the lower one
+// puts the places of all elements, by row and column in binary, one digit further; three times
+// that is the transpose.
+template <class T>
+SAE_INLINE void transpose_block(const T* in, Index ldi, T* out, Index ldo) {
+    constexpr int n = 8;
+    typedef T Row __attribute__((vector_size(n * sizeof(T))));
+    Row rows[n];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) rows[i] = load<Row>(in + i * ldi);
+#pragma GCC unroll 3
+    for (int round = 0; round < 3; ++round) {
+        Row next[n];
+#pragma GCC unroll 4
+        for (int i = 0; i < n / 2; ++i) {
+            next[2 * i] = interleave<T, 0>(rows[i], rows[i + n / 2]);
+            next[2 * i + 1] = interleave<T, n / 2>(rows[i], rows[i + n / 2]);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i) rows[i] = next[i];
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) store(out + i * ldo, rows[i]);
+}
+
 template <class T>
 void transpose(View<const T> from, View<T> to) {
+    constexpr Index block = 8;
     const auto [in, rows, cols, ldi] = from;
     T* const out = to.data;
     const Index ldo = to.ld;
-    constexpr Index block = 8;  // rows at once: their columns land side by side in one line
-    Index r = 0;
-    for (; r + block <= rows; r += block) {
-        for (Index c = 0; c < cols; ++c) {
-#pragma GCC unroll 8
-            for (Index i = 0; i < block; ++i) out[c * ldo + r + i] = in[(r + i) * ldi + c];
+    constexpr bool blocks = block * sizeof(T) <= SAE_VECTOR_BYTES;  // of whole registers
+    const Index whole_rows = blocks ? rows / block * block : 0;
+    const Index whole_cols = blocks ? cols / block * block : 0;
+    for (Index r = 0; r < whole_rows; r += block) {
+        for (Index c = 0; c < whole_cols; c += block) {
+            transpose_block(in + r * ldi + c, ldi, out + c * ldo + r, ldo);
         }
     }
-    for (; r < rows; ++r) {
-        for (Index c = 0; c < cols; ++c) out[c * ldo + r] = in[r * ldi + c];
+    for (Index r = 0; r < rows; ++r) {
+        for (Index c = r < whole_rows ? whole_cols : 0; c < cols; ++c) {
+            out[c * ldo + r] = in[r * ldi + c];
+        }
     }
 }
 

@@ -42,7 +42,7 @@ class Blas : public Strategy<T> {
     }
 
     void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
-                  Range columns) const override {
+                  Range columns, Workspace<T>&) const override {
         for_each_tile(columns, [&](Range tile) {
             const View<T> to = delta_in.columns(tile);
             gemm<T>(Transpose::no, Transpose::yes, delta, layer.w.part(tile), to);

@@ -28,8 +28,8 @@ class Narrow : public Strategy<T> {
         k.dense_forward(x.dense, layer.w, layer.b, f, a);
     }
 
-    void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
-                  Range) const override {
+    void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in, Range,
+                  Workspace<T>&) const override {
         k.dense_backward(delta, w_t_, g, a_in, delta_in);
     }
 

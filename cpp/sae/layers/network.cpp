@@ -169,10 +169,10 @@ void Network<T>::for_each_chunk(const Source<T>& source, BatchForm form, Index f
             x = own.back().a.rows(l);
         }
     }
+    std::atomic<Index> next{0};  // chunk: one who is not running now leaves them to the others
     run_team(team, [&](Member member) {
         Own& mine = own[member.rank];
-        const Range chunks = member.share(n_chunks);
-        for (Index c = chunks.begin; c < chunks.end; ++c) {
+        for (Index c = next++; c < n_chunks; c = next++) {
             const Index first = c * kChunk;
             const Range rows{0, std::min(kChunk, n - first)};
             source.read(nullptr, first, rows, mine.batch);

@@ -52,8 +52,8 @@ class Sparse : public Strategy<T> {
     }
 
     // Below are units that are linear or, most of them, zero and without a derivative.
-    void backward(View<const T> delta, Activation, View<const T> a_in, View<T> delta_in,
-                  Range) const override {
+    void backward(View<const T> delta, Activation, View<const T> a_in, View<T> delta_in, Range,
+                  Workspace<T>&) const override {
         for (Index i = 0; i < delta.rows; ++i) {
             for (Index j = 0; j < layer.n_in; ++j) {
                 const bool passes = a_in(i, j) != T(0);

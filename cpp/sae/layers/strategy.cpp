@@ -4,6 +4,7 @@
 #include "sae/layers/blas.hpp"
 #include "sae/layers/narrow.hpp"
 #include "sae/layers/sparse.hpp"
+#include "sae/layers/wide.hpp"
 
 namespace sae {
 
@@ -21,10 +22,16 @@ void Strategy<T>::bias_gradient(View<const T> delta, T* db) const {
 
 template <class T>
 std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first, View<T> w_t) {
-    // From this size on BLAS, which packs its operands; up to there our tiles are as fast or faster
+    // From this size on a layer is cut by columns, up to there by rows
     // (benchmarks/test_kernels.py).
     constexpr Index kWide = 256;
-    if (std::min(layer.n_in, layer.n_out) >= kWide) return std::make_unique<Blas<T>>(layer);
+    if (std::min(layer.n_in, layer.n_out) >= kWide) {
+        // BLAS is ahead in float64, and where our kernels may not use the processor's vectors.
+        if (sizeof(T) == 8 || active_isa() == Isa::baseline) {
+            return std::make_unique<Blas<T>>(layer);
+        }
+        return std::make_unique<Wide<T>>(layer, !first);
+    }
     return std::make_unique<Narrow<T>>(layer, !first, w_t);
 }
 

@@ -59,6 +59,7 @@ struct Workspace {
     Buffer<Index> next;        // (rows): where each sparse sample goes on
     SparseColumns<T> columns;  // of a sparse batch
     Buffer<T> dw;              // (rows of a task, padded n_out)
+    Matrix<T> w_t;             // (n_out, rows of a tile)
 };
 
 template <class T>
@@ -86,7 +87,7 @@ class Strategy {
     // delta_in (n, n_in) = (delta (n, n_out) w^T) * g'(z_in), a_in being g(z_in), of the layer
     // below.
     virtual void backward(View<const T> delta, Activation g, View<const T> a_in, View<T> delta_in,
-                          Range columns) const = 0;
+                          Range columns, Workspace<T>&) const = 0;
     // A step on some stretches of rows of w, in ascending order, with dw = x^T delta.
     virtual void update(const Rows<T>& x, View<const T> delta, const LayerUpdate<T>& update,
                         const List<Range>& stretches, Workspace<T>&) = 0;

@@ -132,15 +132,20 @@ void Trainer<T>::reserve_scratch(int n_threads) {
 }
 
 template <class T>
+int Trainer<T>::team_size(int n_threads) {
+    if (plan_.empty()) plan_ = plan(false, n_threads);
+    return plan_.team_size(n_threads);
+}
+
+template <class T>
 Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
                       double max_seconds, int n_threads) {
     using Clock = std::chrono::steady_clock;
     batches_.assign(batches, batches + n_steps * batch_size_);
     check(batches_);
-    if (plan_.empty()) plan_ = plan(false, n_threads);
     batch_.first = 0;
+    const int team = team_size(n_threads);
     const auto deadline = Clock::now() + std::chrono::duration<double>(max_seconds);
-    const int team = plan_.team_size(n_threads);
     reserve_scratch(team);
     Index done = 0;  // written by the first member, after the last step
     bool stop = false;
@@ -343,7 +348,7 @@ void Trainer<T>::differentiate(const Member& member, const std::int64_t* index, 
     forward(member, rows, n, scratch);
     if (by_columns(network_.n_layers() - 1)) member.barrier();
     loss_delta(rows);
-    backward(member, rows, n);
+    backward(member, rows, n, scratch);
     member.barrier();
 }
 
@@ -390,7 +395,7 @@ void Trainer<T>::loss_delta(Range rows) {
 }
 
 template <class T>
-void Trainer<T>::backward(const Member& member, Range rows, Index n) {
+void Trainer<T>::backward(const Member& member, Range rows, Index n, Scratch& scratch) {
     const Range all{0, n};
     bool complete = true;  // whether all of the delta that is read next is there
     for (Index l = network_.n_layers() - 1; l > 0; --l) {
@@ -399,7 +404,8 @@ void Trainer<T>::backward(const Member& member, Range rows, Index n) {
         const Range mine = columns ? all : rows;
         const Range units = columns_of_member(member, l, network_.layer(l).n_in);
         strategy(l).backward(deltas_[l].part(mine), network_.layer(l - 1).activation,
-                             a_[l - 1].part(mine), deltas_[l - 1].part(mine), units);
+                             a_[l - 1].part(mine), deltas_[l - 1].part(mine), units,
+                             scratch.workspace);
         drop(l - 1, mine, units, deltas_[l - 1], deltas_[l - 1]);
         complete = !columns;
         if (!code_penalties_.any() || code_penalties_.layer() != l - 1) continue;

@@ -61,6 +61,9 @@ class Trainer {
     Index run(const std::int64_t* batches, const double* learning_rates, Index n_steps,
               double max_seconds, int n_threads);
 
+    // Threads that a step keeps busy, at most n_threads.
+    int team_size(int n_threads);
+
     // Room for the gradient of all parameters, laid out as they are.
     Buffer<T> new_gradient() const { return Buffer<T>(network_.parameters().size()); }
     // out = the gradient at the next step over `samples` (n), which are the rows of its batch from
@@ -111,7 +114,7 @@ class Trainer {
                        Scratch& scratch);
     void forward(const Member& member, Range rows, Index n, Scratch& scratch);
     void loss_delta(Range rows);
-    void backward(const Member& member, Range rows, Index n);
+    void backward(const Member& member, Range rows, Index n, Scratch& scratch);
     void limit_norms(const Member& member);
     void update(const UpdateStep<T>& step, Scratch& scratch, Index first, Index last);
     // Rows of dw (n_in, n_out) += the gradient of w of layer l over n samples, that of its mirror

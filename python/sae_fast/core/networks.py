@@ -277,10 +277,11 @@ def new_trainer(
 ) -> Any:
     """Return a trainer, which works on the network and the optimizer's state; see `_core.pyi`.
 
-    Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many;
-    `save_state` and `restore_state` keep and bring back parameters and state. Of a step that is
-    shared ``gradient(samples, first=, out=, n_threads=)`` is a part of a batch's, in an array of
-    `new_gradient`, and ``update(gradient, learning_rate=, n_threads=)`` the rest.
+    Its ``run(batches, learning_rates, max_seconds=, n_threads=)`` takes steps and says how many, on
+    ``team_size(n_threads)`` threads: as many as a step keeps busy. `save_state` and `restore_state`
+    keep and bring back parameters and state. Of a step that is shared ``gradient(samples, first=,
+    out=, n_threads=)`` is a part of a batch's, in an array of `new_gradient`, and
+    ``update(gradient, learning_rate=, n_threads=)`` the rest.
     """
     trainer = core_class("Trainer", _dtype(network))
     labels, targets = _compared(y)

@@ -178,8 +178,8 @@ class Headed(Model):
 
         With ``head="sigmoid"``: of each label, shape (n_samples, n_targets).
 
-        As in :meth:`encode`, the last bits of a row depend on the rows beside it where layers are
-        wide.
+        As in :meth:`encode`, the last bits of a row may depend on the rows beside it where layers
+        are wide.
 
         Parameters
         ----------

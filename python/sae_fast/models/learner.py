@@ -254,7 +254,7 @@ class Learner(Parametrized):
         """Let hidden units be on for half of the samples, and what restores these give the mean."""
         for layer in range(self._depth if self._restoring is None else self._restoring):
             rows = sample_blocks(data)
-            if layer:  # all at once: of wide layers, a row's bits depend on the rows beside it
+            if layer:  # all at once: where BLAS computes, a row's bits depend on those beside it
                 x = self._input("x", np.concatenate(list(rows)), self.n_features)
                 rows = iter([predict(self._network, x, self.n_threads, layers=(0, layer))])
             mean = column_means(rows)

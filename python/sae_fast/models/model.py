@@ -85,8 +85,9 @@ class Model(Learner):
     def encode(self, x: Any, *, scale: float | None = None, out: Any = None) -> NDArray[Any]:
         """Return the codes of `x` (n_samples, n_features), shape (n_samples, n_hidden).
 
-        The bits of a row are the same for every number of threads. Where a layer has 256 inputs and
-        units or more, which BLAS computes, the last of them depend on the rows beside it too.
+        The bits of a row are the same for every number of threads. In float64, and on a processor
+        without AVX2, BLAS computes layers of 256 inputs and units or more, and the last of them
+        depend on the rows beside it too.
 
         Parameters
         ----------

@@ -19,6 +19,7 @@ from ..base.checks import check_parameter, check_scale
 from ..base.text import Described
 from ..base.threads import Turns, resolve_threads, sharing
 from ..core.activations import Function
+from ..core.build import openmp_limit
 from ..core.inputs import as_input
 from ..core.layers import Layer
 from ..core.networks import Network
@@ -228,10 +229,11 @@ class Parametrized(Described):
     def n_threads(self) -> int:
         """Most threads to compute on, in a stack's `autoencoders` too.
 
-        Assignable at any time, during a training as well.
+        Assignable at any time, during a training as well. Where it was not given, a limit
+        that `threadpoolctl` has set on the thread that calls is an upper bound.
         """
         if self._asked_threads is None:
-            return min(self._n_threads, sharing.get())
+            return min(self._n_threads, sharing.get(), openmp_limit())
         return self._n_threads
 
     @n_threads.setter

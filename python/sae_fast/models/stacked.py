@@ -71,7 +71,8 @@ class StackedAutoencoder(Headed):
     dtype : {"float32", "float64"}, default "float32"
         Precision to compute in.
     n_threads : int or None
-        None: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer.
+        None: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer, or
+        what `threadpoolctl` allows the thread that calls.
         The result is the same, bit for bit, for every value.
 
     Attributes

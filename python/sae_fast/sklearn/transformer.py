@@ -85,7 +85,8 @@ class StackedAutoencoderTransformer(
         None, or a RandomState: another draw each time; in a :func:`sae_fast.distributed.session`,
         that of its first process.
     n_threads : int or None, default None
-        None: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer.
+        None: as many as the process may use, or ``OMP_NUM_THREADS`` if that is fewer, or
+        what `threadpoolctl` allows the thread that calls.
         Results do not depend on it.
     callbacks : list of Callback or callable, optional
         See :mod:`sae_fast.callbacks`.

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The loop around the core's trainer: takes steps, calls callbacks, evaluates, stops.
 
-Between two evaluations all steps run in native code with the GIL released. A call returns early
-when `_RESPONSE_SECONDS` have passed, with its state kept, so that Ctrl-C and the progress bar never
-wait longer than that; where calls end has no influence on any result.
+Between two evaluations all steps run in native code with the GIL released. A call returns early,
+after `_RESPONSE_SECONDS` at most, with its state kept, so that Ctrl-C and the progress bar never
+wait longer than that, and so that the team may change; where calls end has no influence on any
+result.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .callbacks import Training, watched
 from .feed import Feed
 from .shared_steps import SharedSteps
 from .sizes import Sizes
+from .team import Team
 
 _RESPONSE_SECONDS = 0.05
 _LONGEST_STRETCH = 100_000  # samples of the batches that are drawn at once
@@ -153,6 +155,7 @@ def train(training: Training) -> None:
     if session is not None:  # before callbacks, which may write
         session.check_same(training)
     feed = Feed(samples, schedule)
+    team = Team()
     with watched(training):
         portion = feed.get(training.step)
         trainer = new_trainer(
@@ -193,12 +196,13 @@ def train(training: Training) -> None:
                 with model._turns.queue:  # after those who wait
                     pass
                 with model._turns.lock:
-                    done = steps.run(
-                        batches,
-                        rates,
-                        max_seconds=_RESPONSE_SECONDS,
-                        n_threads=model.n_threads,
-                    )
+                    n_threads, seconds = model.n_threads, _RESPONSE_SECONDS
+                    if session is None:  # where others wait for this process, it has its own
+                        most = trainer.team_size(n_threads)
+                        n_threads, seconds = team.next(most, seconds)
+                    began = time.perf_counter()
+                    done = steps.run(batches, rates, max_seconds=seconds, n_threads=n_threads)
+                    team.took(done, time.perf_counter() - began)
                 batches, rates = batches[done:], rates[done:]
         finally:
             training.history.seconds = time.perf_counter() - started
