@@ -276,12 +276,13 @@ class Session:
     def _tested(self, requests: list[Any]) -> list[int] | None:
         """Return which have ended, or None once all have."""
         try:
-            return self._mpi.Request.Testsome(requests)
+            ended: list[int] | None = self._mpi.Request.Testsome(requests)
         except self._mpi.Exception as error:
             raise DistributedError(
                 f"session: {self} has lost another one: {error}; the last checkpoint goes on with "
                 "any number of processes"
             ) from error
+        return ended
 
     def _wait(self, requests: list[Any], expected: Callable[[], str]) -> None:
         """Wait for MPI, or raise DistributedError once nothing has come for `timeout`."""
