@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from sae_fast import Autoencoder
 from sae_fast.training.team import Team
 
 PAUSE = 0.05
@@ -78,6 +79,20 @@ def test_what_it_takes_to_start_a_team_does_not_count():
     team = Team()
     _, size = work(team, 8, Machine(1e-4, QUIET, start=3e-3), 20)
     assert size == 8
+
+
+def test_no_more_threads_are_compared_than_a_step_keeps_busy(monkeypatch):
+    """Else all that are compared on a large machine may be the same team."""
+    asked = set()
+
+    def note(self, most, seconds):
+        asked.add(most)
+        return most, seconds
+
+    monkeypatch.setattr(Team, "next", note)
+    x = np.random.default_rng(0).random((40, 6), np.float32)
+    Autoencoder(6, 3, n_threads=64).fit(x, steps=3, batch_size=10)
+    assert asked == {1}
 
 
 def test_another_bound_begins_anew():

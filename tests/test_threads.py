@@ -201,7 +201,7 @@ def test_a_limit_of_threadpoolctl_is_kept_unless_a_number_was_given():
     """In a process that has not begun with one thread; on the thread that has set it, as ever."""
     pytest.importorskip("threadpoolctl")
     code = """
-import os, threading, threadpoolctl
+import threading, threadpoolctl
 from sae_fast import Autoencoder, info
 from sae_fast.base import threads
 threads.available_threads = lambda: 6

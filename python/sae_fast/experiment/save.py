@@ -24,9 +24,9 @@ from .settings import ARMS, COMMANDS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Every name that `ExperimentResult.save` may write; what a run leaves out, it removes.
 #: By which a command's folder is known: of a run, of a study.
 MARKERS = ("result.json", "settings.json")
+#: Every name that `ExperimentResult.save` may write; what a run leaves out, it removes.
 OUTPUT_NAMES = (
     "result.json",
     *(f"{name}.png" for name in PICTURES),
