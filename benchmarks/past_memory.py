@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from sae_fast.base.npy import NpyWriter
 from sae_fast.datasets import DataSource, open_source
 
 CLASSES = 10
-# glibc reserves 64 MB of addresses for each thread that allocates, which a limit on them counts
-ONE_ARENA = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+# a limit on addresses counts what is only reserved: by glibc 64 MB for each thread that allocates,
+# and a stack of 8 MB for each thread
+FEW_RESERVES = {**os.environ, "MALLOC_ARENA_MAX": "1", "OMP_STACKSIZE": "1M"}
+STACK_BYTES = 2**20
 
 
 def write_set(folder: Path, n_bytes: int, n_features: int, dtype: str, zeros: float) -> None:
@@ -56,6 +59,7 @@ def measure(folder: Path, memory: str | None, limit: int | None, options: argpar
     net = sae_fast.StackedAutoencoder(sizes, CLASSES, seed=0, n_threads=options.threads)
     y = np.load(folder / "y.npy")
     net.predict(np.zeros((1, sizes[0]), np.float32))
+    threading.stack_size(STACK_BYTES)
     if limit is not None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
@@ -96,7 +100,7 @@ def measure(folder: Path, memory: str | None, limit: int | None, options: argpar
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", default="64MB", help="what the process may take past its start")
-    parser.add_argument("--memory", default="32MB", help="of the source")
+    parser.add_argument("--memory", default="24MB", help="of the source")
     parser.add_argument("--times", type=float, default=4, help="the set's size, in limits")
     parser.add_argument("--sizes", default="784-100-50")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64", "uint8"))
@@ -127,7 +131,7 @@ def main() -> None:
             for kind in ("memory", "source"):
                 arguments = [sys.executable, __file__, *sys.argv[1:], "--child", folder, kind]
                 done = subprocess.run(
-                    arguments, check=True, stdout=subprocess.PIPE, text=True, env=ONE_ARENA
+                    arguments, check=True, stdout=subprocess.PIPE, text=True, env=FEW_RESERVES
                 )
                 own[kind] = json.loads(done.stdout.splitlines()[-1])
             rounds.append(own)

@@ -126,7 +126,9 @@ def test_a_team_of_any_size_at_any_time(kind, monkeypatch):
     """The training chooses it by the time that steps take: here at random, for each step."""
     expected = train(kind)
     sizes = random.Random(0)
-    monkeypatch.setattr(Team, "next", lambda _, most, seconds: (sizes.randint(1, most), 0.0))
+    monkeypatch.setattr(
+        Team, "next", lambda _, most, seconds, beside: (sizes.randint(1, most), 0.0)
+    )
     assert_identical(train(kind, n_threads=7), expected)
 
 

@@ -4,6 +4,7 @@ arrays, a window at a time; files that are not what they were are told."""
 
 from __future__ import annotations
 
+import gc
 import gzip
 import itertools
 import os
@@ -299,6 +300,72 @@ def test_neither_threads_nor_the_speed_of_reading_change_a_bit():
     assert_same(parameters, again)
     _, others, _ = trained(ArraySource(X, memory="30KB"))
     assert not np.array_equal(others["W1"], parameters["W1"])
+
+
+class Counted(ArraySource):
+    """Notes how many threads read at once, and has a row that is not there."""
+
+    lost = -1
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.reading, self.most = 0, 0
+
+    def take(self, rows, out=None):
+        self.reading += 1
+        self.most = max(self.most, self.reading)
+        time.sleep(0.0005)
+        self.reading -= 1
+        if self.lost in np.arange(len(self))[rows]:
+            raise DataError(f"row {self.lost} is not there")
+        return super().take(rows, out)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 7])
+def test_parts_are_computed_on_threads_and_come_in_their_order(n_threads):
+    source, labels = Counted(X, memory=SMALL), draw_y(530, 3)
+    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0, n_threads=n_threads)
+    net.finetune(X, labels, steps=3, eval_every=0)
+    np.testing.assert_array_equal(net.predict_proba(source), net.predict_proba(X))
+    assert net.evaluate(source, labels) == pytest.approx(net.evaluate(X, labels), 1e-12)
+    alone = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0, n_threads=1)
+    alone.finetune(X, labels, steps=3, eval_every=0)
+    assert net.evaluate(source, labels) == alone.evaluate(source, labels)
+    assert source.most == 1
+    before = threading.active_count()
+    source.lost = 300
+    with pytest.raises(DataError, match="x: row 300 is not there"):
+        net.predict(source)
+    assert threading.active_count() == before
+
+
+def test_where_there_are_no_threads_parts_are_computed_here(monkeypatch):
+    def no_thread(self):
+        raise RuntimeError("can't start new thread")
+
+    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0)
+    net.finetune(X, Y, steps=3, eval_every=0)
+    expected = net.predict(X)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    np.testing.assert_array_equal(net.predict(ArraySource(X, memory=SMALL)), expected)
+    net.finetune(ArraySource(X, memory=SMALL), Y, steps=30, eval_every=10)
+
+
+def test_memory_of_rows_is_kept_while_the_source_is():
+    from sae_fast.core import windows
+
+    source = ArraySource(X, memory=SMALL)
+    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0)
+    before = set(windows._FREE)
+    net.finetune(source, Y, steps=30, eval_every=0)
+    (key,) = set(windows._FREE) - before
+    kept = {id(one) for each in windows._FREE[key].values() for one in each}
+    assert kept
+    net.finetune(source, Y, steps=30, eval_every=0)
+    assert {id(one) for each in windows._FREE[key].values() for one in each} == kept
+    del source
+    gc.collect()
+    assert key not in windows._FREE
 
 
 def test_what_rows_take_at_once_is_bounded(tmp_path):

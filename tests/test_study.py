@@ -183,6 +183,25 @@ def test_an_extended_study_is_one_made_at_once(whole, data, tmp_path, monkeypatc
     assert gathered.to_dict() == extended.to_dict()
 
 
+@pytest.mark.parametrize("lost", ["", '{"schema'])
+def test_lost_settings_do_not_lose_the_runs(lost, data, tmp_path, monkeypatch, no_pictures):
+    """What the error advises is done here."""
+    folder, new = tmp_path / "study", tmp_path / "new"
+    given = {"dataset": data, "arms": ["pretrained", "he"], "seeds": 2, **SMALL}
+    whole = run_study(output=folder, **given)
+    if lost:
+        (folder / "settings.json").write_text(lost)
+    else:
+        (folder / "settings.json").unlink()
+    with pytest.raises((CheckpointError, DataError), match="move that into a new folder") as found:
+        run_study(output=folder, resume=True, quiet=True)
+    assert str(folder / "runs") in str(found.value)
+    new.mkdir()
+    (folder / "runs").rename(new / "runs")
+    monkeypatch.setattr(study, "compute_run", None)
+    assert timeless(run_study(output=new, **given).to_dict()) == timeless(whole.to_dict())
+
+
 def test_what_may_not_change(data, tmp_path, no_pictures):
     given = {"dataset": data, "arms": "he", "seeds": 1, "output": tmp_path, **SMALL}
     run_study(**given)

@@ -85,7 +85,7 @@ def test_no_more_threads_are_compared_than_a_step_keeps_busy(monkeypatch):
     """Else all that are compared on a large machine may be the same team."""
     asked = set()
 
-    def note(self, most, seconds):
+    def note(self, most, seconds, beside):
         asked.add(most)
         return most, seconds
 
@@ -100,3 +100,16 @@ def test_another_bound_begins_anew():
     work(team, 4, lambda size: 1e-4 * BUSY[size], 5)
     assert team.next(2, PAUSE)[0] == 2
     assert team.next(1, PAUSE) == (1, PAUSE)
+
+
+def test_a_thread_beside_it_has_a_place_and_teaches_nothing():
+    """What is read ahead takes a thread; with it there would be more than was allowed."""
+    team = Team()
+    work(team, 2, lambda size: 1e-4 * QUIET[size], 10)
+    for _ in range(1000):
+        size, seconds = team.next(2, PAUSE, beside=True)
+        assert size == 1
+        assert seconds <= PAUSE
+        team.took(10, 10 * 1e-2)  # slow: another one works
+    assert team.next(2, PAUSE)[0] == 2
+    assert Team().next(1, PAUSE, beside=True)[0] == 1

@@ -218,6 +218,7 @@ void register_trainer(py::module_& m) {
             },
             py::arg("x"), py::arg("labels").noconvert(), py::arg("weights").noconvert(),
             py::kw_only(), py::arg("targets") = py::none(), py::arg("n_threads"))
+        .def("merge", &Evaluator<T>::merge, py::arg("other"))
         .def("result", [](const Evaluator<T>& evaluator) {
             const Evaluation result = evaluator.result();
             return py::make_tuple(result.loss, result.n_right);

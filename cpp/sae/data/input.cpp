@@ -68,23 +68,36 @@ Index find_first(Index n, int n_threads, const F& f) {
     return first;
 }
 
+template <class T, class S, class Stride, class Value>
+bool scan_strided(const S* row, Index n, Stride stride, const Value& value_of, Index& n_nonzero) {
+    constexpr Index kMost = 1 << 20;  // that are counted in so narrow a number
+    Index count = 0;
+    int not_finite = 0;
+    for (Index first = 0; first < n; first += kMost) {
+        const Index end = std::min(n, first + kMost);
+        std::int32_t zeros = 0;
+        for (Index j = first; j < end; ++j) {
+            if constexpr (std::is_same_v<S, std::uint8_t>) {
+                zeros += row[j * stride] == 0;
+            } else {
+                const T value = value_of(row[j * stride], j);
+                zeros += value == T(0);
+                not_finite |= !(std::abs(value) <= std::numeric_limits<T>::max());
+            }
+        }
+        count += end - first - zeros;
+    }
+    n_nonzero = count;
+    return not_finite == 0;
+}
+
 // How many numbers of a row are not zero in T, and whether all are finite. A scale leaves bytes
 // finite and makes none of them zero; its caller sees to that.
 template <class T, class S, class Value>
 bool scan_row(const S* row, Index n, Index stride, const Value& value_of, Index& n_nonzero) {
-    Index count = 0;
-    int not_finite = 0;
-    for (Index j = 0; j < n; ++j) {
-        if constexpr (std::is_same_v<S, std::uint8_t>) {
-            count += row[j * stride] != 0;
-        } else {
-            const T value = value_of(row[j * stride], j);
-            count += value != T(0);
-            not_finite |= !(std::abs(value) <= std::numeric_limits<T>::max());
-        }
-    }
-    n_nonzero = count;
-    return not_finite == 0;
+    if (stride != 1) return scan_strided<T>(row, n, stride, value_of, n_nonzero);
+    // a constant, which the compiler makes vectors of
+    return scan_strided<T>(row, n, std::integral_constant<Index, 1>(), value_of, n_nonzero);
 }
 
 // Packs what is not zero, without a branch that no processor could predict. There is room for

@@ -66,6 +66,13 @@ void Evaluator<T>::add(const Source<T>& source, int n_threads) {
 }
 
 template <class T>
+void Evaluator<T>::merge(const Evaluator& other) {
+    loss_ += other.loss_;
+    n_right_ += other.n_right_;
+    code_penalties_.merge(other.code_penalties_);
+}
+
+template <class T>
 Evaluation Evaluator<T>::result() const {
     const double added =
         code_penalties_.rest() +

@@ -26,6 +26,8 @@ class Evaluator {
 
     // std::invalid_argument as from a trainer.
     void add(const Source<T>& source, int n_threads);
+    // What another one was given, after what this one was.
+    void merge(const Evaluator& other);
     Evaluation result() const;
 
    private:

@@ -115,6 +115,13 @@ void CodePenalties<T>::take_up() {
 }
 
 template <class T>
+void CodePenalties<T>::merge(const CodePenalties& other) {
+    count_ += other.count_;
+    sum_.resize(std::max(sum_.size(), other.sum_.size()));  // none before the first
+    for (Index j = 0; j < other.sum_.count(); ++j) sum_[j] += other.sum_[j];
+}
+
+template <class T>
 double CodePenalties<T>::value(const Chunk<T>& chunk) {
     const Index n_units = encoder_.n_out, at = chunk.first / Network<T>::kChunk;
     const View<const T> a = chunk.a[layer_].part({0, chunk.rows});

@@ -68,11 +68,12 @@ class CodePenalties {
     const T* decay() const { return penalties_.contractive != 0 ? decay_.data : nullptr; }
 
     // Their value for all chunks of a set, which come in any order and on several threads: room for
-    // so many, and what one adds; these are taken up in their order, before the next so many, and
-    // the rest is left to add when all have been here.
+    // so many, and what one adds; these are taken up in their order, before the next so many or
+    // what others have taken up, and the rest is left to add when all have been here.
     void reserve(Index n_chunks);
     double value(const Chunk<T>& chunk);
     void take_up();
+    void merge(const CodePenalties& other);
     double rest() const;
 
    private:

@@ -1,42 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""One piece of work ahead of who needs it, on a thread.
+"""Work ahead of who needs it, on threads.
 
-Plain threads, not `concurrent.futures`, whose import takes as long as a model's.
+`concurrent.futures` is imported where there is such work: it takes as long as a model's import.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import threading
+import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
-class _Task(Generic[_K, _T]):
-    """Makes one thing on a thread; RuntimeError if none is to be had."""
+def _threads(n: int) -> Executor:
+    from concurrent.futures import ThreadPoolExecutor
 
-    def __init__(self, make: Callable[[_K], _T], key: _K) -> None:
-        self.key = key
-        self._made: list[_T] = []
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(make,), name="sae_fast read-ahead")
-        self._thread.start()
-
-    def _run(self, make: Callable[[_K], _T]) -> None:
-        try:
-            self._made.append(make(self.key))
-        except BaseException as error:
-            self._error = error
-
-    def result(self) -> _T:
-        """Wait for it, once, and return it, or raise what came instead."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._made.pop()
+    return ThreadPoolExecutor(n, thread_name_prefix="sae_fast")
 
 
 class Ahead(Generic[_K, _T]):
@@ -47,27 +33,49 @@ class Ahead(Generic[_K, _T]):
 
     def __init__(self, make: Callable[[_K], _T]) -> None:
         self._make = make
-        self._next: _Task[_K, _T] | None = None
+        self._next: tuple[_K, Future[_T]] | None = None
+
+    @functools.cached_property
+    def _thread(self) -> Executor:
+        return _threads(1)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the next is being made."""
+        return self._next is not None and not self._next[1].done()
 
     def get(self, key: _K) -> _T:
         """Return what belongs to a key, and wait for it if it is under way."""
         ahead, self._next = self._next, None
-        if ahead is not None and ahead.key == key:
-            return ahead.result()
+        if ahead is not None and ahead[0] == key:
+            return ahead[1].result()
         return self._make(key)
 
     def start(self, key: _K) -> None:
         """Begin to make the next; where there is no thread, it is made when it is asked for."""
         with contextlib.suppress(RuntimeError):
-            self._next = _Task(self._make, key)
+            self._next = key, self._thread.submit(self._make, key)
 
 
-def each_ahead(make: Callable[[_K], _T], keys: Iterable[_K]) -> Iterator[tuple[_K, _T]]:
-    """Yield what belongs to each key, while the next is made."""
-    keys, ahead = list(keys), Ahead(make)
-    for at, key in enumerate(keys):
-        found: Any = ahead.get(key)
-        if at + 1 < len(keys):
-            ahead.start(keys[at + 1])
-        yield key, found
-        del found  # before the next is waited for
+def each_ahead(make: Callable[[_K], _T], keys: Iterable[_K], n_threads: int) -> Iterator[_T]:
+    """Yield what belongs to each key, in their order, made on some threads.
+
+    What waits to be taken is twice as many at most. Where there is no thread, this one makes them.
+    """
+    keys, threads = iter(keys), _threads(n_threads)
+    under_way: collections.deque[tuple[_K, Future[_T] | None]] = collections.deque()
+    try:
+        while True:
+            for key in keys:
+                future = None
+                with contextlib.suppress(RuntimeError):
+                    future = threads.submit(make, key)
+                under_way.append((key, future))
+                if len(under_way) >= 2 * n_threads:
+                    break
+            if not under_way:
+                return
+            key, future = under_way.popleft()
+            yield make(key) if future is None else future.result()
+    finally:
+        threads.shutdown(cancel_futures=True)

@@ -126,7 +126,8 @@ def _from_source(
 
     # a scale that does not fit is refused before anything is read
     _factor(name, source.dtype, scale, default_scale, dtype)
-    windows = Windows(name, source, dtype, read, f"{dtype} {scale or default_scale} {units}")
+    key = f"{dtype} {scale or default_scale} {units}"
+    windows = Windows(name, source, dtype, read, key, n_threads)
     if len(source) > windows.window:
         return windows
     return windows.of(slice(0, len(source)))

@@ -7,6 +7,7 @@ core.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -24,7 +25,7 @@ from .activations import Function, TopK
 from .inputs import as_input, core_class, taken
 from .layers import Part
 from .units import PLAIN, Units
-from .windows import Windows, parts_of
+from .windows import Windows, each_part
 
 Network: TypeAlias = _core.Network_float32 | _core.Network_float64
 
@@ -101,7 +102,7 @@ def predict(
     """
     first, last = layers
 
-    def of(part: Any, start: int) -> NDArray[Any]:
+    def of(part: Any, start: int, n_threads: int) -> NDArray[Any]:
         try:
             found: NDArray[Any] = network.predict(
                 part, first_layer=first, last_layer=last, softmax=softmax, n_threads=n_threads
@@ -110,14 +111,16 @@ def predict(
             raise _in_row(error, start) from error
         return (found > 0.5).astype(np.int64) if labels else units.undo(found)
 
-    return _over_parts(x, of, out)
+    return _over_parts(x, of, n_threads, out)
 
 
-def _over_parts(x: Any, of: Callable[[Any, int], NDArray[Any]], out: Any) -> NDArray[Any]:
-    """Return the rows that `of` gives for each part of an input, from where it begins on."""
+def _over_parts(
+    x: Any, of: Callable[[Any, int, int], NDArray[Any]], n_threads: int, out: Any
+) -> NDArray[Any]:
+    """Return the rows that `of` gives for each part of an input, as `each_part` calls it."""
     if out is None and not isinstance(x, Windows):  # as soon as may be: of one row
-        return of(x, 0)
-    return collect((of(part, start) for start, part in parts_of(x)), x.n_samples, out)
+        return of(x, 0, n_threads)
+    return collect((rows for _, rows in each_part(x, of, n_threads)), x.n_samples, out)
 
 
 def _in_row(error: ValueError, start: int) -> DataError:
@@ -129,13 +132,13 @@ def _in_row(error: ValueError, start: int) -> DataError:
 def classify(network: Network, x: Any, n_threads: int, out: Any = None) -> NDArray[np.int64]:
     """Return the class with the largest output for each sample of an input."""
 
-    def of(part: Any, start: int) -> NDArray[np.int64]:
+    def of(part: Any, start: int, n_threads: int) -> NDArray[np.int64]:
         try:
             return network.classify(part, n_threads=n_threads)
         except ValueError as error:
             raise _in_row(error, start) from error
 
-    return _over_parts(x, of, out)
+    return _over_parts(x, of, n_threads, out)
 
 
 def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any:
@@ -147,10 +150,16 @@ def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any
     if isinstance(x, Windows):
         dtype, n_out = _dtype(network), len(network.get_parameters(n_layers - 1)[1])
         codes = SpilledSource((x.n_samples, n_out), dtype, like=x.source)
-        for _, part in parts_of(x):
+
+        def of(part: Any, _: int, n_threads: int) -> NDArray[Any]:
             layers = {"first_layer": 0, "last_layer": n_layers}
-            found = network.predict(part, **layers, softmax=False, n_threads=n_threads)
-            codes.write(found)
+            found: NDArray[Any] = network.predict(
+                part, **layers, softmax=False, n_threads=n_threads
+            )
+            return found
+
+        for _, rows in each_part(x, of, n_threads):
+            codes.write(rows)
         return as_input("codes", codes, n_out, dtype, n_threads)
     try:
         return network.encode(x, first_layer=0, last_layer=n_layers, n_threads=n_threads)
@@ -161,10 +170,11 @@ def encode_input(network: Network, x: Any, n_layers: int, n_threads: int) -> Any
 def squared_errors(network: Network, x: Any, n_threads: int) -> NDArray[np.float64]:
     """Return the mean squared error per feature that a network leaves of each sample."""
     loss = _core.Loss.squared_error
-    errors = np.empty(x.n_samples)
-    for first, part in parts_of(x):
-        own = errors[first : first + part.n_samples]
-        own[:] = _core.sample_losses(network, part, None, loss=loss, n_threads=n_threads)
+
+    def of(part: Any, _: int, n_threads: int) -> NDArray[np.float64]:
+        return _core.sample_losses(network, part, None, loss=loss, n_threads=n_threads)
+
+    errors = _over_parts(x, of, n_threads, None)
     errors /= x.n_features
     return errors
 
@@ -178,7 +188,7 @@ def feature_errors(
     """
     n_rows = max(1, _BLOCK // x.n_features)
 
-    def of(part: Any, _: int) -> NDArray[np.float64]:
+    def of(part: Any, _: int, n_threads: int) -> NDArray[np.float64]:
         errors = np.empty((part.n_samples, x.n_features))
         for first in range(0, part.n_samples, n_rows):
             rows = part.rows(first, min(first + n_rows, part.n_samples))
@@ -189,14 +199,17 @@ def feature_errors(
         errors *= factor
         return errors
 
-    return _over_parts(x, of, out)
+    return _over_parts(x, of, n_threads, out)
 
 
 def count_dead_units(network: Network, x: Any, n_threads: int) -> list[int]:
     """Return how many units of each layer have a derivative of zero on all samples of an input."""
+
+    def of(part: Any, _: int, n_threads: int) -> list[NDArray[np.bool_]]:
+        return network.dead_units(part, n_threads=n_threads)
+
     dead: list[NDArray[np.bool_]] = []
-    for _, part in parts_of(x):
-        own = network.dead_units(part, n_threads=n_threads)
+    for _, own in each_part(x, of, n_threads):
         dead = [one & other for one, other in zip(dead, own, strict=True)] if dead else own
     return [int(units.sum()) for units in dead]
 
@@ -222,14 +235,25 @@ def evaluate(
     y: classes (n_samples,), an input of targets, or None for `x` itself. NaN where there are no
     labels. `weight` (n_samples,) are factors of the samples' losses; None: all count once.
     """
-    evaluator = core_class("Evaluator", _dtype(network))(
-        network, loss=_loss(loss), weight_decay=weight_decay, penalties=penalties or {}
+    new_evaluator = functools.partial(
+        core_class("Evaluator", _dtype(network)),
+        network,
+        loss=_loss(loss),
+        weight_decay=weight_decay,
+        penalties=penalties or {},
     )
-    for first, part in parts_of(x):
+
+    def of(part: Any, first: int, n_threads: int) -> Any:
         rows = None if part is x else slice(first, first + part.n_samples)
         labels, targets = _compared(taken(y, rows))
+        evaluator = new_evaluator()
         evaluator.add(part, labels, taken(weight, rows), targets=targets, n_threads=n_threads)
-    value, n_right = evaluator.result()
+        return evaluator
+
+    total = new_evaluator()
+    for _, evaluator in each_part(x, of, n_threads):
+        total.merge(evaluator)
+    value, n_right = total.result()
     n_labels = count_labels(y, loss)
     return value, n_right / n_labels if n_labels else math.nan
 

@@ -3,7 +3,7 @@
 
 `as_input` makes one of these of a source that is larger than a window, and the core's own input of
 any other. Both have what the functions of this room need: `n_samples`, `n_features`, `sparse`,
-`rows`, `find_outside`, and `parts_of` goes over either.
+`rows`, `find_outside`, and `each_part` goes over either.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,22 @@ from ..base.ahead import each_ahead
 from ..datasets.sources import DataSource
 from ..errors import DataError
 
-#: Of a window: what is read in passes over all samples, two at a time.
-_PARTS_OF_WINDOW = 4
+#: What is read at a time in passes over all samples: at most this share of a window, and what
+#: stays in a processor's cache from where it is read to where it is computed with.
+_PARTS_OF_WINDOW, _PART_BYTES = 4, 2**22
+
+#: Memory of dense rows, by their number, that a source (its identity) has had: new memory is slow.
+_FREE: dict[int, dict[int, list[NDArray[Any]]]] = {}
+
+_T = TypeVar("_T")
+
+
+def _free_of(source: DataSource) -> dict[int, list[NDArray[Any]]]:
+    key = id(source)
+    if key not in _FREE:
+        _FREE[key] = {}
+        weakref.finalize(source, _FREE.pop, key)
+    return _FREE[key]
 
 
 class Windows:
@@ -36,6 +51,8 @@ class Windows:
         Makes the core's input of rows, by their layout: None leaves it to the core.
     key : str
         Says all else that the values depend on.
+    n_threads : int
+        Of passes over all samples that nobody gives a number for.
     """
 
     def __init__(
@@ -45,12 +62,13 @@ class Windows:
         dtype: str,
         read: Callable[[Any, bool | None], Any],
         key: str,
+        n_threads: int,
     ) -> None:
         self._name, self.source, self.dtype, self._key = name, source, dtype, key
-        self._read = read
+        self._read, self._n_threads = read, n_threads
+        self._reading = threading.Lock()  # a source is read by one thread at a time
         self.n_samples, self.n_features = source.shape
         self.block, self.window = source.blocks()
-        self._free: dict[int, list[NDArray[Any]]] = {}  # memory of dense rows, by their number
 
     def of(self, rows: NDArray[np.int64] | slice, sparse: bool | None = None) -> Any:
         """Return the core's input of some rows, in ascending order.
@@ -63,23 +81,26 @@ class Windows:
             raise self._placed(error, rows) from error
 
     def _taken(self, rows: NDArray[np.int64] | slice) -> Any:
-        """Return rows of the source, in memory that earlier ones have had: new memory is slow."""
+        """Return rows of the source, in memory that earlier ones have had."""
         source = self.source
         if source.sparse:
-            return source.take(rows)
+            with self._reading:
+                return source.take(rows)
         n = len(range(*rows.indices(self.n_samples))) if isinstance(rows, slice) else len(rows)
         part = self._part_size
         size = part if n <= part else max(n, self.window)
-        free = self._free.setdefault(size, [])
-        memory = free.pop() if free else np.empty((size, self.n_features), source.dtype)
-        taken = source.take(rows, memory[:n])
+        free = _free_of(source).setdefault(size, [])
+        with self._reading:
+            memory = free.pop() if free else np.empty((size, self.n_features), source.dtype)
+            taken = source.take(rows, memory[:n])
         weakref.finalize(taken, free.append, memory)
         return taken
 
     @property
     def _part_size(self) -> int:
         """Rows of a part, in whole blocks."""
-        return max(1, self.window // _PARTS_OF_WINDOW // self.block) * self.block
+        size = min(self.window // _PARTS_OF_WINDOW, int(_PART_BYTES / self.source.row_bytes))
+        return max(1, size // self.block) * self.block
 
     def _placed(self, error: DataError, rows: NDArray[np.int64] | slice) -> DataError:
         """Return an error about some rows with their numbers among all."""
@@ -95,25 +116,35 @@ class Windows:
         text = re.sub(r"row (\d[\d,]*\d|\d)", number, text, count=1)
         return DataError(f"{text} of {self.source}")
 
-    def parts(self) -> Iterator[tuple[int, Any]]:
-        """Yield inputs of consecutive samples, all of them in order, and where each begins."""
-        size = self._part_size
-        slices = [
-            slice(at, min(at + size, self.n_samples)) for at in range(0, self.n_samples, size)
-        ]
-        for rows, part in each_ahead(self.of, slices):
-            yield rows.start, part
+    def each(self, of: Callable[[Any, int], _T], n_threads: int) -> Iterator[tuple[int, _T]]:
+        """Yield where each part of the samples begins, and what `of` makes of it and that.
+
+        Parts are of consecutive samples, all of them in order, and small enough to stay in a
+        processor's cache. `of` is called on so many threads, each of which has read its part
+        before; beside a single one there is another that reads ahead.
+        """
+        size, computing = self._part_size, threading.Semaphore(n_threads)
+
+        def one(first: int) -> tuple[int, _T]:
+            part = self.of(slice(first, min(first + size, self.n_samples)))
+            with computing:
+                return first, of(part, first)
+
+        n_held = max(2, min(n_threads, self.window // size))
+        yield from each_ahead(one, range(0, self.n_samples, size), n_held)
 
     @functools.cached_property
     def _surveyed(self) -> tuple[bool, NDArray[Any]]:
         """Read all samples once: whether most are mostly zeros, and some of them, evenly spaced."""
         wanted = sampled(self)
-        found, n_sparse = [], 0
-        for first, part in self.parts():
-            n_sparse += part.n_samples if part.sparse else 0
+
+        def of(part: Any, first: int) -> tuple[int, NDArray[Any]]:
             own = wanted[(wanted >= first) & (wanted < first + part.n_samples)] - first
-            found.append(part.take(own))
-        return 2 * n_sparse > self.n_samples, np.concatenate(found)
+            return part.n_samples if part.sparse else 0, part.take(own)
+
+        each = self.each(of, self._n_threads)
+        n_sparse, found = zip(*(made for _, made in each), strict=True)
+        return 2 * sum(n_sparse) > self.n_samples, np.concatenate(found)
 
     def check(self) -> None:
         """Read all samples, once; DataError names the first that cannot be trained on."""
@@ -138,8 +169,12 @@ class Windows:
         self, low: float, high: float, *, n_threads: int
     ) -> tuple[int, int, float] | None:
         """Return row, column and value of the first that is below `low` or above `high`."""
-        for first, part in self.parts():
-            found = part.find_outside(low, high, n_threads=n_threads)
+
+        def of(part: Any, _: int) -> tuple[int, int, float] | None:
+            found: tuple[int, int, float] | None = part.find_outside(low, high, n_threads=1)
+            return found
+
+        for first, found in self.each(of, n_threads):
             if found is not None:
                 return first + found[0], found[1], found[2]
         return None
@@ -149,9 +184,17 @@ class Windows:
         return hashlib.sha256(f"{self.source.digest()} {self._key}".encode()).hexdigest()
 
 
-def parts_of(x: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the core's inputs of consecutive samples of an input, and where each begins."""
-    return x.parts() if isinstance(x, Windows) else iter([(0, x)])
+def each_part(
+    x: Any, of: Callable[[Any, int, int], _T], n_threads: int
+) -> Iterator[tuple[int, _T]]:
+    """Yield what `of` makes of each part of an input, one after the other, and where that begins.
+
+    of: takes a part, where it begins, and how many threads it may use.
+    """
+    if isinstance(x, Windows):
+        yield from x.each(lambda part, first: of(part, first, 1), n_threads)
+    else:
+        yield 0, of(x, 0, n_threads)
 
 
 _MOST_SAMPLED = 2**24  # numbers in all

@@ -8,7 +8,7 @@ become those that they have there.
 from __future__ import annotations
 
 import dataclasses
-import functools
+import time
 from typing import Any
 
 import numpy as np
@@ -60,14 +60,27 @@ class Feed(Ahead[int, Portion]):
     """Gives the portion that begins with a step by `get`, and reads the one behind it meanwhile."""
 
     def __init__(self, samples: Samples, schedule: Schedule) -> None:
-        super().__init__(functools.partial(read, samples, schedule))
-        self._steps = schedule.steps
+        super().__init__(self._read)
+        self._samples, self._schedule = samples, schedule
+        self._working = True
+
+    def _read(self, step: int) -> Portion:
+        began = time.thread_time(), time.perf_counter()
+        portion = read(self._samples, self._schedule, step)
+        worked, took = time.thread_time() - began[0], time.perf_counter() - began[1]
+        self._working = worked > took / 2
+        return portion
+
+    @property
+    def takes_thread(self) -> bool:
+        """Whether something is being read by work more than by waiting, as the last one was."""
+        return self.under_way and self._working
 
     def go_on(self, portion: Portion) -> Portion:
         """Read the next, now that a trainer has this one and not the last one any more.
 
         Return it without what that trainer keeps alone, so that it goes when the next one comes.
         """
-        if portion.end < self._steps:
+        if portion.end < self._schedule.steps:
             self.start(portion.end)
         return dataclasses.replace(portion, x=None, y=None, weights=None)

@@ -199,7 +199,7 @@ def train(training: Training) -> None:
                     n_threads, seconds = model.n_threads, _RESPONSE_SECONDS
                     if session is None:  # where others wait for this process, it has its own
                         most = trainer.team_size(n_threads)
-                        n_threads, seconds = team.next(most, seconds)
+                        n_threads, seconds = team.next(most, seconds, feed.takes_thread)
                     began = time.perf_counter()
                     done = steps.run(batches, rates, max_seconds=seconds, n_threads=n_threads)
                     team.took(done, time.perf_counter() - began)

@@ -12,6 +12,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
+_BESIDE = 0.002  # seconds of steps beside a thread that will end
 _TRIAL = 0.005  # seconds of steps on each number of threads that is compared, twice
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 3.2  # seconds between two comparisons, twice as long each time
 _LEAD = 0.97  # of the time of a step: what counts as faster,
@@ -36,13 +37,20 @@ class Team:
         self._steps: dict[int, int] = {}
         self._seconds: dict[int, float] = {}
         self._pause = self._waited = 0.0
+        self._learns = True
 
-    def next(self, most: int, seconds: float) -> tuple[int, float]:
-        """Return how many threads to take, and for how long; at most so many, and so long."""
+    def next(self, most: int, seconds: float, beside: bool = False) -> tuple[int, float]:
+        """Return how many threads to take, and for how long; at most so many, and so long.
+
+        One fewer `beside` a thread of ours that will end: nothing is learned from such a time.
+        """
         if most != self._most:
             self._most = self._size = most
             self._trials, self._pause, self._waited = [], _FIRST_PAUSE, 0.0
             self._pace = {}
+        self._learns = most > 1 and not beside
+        if beside:
+            return max(1, min(self._size, most - 1)), min(_BESIDE, seconds)
         if not self._trials:
             if most == 1 or self._waited < self._pause:
                 return self._size, seconds
@@ -52,7 +60,7 @@ class Team:
 
     def took(self, n_steps: int, seconds: float) -> None:
         """Hear how many steps were taken since the last question, and in how many seconds."""
-        if self._most <= 1:
+        if not self._learns:
             return
         if not self._trials:
             self._waited += seconds

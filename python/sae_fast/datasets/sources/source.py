@@ -50,7 +50,7 @@ class DataSource(abc.ABC):
     ----------
     memory : int or str, default "1GB"
         Bytes, or "256MB", that rows may take at once, in the core and here; what a model and
-        results take comes on top.
+        results take comes on top. It is kept, for the next training, as long as the source is.
     block_size : int, optional
         Consecutive rows that stay together, in one window, when samples are shuffled. None: what
         1 MiB holds, at most a 16th of a window, in whole chunks.
@@ -205,11 +205,16 @@ class DataSource(abc.ABC):
     ) -> Iterator[tuple[slice, int, int]]:
         """Yield which of some ascending rows are read at once, and what is read for them.
 
-        Rows between two of them are read too, where that is sooner than to skip them.
+        Rows between two of them are read too, where that is sooner than to skip them: if they are
+        few, and so are those on one side of them, or they come in one chunk.
         """
         size = max(1.0, self.row_bytes)
         whole = max(1, int(_SPAN_BYTES / size / self.chunk_size)) * self.chunk_size
         apart = (steps > 1 + _GAP_BYTES / size) | (np.diff(rows // whole) > 0)
+        if self.chunk_size == 1:
+            gaps = np.flatnonzero(steps > 1)
+            runs = np.diff(gaps, prepend=-1, append=len(rows) - 1)
+            apart[gaps[np.minimum(runs[:-1], runs[1:]) * size >= _GAP_BYTES]] = True
         ends = [0, *(np.flatnonzero(apart) + 1).tolist(), len(rows)]
         for first, last in itertools.pairwise(ends):
             yield slice(first, last), int(rows[first]), int(rows[last - 1]) + 1

@@ -35,7 +35,15 @@ from .runs import (
     run_of,
     write_run,
 )
-from .save import SETTINGS, StudyResult, check_folder, check_same, read_settings, write_settings
+from .save import (
+    SETTINGS,
+    StudyResult,
+    check_folder,
+    check_same,
+    moved,
+    read_settings,
+    write_settings,
+)
 
 
 class RunFileWarning(SaeFastWarning):
@@ -45,9 +53,10 @@ class RunFileWarning(SaeFastWarning):
 def _kept_in(folder: Path) -> Mapping[str, Any]:
     kept = read_settings(folder)
     if not kept:
+        hint = moved(folder) or "without resume, and with all its settings, it begins"
         raise DataError(
             f"resume: expected a folder that holds a study, got {str(folder)!r} without "
-            f"{SETTINGS}: without resume, and with all its settings, it begins"
+            f"{SETTINGS}: {hint}"
         )
     return kept
 
