@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import inspect
 import json
 import multiprocessing
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+import weakref
 from concurrent.futures import CancelledError, ProcessPoolExecutor
 
 import numpy as np
@@ -29,7 +31,7 @@ from sae_fast import (
     run_study,
 )
 from sae_fast.base.pca import PCA
-from sae_fast.datasets import Dataset
+from sae_fast.datasets import Dataset, load_strokes
 from sae_fast.experiment import run as experiment
 from sae_fast.experiment.arms import Share, train_arm, train_side_by_side
 from sae_fast.experiment.settings import (
@@ -289,6 +291,27 @@ class TestRunExperiment:
         }
         assert lines[6].startswith("7 of 7, results: 100%")
         assert lines[7].startswith("whole run: 100%")
+
+    def test_pictures_have_the_memory_of_the_data(self, tmp_path, monkeypatch):
+        """And there are none of a whole set in a result."""
+        loaded = []
+
+        def load(*arguments, **options):
+            data = load_strokes(n_train=300, n_test=60)
+            loaded.append(weakref.ref(data.x_train))
+            return data
+
+        def look(*_, **__):
+            gc.collect()
+            assert loaded[0]() is None
+            return {}
+
+        monkeypatch.setattr("sae_fast.datasets.load", load)
+        monkeypatch.setattr("sae_fast.experiment.save.save_pictures", look)
+        settings = {"pretrain_steps": 3, "finetune_steps": 3, "hidden": [6, 4], "quiet": True}
+        result = run_experiment(dataset="strokes", output=tmp_path, **settings)
+        assert all(codes.base is None for codes in result.codes.values())
+        assert len(loaded) == 1
 
     def test_progress_of_a_run_that_is_resumed(self, data, capfd, tmp_path, monkeypatch):
         """What was done is done: no phase begins at nothing again."""

@@ -369,7 +369,7 @@ class TestSave:
     def test_failing_pictures_lose_no_numbers(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise RuntimeError("no ink")
 
         leave_earlier_run(tmp_path, "run")

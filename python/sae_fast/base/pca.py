@@ -26,6 +26,7 @@ class PCA:
         for start in range(0, n_samples, _ROWS):
             rows = self._centered(x[start : start + _ROWS])
             covariance += rows.T @ rows
+            del rows  # before the next are made
         # ascending eigenvalues; the eigenvectors are the columns
         self._variances, self._components = np.linalg.eigh(covariance / n_samples)
 

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def save_pictures(
-    result: Any, folder: Path, pictures: Mapping[str, Picture] | None = None
+    result: Any,
+    folder: Path,
+    pictures: Mapping[str, Picture] | None = None,
+    after_each: Callable[[], object] = bool,
 ) -> dict[str, Path]:
     """Write every picture that a result has something to show in; return the PNG files by name.
 
@@ -44,6 +47,7 @@ def save_pictures(
                     failures.setdefault(" ".join(str(error).split()), []).append(name)
                 else:
                     files[name] = write_file(folder / f"{name}.png", drawn.getvalue())
+            after_each()
     for reason, names in failures.items():
         warnings.warn(f"pictures: {', '.join(names)} not drawn: {reason}", stacklevel=2)
     return files

@@ -14,7 +14,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -34,7 +34,7 @@ from ..plot.axes import has_matplotlib
 from ..training.callbacks import Callback, ProgressBar, Training
 from ..training.checkpoint import RunCheckpoint, read_latest
 from ..training.distributed import Session, current, leads
-from .arms import ArmTraining, layer_results, prepare_inputs, train_side_by_side
+from .arms import ArmOutcome, ArmTraining, layer_results, prepare_inputs, train_side_by_side
 from .data import check_classes_differ, describe_data, load_data
 from .pictures import PICTURES
 from .results import LayerResult, Reconstructions
@@ -188,14 +188,7 @@ def run_experiment(
 
 def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
     check_classes_differ(run.data)
-    x_test = run.inputs[1]
-    shared = settings, run.data, run.inputs, run.threads, run.callbacks
-    begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
-    for arm in begun.values():  # pretraining makes good use of all threads, fine-tuning of one
-        arm.pretrain()
-    outcomes = train_side_by_side(
-        lambda name, share: begun[name].finetune(share), settings.arms, run.threads
-    )
+    outcomes = _trained(run, settings)
     seconds = time.perf_counter() - run.started
     models = {arm: outcome.model for arm, outcome in outcomes.items()}
     for net in models.values():
@@ -209,11 +202,11 @@ def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
         net, pretraining, tuning = pretrained.model, pretrained.pretraining, pretrained.tuning
         stack = pretrained.untuned or net
         shown = [("first autoencoder", stack.autoencoders[0]), ("whole stack", stack)]
-        codes = {"pretrained": _restored_from(stack, x_test)}
+        codes = {"pretrained": _restored_from(stack, run.inputs[1])}
         if tuning is not None:
             shown.append(("tuned stack", net))
-            codes["pretrained, then tuned"] = _restored_from(net, x_test)
-        codes[f"{list(codes)[-1]}, then fine-tuned"] = net.encode(x_test)
+            codes["pretrained, then tuned"] = _restored_from(net, run.inputs[1])
+        codes[f"{list(codes)[-1]}, then fine-tuned"] = net.encode(run.inputs[1])
     return run.result(
         shown,
         codes,
@@ -223,7 +216,19 @@ def _compare(run: _Run[RunSettings], settings: RunSettings) -> ExperimentResult:
         arms={arm: outcome.arm for arm, outcome in outcomes.items()},
         models=models,
         first_weights={arm: net.parameters["W1"] for arm, net in models.items()},
-        predictions={arm: run.data.named(net.predict(x_test)) for arm, net in models.items()},
+        predictions={
+            arm: run.data.named(net.predict(run.inputs[1])) for arm, net in models.items()
+        },
+    )
+
+
+def _trained(run: _Run[RunSettings], settings: RunSettings) -> dict[str, ArmOutcome]:
+    shared = settings, run.data, run.inputs, run.threads, run.callbacks
+    begun = {arm: ArmTraining(arm, *shared) for arm in settings.arms}
+    for arm in begun.values():  # pretraining makes good use of all threads, fine-tuning of one
+        arm.pretrain()
+    return train_side_by_side(
+        lambda name, share: begun[name].finetune(share), settings.arms, run.threads
     )
 
 
@@ -296,10 +301,9 @@ def run_reconstruction(
     """
     with _Run(ReconstructSettings(**locals()), dataset) as run:
         settings = run.settings
-        x, x_test = run.inputs
         (function,) = per_layer("activation", settings.activation, 1)
         autoencoder = Autoencoder(
-            x.n_features,
+            run.inputs[0].n_features,
             settings.units,
             weight_decay=settings.weight_decay,
             activation=function,
@@ -310,20 +314,21 @@ def run_reconstruction(
         )
         autoencoder._warns = False  # the report says what there is to say
         history = autoencoder.fit(
-            x,
+            run.inputs[0],
             steps=settings.steps,
             **settings.shared(),
             **settings.restoring(),
             scale=run.data.scale,
             callbacks=run.callbacks,
         )
-        sizes = (x.n_features, settings.units)
         seconds = time.perf_counter() - run.started
+        sizes = (autoencoder.n_features, settings.units)
+        dead_units = autoencoder.count_dead_units(run.inputs[0])
         return run.result(
             [("autoencoder", autoencoder)],
-            {f"autoencoder ({settings.units} units)": autoencoder.encode(x_test)},
+            {f"autoencoder ({settings.units} units)": autoencoder.encode(run.inputs[1])},
             seconds=seconds,
-            pretraining=layer_results(sizes, [history], [autoencoder.count_dead_units(x)]),
+            pretraining=layer_results(sizes, [history], [dead_units]),
             arms={},
             models={"autoencoder": autoencoder},
             first_weights={"autoencoder": autoencoder.parameters["W_enc"]},
@@ -356,13 +361,19 @@ class _Stages(ProgressBar):
             self._whole.advance(training.step - before)
 
     @contextlib.contextmanager
-    def results(self) -> Iterator[None]:
-        """Show the last stage, after the trainings."""
+    def results(self) -> Iterator[Callable[[], None]]:
+        """Show the last stage, after the trainings; give what is to be called after each step."""
         title = "results and pictures" if self._pictures else "results"
-        with Progress(self._numbered(title), 1) as progress:
-            yield
-            progress.advance(1)
-        self._whole.advance(self._pictures)
+        n_steps = len(PICTURES) + 1 if self._pictures else 1
+        with Progress(self._numbered(title), n_steps) as progress:
+
+            def advance() -> None:
+                progress.advance(1)
+                self._whole.advance(self._pictures // n_steps)
+
+            yield advance
+            while progress.done < n_steps:  # where pictures could not be drawn
+                advance()
 
     def close(self) -> None:
         """Leave it as it stands."""
@@ -389,7 +400,7 @@ class _Run(Generic[_S]):
             self._stages: _Stages | None = None
             if not settings.quiet:
                 drawn = settings.output is not None and has_matplotlib()
-                pictures = len(PICTURES) * _PICTURE_STEPS if drawn else 0
+                pictures = (len(PICTURES) + 1) * _PICTURE_STEPS if drawn else 0
                 self._stages = _Stages(settings.stages(), pictures)
                 self.callbacks.append(self._stages)
                 held.callback(self._stages.close)
@@ -433,22 +444,27 @@ class _Run(Generic[_S]):
         self, shown: Sequence[_Shown], codes: dict[str, NDArray[np.float32]], **found: Any
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
-        data, settings, shows = self.data, self.settings, bool(shown) and leads()
-        with self._stages.results() if self._stages else contextlib.nullcontext():
+        settings, shows = self.settings, bool(shown) and leads()
+        stage = self._stages.results() if self._stages else contextlib.nullcontext(bool)
+        with stage as after_each:
+            data, x = self.data, self.inputs[0]
             result = ExperimentResult(
                 command=settings.command,
                 dataset=describe_data(data),
                 config=settings.config(),
                 environment={name: fact for name, fact in info().items() if name != "executable"},
-                reconstructions=_reconstructions(data, self.inputs[0], shown) if shows else None,
+                reconstructions=_reconstructions(data, x, shown) if shows else None,
                 resumed=settings.resume,
                 y_test=data.named(data.y_test),
-                codes={name: rows[:N_CODES] for name, rows in codes.items()},
+                codes={name: rows[:N_CODES].copy() for name, rows in codes.items()},
                 **found,
             )
+            codes.clear()
+            del data, x, self.data, self.inputs  # their memory is the pictures' now
+            after_each()
             if settings.output is not None and leads():
                 try:
-                    result.save(settings.output)
+                    result._save(settings.output, after_each)
                 except OutputError as error:
                     error.result = result
                     raise

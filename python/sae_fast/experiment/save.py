@@ -102,6 +102,12 @@ class ExperimentResult(Findings):
             same, and named. Or if it holds files of these names that no earlier run of this command
             has written; nothing has changed then.
         """
+        return self._save(output)
+
+    def _save(
+        self, output: str | os.PathLike[str], after_each: Callable[[], object] = bool
+    ) -> list[Path]:
+        """Save it, and call what is given after each picture."""
         folder = check_output(output, self.command)
         document = json.dumps(self.to_dict(), allow_nan=False, indent=1) + "\n"
         saved, failures = [], []
@@ -114,7 +120,7 @@ class ExperimentResult(Findings):
                         saved.append(model.save(folder / f"{name}.safetensors"))
                     except OSError as error:
                         failures.append(str(error))
-                saved += self._write_pictures(folder)
+                saved += self._write_pictures(folder, after_each)
             finally:
                 for file in {folder / name for name in OUTPUT_NAMES}.difference(saved):
                     file.unlink(missing_ok=True)  # of an earlier run
@@ -133,10 +139,10 @@ class ExperimentResult(Findings):
             )
         return saved
 
-    def _write_pictures(self, folder: Path) -> list[Path]:
+    def _write_pictures(self, folder: Path, after_each: Callable[[], object]) -> list[Path]:
         """Write the pictures, if matplotlib is there, and the report."""
         try:
-            drawn = save_pictures(self, folder)
+            drawn = save_pictures(self, folder, after_each=after_each)
         except ImportError:
             drawn = {}
         page = folder / "report.html"

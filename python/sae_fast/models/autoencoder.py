@@ -396,9 +396,9 @@ class Autoencoder(Model):
                 f"module: expected Linear, an activation or none, Linear back to the {n_features} "
                 f"in_features of the first, got {module}"
             )
-        autoencoder = cls(
-            n_features,
-            n_hidden,
+        autoencoder = cls._blank(
+            n_features=n_features,
+            n_hidden=n_hidden,
             weight_decay=weight_decay,
             activation=encoder.activation,
             output=check_output("module", decoder.activation),

@@ -14,6 +14,7 @@ from typing import Any
 
 from matplotlib import rcParams, style
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 #: Whether what is drawn is a file's: then nothing comes from the user's settings.
@@ -56,6 +57,12 @@ class _Shown:
 
 class Picture(_Shown, Figure):
     """A figure that is drawn in these settings."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        FigureCanvasAgg(
+            self
+        )  # which keeps one renderer; without it each text's extent takes a new one
 
     def draw(self, renderer: Any) -> None:
         """Draw, and make the ticks that are still missing, in these settings."""
