@@ -148,7 +148,8 @@ def main() -> None:
     print_report(found, options)
     runner.print_absences()
     if options.json:
-        report = {"points": {k: str(v) for k, v in POINTS.items()}, "us": found}
+        points = {name: str(point) for name, point in POINTS.items()}
+        report = {"machine": runner.machine, "points": points, "us": found}
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.plot and found:
         draw(found, options, options.plot)

@@ -260,7 +260,8 @@ def main() -> None:
     runner.print_absences()
     if options.json:
         report = {
-            "machine": {t: dataclasses.asdict(machine) for t, machine in machines.items()},
+            "machine": runner.machine,
+            "rates": {t: dataclasses.asdict(machine) for t, machine in machines.items()},
             "curves": [
                 {
                     "axis": curve.panel,

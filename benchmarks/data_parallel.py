@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import sae_fast
+from machine import describe, facts
 from sae_fast.core.networks import accumulate
 from sae_fast.training import loop
 from sae_fast.training.tree import nodes, shares
@@ -282,6 +283,8 @@ def main() -> None:
         if found := measure(options.measure, options.short):
             print(json.dumps(found))
         return
+
+    print(describe(facts()), file=sys.stderr)
 
     def run(n: int, what: str) -> dict[str, Any]:
         command = [*shlex.split(options.mpiexec), "-n", str(n), sys.executable, __file__]

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import sae_fast
 import sklearn
+from machine import describe, facts
 from sae_fast.sklearn import (
     StackedAutoencoderClassifier,
     StackedAutoencoderOutlierDetector,
@@ -260,6 +261,7 @@ def main() -> None:
     if options.short:
         options.repeats, splits = 1, 1
         classes, targets = {"wine": load_wine}, {"linnerud": load_linnerud}
+    print(describe(facts()), file=sys.stderr)
     if importlib.util.find_spec("pyod") is None:
         detectors.remove("pyod AutoEncoder")
         print("left out: pyod AutoEncoder (pyod is not installed)", file=sys.stderr)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import sae_fast
+from machine import describe, facts
 from sae_fast.experiment.arms import prepare_inputs, train_arm
 from sae_fast.experiment.settings import RunSettings
 from sae_fast.experiment.studies.executors import Failure, run_tasks
@@ -210,6 +211,7 @@ def main() -> None:
     settings = RunSettings(dataset=options.dataset, threads=1, eval_every=0)
     context = calibrated(Context(options.seconds, settings, data))
     k = options.workers
+    print(describe(facts()))
     print(f"{k} workers; a training has {context.settings.finetune_steps} steps\n\n{HEAD}")
     found = {}
     alone = measure(WAYS["threads"], context, "train", max(4, options.trainings // k), 1)

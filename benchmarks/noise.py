@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 import sae_fast
+from machine import describe, facts
 from pieces import make_network, make_trainer, take_steps
 from sae_fast import _core
 from sae_fast.corruptions import Gaussian, Masking, SaltAndPepper, Swap
@@ -48,6 +49,7 @@ def main():
     parser.add_argument("--threads", default="1,2")
     options = parser.parse_args()
     x = load()
+    print(describe(facts()))
 
     def trainer(noise=None):
         core = noise and _core.Corruption_float32(

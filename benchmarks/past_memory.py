@@ -22,10 +22,12 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import sae_fast
+from machine import describe, facts
 from sae_fast.base.checks import check_bytes
 from sae_fast.base.npy import NpyWriter
 from sae_fast.datasets import DataSource, open_source
@@ -58,7 +60,9 @@ def measure(folder: Path, memory: str | None, limit: int | None, options: argpar
     sizes = [int(n) for n in options.sizes.split("-")]
     net = sae_fast.StackedAutoencoder(sizes, CLASSES, seed=0, n_threads=options.threads)
     y = np.load(folder / "y.npy")
-    net.predict(np.zeros((1, sizes[0]), np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sae_fast.UntrainedWarning)
+        net.predict(np.zeros((1, sizes[0]), np.float32))  # starts threads
     threading.stack_size(STACK_BYTES)
     if limit is not None:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -135,6 +139,7 @@ def main() -> None:
                 )
                 own[kind] = json.loads(done.stdout.splitlines()[-1])
             rounds.append(own)
+    print(describe(facts()))
     n, peaks = rounds[0]["source"]["n"], [one["source"]["peak"] for one in rounds]
     print(
         f"{n:,} x {n_features} {options.dtype}, {n_bytes / 1e6:,.0f} MB; limit {options.limit}, "

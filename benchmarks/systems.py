@@ -20,7 +20,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from machine import describe
+
 RUN = Path(__file__).resolve().parent / "peers" / "run.py"
+MACHINE = RUN.parents[1] / "machine.py"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +113,7 @@ class Runner:
         self.only = options.only
         self.patience = options.patience
         self.loads: list[float] = []  # the machine's load average before each run
+        self.machine = self.facts()
         self.failed: dict[str, str] = {}  # "task of system" -> why
         self.left_out: dict[str, str] = {}  # system or task -> why
         if self.short:
@@ -121,6 +125,13 @@ class Runner:
 
     def python_of(self, module: str) -> str:
         return self.pythons.get(module, sys.executable)
+
+    def facts(self) -> dict[str, object]:
+        """Return what there is to say of the machine, by the sae_fast that is measured."""
+        done = run_python(self.python_of(OURS.module), str(MACHINE))
+        if done.returncode:
+            raise RunError(last_line(done.stderr))
+        return json.loads(done.stdout)
 
     def has(self, system: System) -> bool:
         probe = f"import importlib.util as u, sys; sys.exit(u.find_spec({system.module!r}) is None)"
@@ -196,11 +207,8 @@ class Runner:
         )
 
     def print_absences(self) -> None:
-        """Say what is not there and why, and how busy the machine was before the first run."""
-        if self.loads:
-            print(
-                f"load average before the first run: {self.loads[0]:.2f} (a quiet machine: about 0)"
-            )
+        """Say what is not there and why, and what machine it was before and after."""
+        print(f"\nbefore: {describe(self.machine)}\nafter:  {describe(self.facts())}")
         for name in self.missing:
             print(f"missing: {name} (no such module where it is looked for)")
         if self.short:

@@ -82,6 +82,7 @@ PYBIND11_MODULE(_core, m) {
     register_kernels(m);
     m.def("build_config", &build_config);
     m.def("openmp_threads", &openmp_threads);
+    m.def("measure_handover", &measure_handover, py::call_guard<GilReleased>());
     m.attr("SOURCES") = SAE_FAST_SOURCES;
 }
 

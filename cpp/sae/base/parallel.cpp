@@ -6,7 +6,9 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <limits>
@@ -222,6 +224,36 @@ void parallel_init() {
 #if defined(SAE_FAST_OPENMP) && (defined(__unix__) || defined(__APPLE__))
     pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
+}
+
+double measure_handover() {
+    using Clock = std::chrono::steady_clock;
+    constexpr unsigned kBlocks = 1600, kTurns = 16;
+    constexpr std::chrono::milliseconds kLongest(200);  // where a thread is not running
+    alignas(64) std::atomic<unsigned> turn{0};
+    std::atomic<bool> over{false};
+    double best = std::numeric_limits<double>::quiet_NaN();
+    run_team(2, [&](Member member) {
+        const Clock::time_point began = Clock::now();
+        for (unsigned block = 0; member.size == 2 && block < kBlocks && !over; ++block) {
+            const Clock::time_point start = Clock::now();
+            for (unsigned i = 0; i < kTurns; ++i) {
+                const unsigned mine = 2 * (block * kTurns + i) + static_cast<unsigned>(member.rank);
+                while (turn.load(std::memory_order_acquire) != mine) {
+                }
+                turn.store(mine + 1, std::memory_order_release);
+            }
+            const Clock::time_point now = Clock::now();
+            const double taken = std::chrono::duration<double>(now - start).count() / (2 * kTurns);
+            member.barrier();
+            if (member.rank == 0) {
+                if (!(best <= taken)) best = taken;
+                over = now - began > kLongest;
+            }
+            member.barrier();
+        }
+    });
+    return best;
 }
 
 int useful_threads(int n_threads, double work) {
