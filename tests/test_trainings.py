@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import pickle
 import re
@@ -25,7 +26,7 @@ from sae_fast import (
     StackedAutoencoder,
     _core,
 )
-from sae_fast.callbacks import EarlyStopping
+from sae_fast.callbacks import EarlyStopping, Training
 from sae_fast.optimizers import SGD, Adam, AdamW, RMSprop
 from sae_fast.penalties import L1
 from sae_fast.schedules import Constant, Cosine, Exponential, Step
@@ -691,3 +692,20 @@ def test_a_resumed_history_is_per_sample(tmp_path):
         history = ae.fit(x, steps=steps, eval_every=10, callbacks=[keep, Look()])
     assert seen[0] == []
     assert seen[1] == [history.mean_loss[1]]
+
+
+def test_a_training_leaves_nothing_to_the_garbage_collector():
+    """Samples and codes are large: their memory is the next layer's at once."""
+    from sae_fast.training.feed import Feed
+
+    net = StackedAutoencoder([12, 8, 4], 3, seed=0)
+    x, y = draw_x(60, 12, zeros=0.2), draw_y(60, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        net.pretrain(x, steps=3)
+        net.finetune(x, y, steps=3)
+        kinds = (Feed, Training)
+        assert not [one for one in gc.get_objects() if isinstance(one, kinds)]
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import contextlib
 import functools
@@ -25,15 +26,18 @@ def _threads(n: int) -> Executor:
     return ThreadPoolExecutor(n, thread_name_prefix="sae_fast")
 
 
-class Ahead(Generic[_K, _T]):
+class Ahead(abc.ABC, Generic[_K, _T]):
     """Makes things by their keys: the one that is asked for, and meanwhile the next.
 
     What `make` raises for the next is raised once that is asked for, or never.
     """
 
-    def __init__(self, make: Callable[[_K], _T]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._next: tuple[_K, Future[_T]] | None = None
+
+    @abc.abstractmethod
+    def make(self, key: _K) -> _T:
+        """Return what belongs to a key."""
 
     @functools.cached_property
     def _thread(self) -> Executor:
@@ -49,12 +53,12 @@ class Ahead(Generic[_K, _T]):
         ahead, self._next = self._next, None
         if ahead is not None and ahead[0] == key:
             return ahead[1].result()
-        return self._make(key)
+        return self.make(key)
 
     def start(self, key: _K) -> None:
         """Begin to make the next; where there is no thread, it is made when it is asked for."""
         with contextlib.suppress(RuntimeError):
-            self._next = key, self._thread.submit(self._make, key)
+            self._next = key, self._thread.submit(self.make, key)
 
 
 def each_ahead(make: Callable[[_K], _T], keys: Iterable[_K], n_threads: int) -> Iterator[_T]:

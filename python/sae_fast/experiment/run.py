@@ -50,6 +50,7 @@ _PICTURE_STEPS = 1500
 
 _S = TypeVar("_S", bound=CheckpointedSettings)
 _Shown: TypeAlias = tuple[str, Autoencoder | StackedAutoencoder]  # a model, and what it is called
+_Row: TypeAlias = tuple[str, NDArray[np.float32], float]  # of reconstructions
 
 
 @resumable(lambda folder: read_latest(folder)[1][0])
@@ -447,20 +448,21 @@ class _Run(Generic[_S]):
         settings, shows = self.settings, bool(shown) and leads()
         stage = self._stages.results() if self._stages else contextlib.nullcontext(bool)
         with stage as after_each:
-            data, x = self.data, self.inputs[0]
+            data, codes = self.data, {name: rows[:N_CODES].copy() for name, rows in codes.items()}
+            restored = _restored(data, self.inputs[0], shown) if shows else []
+            del self.inputs  # their memory is the PCA's now
             result = ExperimentResult(
                 command=settings.command,
                 dataset=describe_data(data),
                 config=settings.config(),
                 environment={name: fact for name, fact in info().items() if name != "executable"},
-                reconstructions=_reconstructions(data, x, shown) if shows else None,
+                reconstructions=_beside_pca(data, restored, shown) if shows else None,
                 resumed=settings.resume,
                 y_test=data.named(data.y_test),
-                codes={name: rows[:N_CODES].copy() for name, rows in codes.items()},
+                codes=codes,
                 **found,
             )
-            codes.clear()
-            del data, x, self.data, self.inputs  # their memory is the pictures' now
+            del data, self.data  # and that of the samples the pictures'
             after_each()
             if settings.output is not None and leads():
                 try:
@@ -471,17 +473,28 @@ class _Run(Generic[_S]):
         return result
 
 
-def _reconstructions(data: Dataset, x: Any, models: Sequence[_Shown]) -> Reconstructions:
-    """Show the first training samples through each model, and through a PCA of the same width."""
+def _restored(data: Dataset, x: Any, models: Sequence[_Shown]) -> list[_Row]:
+    """Return the first training samples through each model, and its error over all of them."""
+    shown = data.x_train[:N_SHOWN]
+    return [
+        (
+            f"{label} ({model.n_hidden} units)",
+            model.reconstruct(shown, scale=data.scale),
+            model.reconstruction_error(x),
+        )
+        for label, model in models
+    ]
+
+
+def _beside_pca(data: Dataset, restored: list[_Row], models: Sequence[_Shown]) -> Reconstructions:
+    """Put a PCA of the same width after each model."""
     scale = 1.0 if data.scale is None else data.scale
     shown = data.x_train[:N_SHOWN]
     pca = PCA(data.x_train, scale)
-    rows: list[tuple[str, NDArray[np.float32], float]] = []
-    for label, model in models:
-        images = model.reconstruct(shown, scale=data.scale)
-        error = model.reconstruction_error(x)
-        rows.append((f"{label} ({model.n_hidden} units)", images, error))
-        n_components = min(model.n_hidden, x.n_features)
+    rows: list[_Row] = []
+    for row, (_, model) in zip(restored, models, strict=True):
+        rows.append(row)
+        n_components = min(model.n_hidden, data.x_train.shape[1])
         pca_label = f"PCA ({n_components} components)"
         if all(pca_label != row[0] for row in rows):
             pca_images = pca.reconstruct(shown, n_components)

@@ -60,11 +60,12 @@ class Feed(Ahead[int, Portion]):
     """Gives the portion that begins with a step by `get`, and reads the one behind it meanwhile."""
 
     def __init__(self, samples: Samples, schedule: Schedule) -> None:
-        super().__init__(self._read)
+        super().__init__()
         self._samples, self._schedule = samples, schedule
         self._working = True
 
-    def _read(self, step: int) -> Portion:
+    def make(self, step: int) -> Portion:
+        """Read the portion that begins with a step."""
         began = time.thread_time(), time.perf_counter()
         portion = read(self._samples, self._schedule, step)
         worked, took = time.thread_time() - began[0], time.perf_counter() - began[1]
