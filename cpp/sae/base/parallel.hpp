@@ -67,7 +67,8 @@ void parallel_init();
 int useful_threads(int n_threads, double work);
 
 // Seconds that a cache line takes from one core to another, which is what a step pays at each
-// barrier and for what another member has written: the least of many, NaN where there is one thread.
+// barrier and for what another member has written: the least of many, NaN where there is one
+// thread.
 double measure_handover();
 
 // Threads that the OpenMP run-time gives a team of this thread if it is not asked for a number:
