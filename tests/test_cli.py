@@ -609,14 +609,14 @@ def test_an_interrupt_after_the_training_says_what_there_is(data_dir, tmp_path, 
 
 def test_output_that_vanishes_while_training(data_dir, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
-    save = ExperimentResult.save
+    save = ExperimentResult._save
 
-    def save_too_late(self, output):
+    def save_too_late(self, *arguments):
         shutil.rmtree(out)
         out.write_text("in the way")
-        return save(self, output)
+        return save(self, *arguments)
 
-    monkeypatch.setattr(ExperimentResult, "save", save_too_late)
+    monkeypatch.setattr(ExperimentResult, "_save", save_too_late)
     status = main("run --quiet --arms he", SMALL, *on(data_dir), "--output", out)
     assert_failed(capsys, str(out), status=status)
 
