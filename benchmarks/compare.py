@@ -551,7 +551,7 @@ def main() -> int:
     options = parse()
     runner = Runner(options)
     results = measure(runner, options)
-    aims = list_aims(results, runner.machine["isa"] == "avx512")
+    aims = list_aims(results, runner.machine.get("isa") == "avx512")
     problems = check_learning(results, options) + check_predictions(results.get("predict", {}))
     print_report(results, aims, runner, problems)
     if options.json:

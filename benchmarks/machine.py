@@ -11,11 +11,13 @@ import os
 def measure_handover() -> float:
     """Nanoseconds that a cache line takes from one core to the other; NaN where there is one.
 
-    Some 30 within a die, 160 between two: what a virtual machine was given, of two names that are
-    the same, and half of the difference between two runs.
+    Some 30 within a die, 160 between two. A virtual machine may have either, under one name, and
+    change between them: that is half of the difference between two runs.
     """
     from sae_fast import _core
 
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) < 2:
+        return math.nan
     return 1e9 * min(_core.measure_handover() for _ in range(5))
 
 
@@ -36,6 +38,8 @@ def facts() -> dict[str, object]:
 
 def describe(found: dict[str, object]) -> str:
     """Return `facts` as a sentence that tables can have beside them."""
+    if not found:
+        return "not known, as sae_fast is not there"
     handover = found["handover_ns"]
     between = "" if handover is None else f", a cache line {handover:.0f} ns from core to core"
     return (

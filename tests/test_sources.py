@@ -351,11 +351,34 @@ def test_where_there_are_no_threads_parts_are_computed_here(monkeypatch):
     net.finetune(ArraySource(X, memory=SMALL), Y, steps=30, eval_every=10)
 
 
+def test_rows_of_bool_are_not_overwritten_while_they_are_read():
+    x = np.tile(draw_x(530, 12, zeros=0.3) != 0, (20, 1))
+    source = ArraySource(x, memory="64KB")
+    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0, n_threads=2)
+    for _ in range(5):
+        np.testing.assert_array_equal(net.predict_proba(source), net.predict_proba(x))
+
+
+def test_memory_that_is_kept_does_not_grow_with_trainings():
+    from sae_fast.core import windows
+
+    source = ArraySource(X, memory=SMALL)
+    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0, n_threads=4)
+    before = set(windows._FREE)
+    for epochs in (1, 2, 5, 9):
+        net.finetune(source, Y, epochs=epochs, batch_size=7, eval_every=0)
+        net.finetune(source, Y, batches=draw_x(40, 12, zeros=0).argsort(1)[:, :5] + epochs)
+    (key,) = set(windows._FREE) - before
+    assert len(windows._FREE[key]) <= 2
+    kept = sum(one.nbytes for each in windows._FREE[key].values() for one in each)
+    assert kept <= 24_000
+
+
 def test_memory_of_rows_is_kept_while_the_source_is():
     from sae_fast.core import windows
 
     source = ArraySource(X, memory=SMALL)
-    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0)
+    net = sae_fast.StackedAutoencoder(SIZES, n_classes=3, seed=0, n_threads=1)
     before = set(windows._FREE)
     net.finetune(source, Y, steps=30, eval_every=0)
     (key,) = set(windows._FREE) - before

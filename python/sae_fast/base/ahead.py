@@ -10,6 +10,7 @@ import abc
 import collections
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -57,14 +58,20 @@ class Ahead(abc.ABC, Generic[_K, _T]):
 
     def start(self, key: _K) -> None:
         """Begin to make the next; where there is no thread, it is made when it is asked for."""
-        with contextlib.suppress(RuntimeError):
+        try:
             self._next = key, self._thread.submit(self.make, key)
+        except RuntimeError:
+            self._thread.shutdown(wait=False, cancel_futures=True)  # it has queued the key
+            del self._thread
 
 
-def each_ahead(make: Callable[[_K], _T], keys: Iterable[_K], n_threads: int) -> Iterator[_T]:
+def each_ahead(
+    make: Callable[[_K], _T], keys: Iterable[_K], n_threads: int, over: threading.Event
+) -> Iterator[_T]:
     """Yield what belongs to each key, in their order, made on some threads.
 
-    What waits to be taken is twice as many at most. Where there is no thread, this one makes them.
+    One more than these waits to be taken, at most. Where there is no thread, this one makes them.
+    `over` is set once nobody takes any more.
     """
     keys, threads = iter(keys), _threads(n_threads)
     under_way: collections.deque[tuple[_K, Future[_T] | None]] = collections.deque()
@@ -75,11 +82,12 @@ def each_ahead(make: Callable[[_K], _T], keys: Iterable[_K], n_threads: int) -> 
                 with contextlib.suppress(RuntimeError):
                     future = threads.submit(make, key)
                 under_way.append((key, future))
-                if len(under_way) >= 2 * n_threads:
+                if len(under_way) > n_threads:
                     break
             if not under_way:
                 return
             key, future = under_way.popleft()
             yield make(key) if future is None else future.result()
     finally:
+        over.set()
         threads.shutdown(cancel_futures=True)

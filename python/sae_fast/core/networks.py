@@ -22,7 +22,7 @@ from ..base.npy import collect
 from ..datasets.sources import SpilledSource
 from ..errors import DataError
 from .activations import Function, TopK
-from .inputs import as_input, core_class, taken
+from .inputs import as_input, check_whole, core_class, taken
 from .layers import Part
 from .units import PLAIN, Units
 from .windows import Windows, each_part
@@ -250,6 +250,7 @@ def evaluate(
         evaluator.add(part, labels, taken(weight, rows), targets=targets, n_threads=n_threads)
         return evaluator
 
+    check_whole(y)  # once, before several threads ask
     total = new_evaluator()
     for _, evaluator in each_part(x, of, n_threads):
         total.merge(evaluator)

@@ -26,6 +26,7 @@ from ..errors import DataError
 #: What is read at a time in passes over all samples: at most this share of a window, and what
 #: stays in a processor's cache from where it is read to where it is computed with.
 _PARTS_OF_WINDOW, _PART_BYTES = 4, 2**22
+_MOST_PARTS = 8  # whose memory is kept
 
 #: Memory of dense rows, by their number, that a source (its identity) has had: new memory is slow.
 _FREE: dict[int, dict[int, list[NDArray[Any]]]] = {}
@@ -70,30 +71,41 @@ class Windows:
         self.n_samples, self.n_features = source.shape
         self.block, self.window = source.blocks()
 
-    def of(self, rows: NDArray[np.int64] | slice, sparse: bool | None = None) -> Any:
-        """Return the core's input of some rows, in ascending order.
+    def of(
+        self,
+        rows: NDArray[np.int64] | slice,
+        sparse: bool | None = None,
+        over: threading.Event | None = None,
+    ) -> Any:
+        """Return the core's input of some rows, in ascending order, unless it is `over` by then.
 
         DataError names the row, as the source counts it, and the source.
         """
         try:
-            return self._read(self._taken(rows), sparse)
+            return self._read(self._taken(rows, over), sparse)
         except DataError as error:
             raise self._placed(error, rows) from error
 
-    def _taken(self, rows: NDArray[np.int64] | slice) -> Any:
-        """Return rows of the source, in memory that earlier ones have had."""
+    def _taken(self, rows: NDArray[np.int64] | slice, over: threading.Event | None) -> Any:
+        """Return rows of the source, in memory that earlier ones have had if they are usual."""
         source = self.source
-        if source.sparse:
-            with self._reading:
-                return source.take(rows)
         n = len(range(*rows.indices(self.n_samples))) if isinstance(rows, slice) else len(rows)
-        part = self._part_size
-        size = part if n <= part else max(n, self.window)
-        free = _free_of(source).setdefault(size, [])
+        part, window = self._part_size, self.window + self._part_size  # and of the next, the rest
         with self._reading:
+            if over is not None and over.is_set():
+                raise InterruptedError("nobody waits for these rows")
+            if source.sparse or source.dtype == np.bool_ or n > window:  # bool is read by a view
+                return source.take(rows)
+            size, most = (part, _MOST_PARTS) if n <= part else (window, 2)
+            free = _free_of(source).setdefault(size, [])
             memory = free.pop() if free else np.empty((size, self.n_features), source.dtype)
             taken = source.take(rows, memory[:n])
-        weakref.finalize(taken, free.append, memory)
+
+        def give_back() -> None:
+            if len(free) < most:
+                free.append(memory)
+
+        weakref.finalize(taken, give_back)
         return taken
 
     @property
@@ -116,29 +128,35 @@ class Windows:
         text = re.sub(r"row (\d[\d,]*\d|\d)", number, text, count=1)
         return DataError(f"{text} of {self.source}")
 
-    def each(self, of: Callable[[Any, int], _T], n_threads: int) -> Iterator[tuple[int, _T]]:
-        """Yield where each part of the samples begins, and what `of` makes of it and that.
+    def each(self, of: Callable[[Any, int, int], _T], n_threads: int) -> Iterator[tuple[int, _T]]:
+        """Yield where each part of the samples begins, and what `of` makes of it.
+
+        of: takes a part, where it begins, and how many threads it may use.
 
         Parts are of consecutive samples, all of them in order, and small enough to stay in a
         processor's cache. `of` is called on so many threads, each of which has read its part
         before; beside a single one there is another that reads ahead.
         """
-        size, computing = self._part_size, threading.Semaphore(n_threads)
+        size, computing, over = self._part_size, threading.Semaphore(n_threads), threading.Event()
+        n_held = max(2, min(n_threads, self.window // size))
+        share = max(1, n_threads // n_held)
 
         def one(first: int) -> tuple[int, _T]:
-            part = self.of(slice(first, min(first + size, self.n_samples)))
+            part = self.of(slice(first, min(first + size, self.n_samples)), over=over)
             with computing:
-                return first, of(part, first)
+                return first, of(part, first, share)
 
-        n_held = max(2, min(n_threads, self.window // size))
-        yield from each_ahead(one, range(0, self.n_samples, size), n_held)
+        try:
+            yield from each_ahead(one, range(0, self.n_samples, size), n_held, over)
+        finally:
+            over.set()
 
     @functools.cached_property
     def _surveyed(self) -> tuple[bool, NDArray[Any]]:
         """Read all samples once: whether most are mostly zeros, and some of them, evenly spaced."""
         wanted = sampled(self)
 
-        def of(part: Any, first: int) -> tuple[int, NDArray[Any]]:
+        def of(part: Any, first: int, _: int) -> tuple[int, NDArray[Any]]:
             own = wanted[(wanted >= first) & (wanted < first + part.n_samples)] - first
             return part.n_samples if part.sparse else 0, part.take(own)
 
@@ -170,8 +188,8 @@ class Windows:
     ) -> tuple[int, int, float] | None:
         """Return row, column and value of the first that is below `low` or above `high`."""
 
-        def of(part: Any, _: int) -> tuple[int, int, float] | None:
-            found: tuple[int, int, float] | None = part.find_outside(low, high, n_threads=1)
+        def of(part: Any, _: int, n_threads: int) -> tuple[int, int, float] | None:
+            found: tuple[int, int, float] | None = part.find_outside(low, high, n_threads=n_threads)
             return found
 
         for first, found in self.each(of, n_threads):
@@ -192,7 +210,7 @@ def each_part(
     of: takes a part, where it begins, and how many threads it may use.
     """
     if isinstance(x, Windows):
-        yield from x.each(lambda part, first: of(part, first, 1), n_threads)
+        yield from x.each(of, n_threads)
     else:
         yield 0, of(x, 0, n_threads)
 

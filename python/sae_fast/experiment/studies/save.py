@@ -171,19 +171,19 @@ def read_settings(output: str | os.PathLike[str]) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        hint = moved(path.parent)
+        hint = advice_on_runs(path.parent)
         why = f"{error!r}; {hint}" if hint else repr(error)
         raise CheckpointError(f"output: cannot read {str(path)!r}: {why}") from error
 
 
-def moved(folder: Path) -> str:
+def advice_on_runs(folder: Path) -> str:
     """Say what to do with the runs of a study whose settings are lost, "" if there are none."""
     runs = folder / FOLDER
-    if not runs.is_dir():
+    if not any(runs.glob("*.json")):
         return ""
     return (
-        f"what is computed is in {str(runs)!r}: move that into a new folder and begin the study "
-        "there, with all its settings, which reads it"
+        f"what is computed is in {str(runs)!r}: move that into a new folder and start the study "
+        "there with all its settings: its runs are read"
     )
 
 

@@ -38,9 +38,9 @@ from .runs import (
 from .save import (
     SETTINGS,
     StudyResult,
+    advice_on_runs,
     check_folder,
     check_same,
-    moved,
     read_settings,
     write_settings,
 )
@@ -53,7 +53,7 @@ class RunFileWarning(SaeFastWarning):
 def _kept_in(folder: Path) -> Mapping[str, Any]:
     kept = read_settings(folder)
     if not kept:
-        hint = moved(folder) or "without resume, and with all its settings, it begins"
+        hint = advice_on_runs(folder) or "without resume, and with all its settings, it begins"
         raise DataError(
             f"resume: expected a folder that holds a study, got {str(folder)!r} without "
             f"{SETTINGS}: {hint}"
