@@ -71,7 +71,7 @@ def each_ahead(
     """Yield what belongs to each key, in their order, made on some threads.
 
     One more than these waits to be taken, at most. Where there is no thread, this one makes them.
-    `over` is set once nobody takes any more.
+    Sets `over` once nobody takes any more.
     """
     keys, threads = iter(keys), _threads(n_threads)
     under_way: collections.deque[tuple[_K, Future[_T] | None]] = collections.deque()

@@ -146,10 +146,7 @@ class Windows:
             with computing:
                 return first, of(part, first, share)
 
-        try:
-            yield from each_ahead(one, range(0, self.n_samples, size), n_held, over)
-        finally:
-            over.set()
+        yield from each_ahead(one, range(0, self.n_samples, size), n_held, over)
 
     @functools.cached_property
     def _surveyed(self) -> tuple[bool, NDArray[Any]]:

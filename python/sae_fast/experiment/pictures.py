@@ -27,7 +27,7 @@ def save_pictures(
     result: Any,
     folder: Path,
     pictures: Mapping[str, Picture] | None = None,
-    after_each: Callable[[], object] = bool,
+    after_each: Callable[[], object] = lambda: None,
 ) -> dict[str, Path]:
     """Write every picture that a result has something to show in; return the PNG files by name.
 

@@ -446,7 +446,7 @@ class _Run(Generic[_S]):
     ) -> ExperimentResult:
         """Put the result together, with reconstructions of what is to be shown, and save it."""
         settings, shows = self.settings, bool(shown) and leads()
-        stage = self._stages.results() if self._stages else contextlib.nullcontext(bool)
+        stage = self._stages.results() if self._stages else contextlib.nullcontext(lambda: None)
         with stage as after_each:
             data, codes = self.data, {name: rows[:N_CODES].copy() for name, rows in codes.items()}
             restored = _restored(data, self.inputs[0], shown) if shows else []

@@ -105,7 +105,7 @@ class ExperimentResult(Findings):
         return self._save(output)
 
     def _save(
-        self, output: str | os.PathLike[str], after_each: Callable[[], object] = bool
+        self, output: str | os.PathLike[str], after_each: Callable[[], object] = lambda: None
     ) -> list[Path]:
         """Save it, and call what is given after each picture."""
         folder = check_output(output, self.command)
