@@ -30,7 +30,7 @@ from helpers import (
     run_python,
     take_steps,
 )
-from sae_fast import Autoencoder, StackedAutoencoder, _core, activations
+from sae_fast import Autoencoder, StackedAutoencoder, _core, activations, corruptions
 from sae_fast.base.streams import Purpose, SampleOrder, generator
 from sae_fast.training import loop as training
 from sae_fast.training.team import Team
@@ -289,6 +289,40 @@ def test_uint8_with_scale(zeros, dtype):
     expected = fit_and_tune(x, y, dtype)
     for same in (pixels, np.asfortranarray(pixels), pixels[:, ::-1].copy()[:, ::-1]):
         assert_identical(fit_and_tune(same, y, dtype, scale=1 / 255), expected)
+
+
+@pytest.mark.parametrize("corruption", [None, corruptions.Masking(0.3)], ids=["clean", "masked"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["uint8", "floats", "csr"])
+def test_few_values_are_kept_as_bytes(kind, dtype, n_threads, corruption):
+    """To the bits of lists, which the same samples are kept as beside others with many values."""
+    pixels = (draw_x(300, 150, zeros=0.7) * 255).astype(np.uint8)
+    pixels[7] = 0
+    x = pixels * np.dtype(dtype).type(1 / 255)
+    x[x == 0] = -0.0
+    others = draw_x(300, 150, zeros=0.7, seed=1).astype(dtype)
+    wrap = sparse.csr_array if kind == "csr" else np.asarray
+    few, many = (pixels if kind == "uint8" else wrap(x)), wrap(np.vstack([x, others]))
+    batches = draw_batches(12, 130, 300)
+    found = []
+    for samples, scale in ((few, 1 / 255 if kind == "uint8" else None), (many, None)):
+        ae = Autoencoder(150, 40, init="he", dtype=dtype, n_threads=n_threads)
+        ae.fit(samples, batches=batches, scale=scale, corruption=corruption)
+        found.append(ae.parameters | {"codes": ae.encode(samples, scale=scale)[:300]})
+    assert_identical(*found)
+
+
+def test_how_many_values_are_few():
+    x = np.zeros((40, 40), np.float32)
+    x[::4] = np.arange(400).reshape(10, 40) % 255 + 1
+    few, many = x.copy(), x.copy()
+    many[0, 0] = 256
+    batches = draw_batches(5, 20, 36) + 4  # without the sample that differs
+    models = [Autoencoder(40, 6, init="he") for _ in range(2)]
+    for model, data in zip(models, (few, many), strict=True):
+        model.fit(data, batches=batches)
+    assert_identical(*(model.parameters for model in models))
 
 
 def unsorted_csr(x):

@@ -263,19 +263,28 @@ def draw_sparse(dtype, count, n_rows, seed=0):
     return index, rng.normal(size=count).astype(dtype)
 
 
+def draw_bytes(count, n_rows, seed=0):
+    """A column of bytes, `count` of them not zero; what they stand for is drawn too."""
+    rows, _ = draw_sparse("float32", count, n_rows, seed)
+    column = np.zeros(n_rows, np.uint8)
+    column[rows] = 1 + (np.arange(count) * 37 + seed) % 255
+    return column
+
+
 @pytest.mark.parametrize("packing", ["16 bits", "32 bits", "bytes"])
 @pytest.mark.parametrize("f", ACTIVATIONS, ids=lambda f: f.name)
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 33])
-def test_sparse_forward(case, count, f, packing):
+@pytest.mark.parametrize(("count", "n_in"), [(0, 40), (1, 40), (2, 64), (7, 130), (33, 150)])
+def test_sparse_forward(case, count, n_in, f, packing):
     isa, kernels, dtype = case
     for n in COLUMNS + WIDE_COLUMNS:
-        columns, values = draw_sparse(dtype, count, 40)
-        w, b = draw(dtype, (40, n), (n,))
+        columns, values = draw_sparse(dtype, count, n_in)
+        w, b = draw(dtype, (n_in, n), (n,))
         stored, table = values, None
         if packing == "bytes":
             (table,) = draw(dtype, (256,))
-            stored = np.arange(count, dtype=np.uint8) + np.uint8(200)
-            values = table[stored]
+            table[0] = 0
+            stored = draw_bytes(count, n_in)
+            values = table[stored[columns]]
         got = kernels.sparse_forward(isa, columns, stored, table, packing == "32 bits", w, b, f)
         values, w, b = exact(values, w, b)
         z = values @ w[columns] + b
@@ -297,6 +306,31 @@ def test_sparse_update(case, count, rule):
         values, delta = exact(values, delta)
         dw, terms = values @ delta[rows], np.abs(values) @ np.abs(delta[rows])
         assert_step(got, dw[None], terms[None], w, slots, rule, dtype, count + 8)
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 8, 64, 100, 130])
+@pytest.mark.parametrize("n_columns", [1, 3, 63, 64])
+def test_update_of_columns_of_bytes(case, n_rows, n_columns):
+    """Transposed, then as each column's entries alone, to the bit."""
+    isa, kernels, dtype = case
+    optimizer, rule, step = core_optimizer("adam"), _core.Rule.adam, (STEP, RATE, DECAY)
+    (table,) = draw(dtype, (256,))
+    table[0] = 0
+    counts = [(37 * column) % (n_rows + 1) for column in range(n_columns)]
+    x = np.stack([draw_bytes(count, n_rows, seed) for seed, count in enumerate(counts)], axis=1)
+    for n in (1, 17, 100, 209):
+        (delta,) = draw(dtype, (n_rows, n))
+        w, slots = draw_parameters(dtype, (n_columns, n), rule)
+        got_w, got_slots = kernels.byte_update(isa, x, table, delta, w, slots, optimizer, step)
+        for column in range(n_columns):
+            rows = np.flatnonzero(x[:, column]).astype(np.uint32)
+            own = [slot[column : column + 1] for slot in slots]
+            expected_w, expected_slots = kernels.sparse_update(
+                isa, rows, table[x[rows, column]], delta, w[column : column + 1], own, optimizer, step
+            )
+            np.testing.assert_array_equal(got_w[column], expected_w[0])
+            for got, expected in zip(got_slots, expected_slots, strict=True):
+                np.testing.assert_array_equal(got[column], expected[0])
 
 
 def test_transpose(case):

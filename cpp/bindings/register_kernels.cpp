@@ -12,6 +12,21 @@ namespace sae::bindings {
 
 namespace {
 
+// Writes a row of bytes to a place of `memory`, by way of what a data set keeps of it.
+template <class T>
+void write_bytes(const Kernels<T>& k, const std::uint8_t* row, Index n,
+                 const PackedMemory<T>& memory, Index at) {
+    std::vector<std::uint8_t> values;
+    std::uint64_t* const bits = memory.bits() + at / 64;
+    for (Index j = 0; j < n; ++j) {
+        if (row[j] == 0) continue;
+        values.push_back(row[j]);
+        bits[j / 64] |= std::uint64_t{1} << j % 64;
+    }
+    values.resize(values.size() + 64);
+    k.expand_bytes(n, bits, values.data(), memory.bytes() + at);
+}
+
 // A contiguous (rows, cols) or (cols,) array as it is: what a product has on its left.
 template <class T>
 View<const T> view(const Array<T>& a) {
@@ -108,44 +123,66 @@ void register_kernels_of(py::module_& m) {
         table(isa).update(Padded<T>(dw), update_step(optimizer, step), parameters.rows());
         return parameters.arrays();
     });
-    // One row in all three ways that rows are packed: columns in 16 or 32 bits, values in bytes
-    // if there is a table.
-    m.def("sparse_forward",
-          [=](Name isa, Index32 columns, const py::array& values,
-              std::optional<Array<T>> byte_values, bool wide, A w, A b, Activation f) {
-              const Padded<T> pw(w), pb(b), out(1, w.shape(1));
-              const auto columns16 = closed(columns, kNoColumn<std::uint16_t>);
-              const auto columns32 = closed(columns, kNoColumn<std::uint32_t>);
-              std::vector<std::uint8_t> bytes;
-              std::vector<T> numbers;
-              PackedRows<T> packed{};
-              if (wide) {
-                  packed.columns32 = columns32.data();
-              } else {
-                  packed.columns16 = columns16.data();
-              }
-              if (byte_values) {
-                  bytes = closed(values.cast<Array<std::uint8_t>>(), std::uint8_t{0});
-                  packed.bytes = {bytes.data(), byte_values->data()};
-              } else {
-                  numbers = closed(values.cast<Array<T>>(), T(0));
-                  packed.values = {numbers.data()};
-              }
-              // in two blocks, the second on top of the first one's sums
-              Index next = 0;
-              const auto n_in = static_cast<std::uint32_t>(pw.rows);
-              table(isa).sparse_forward({packed, &next, n_in / 2}, pw, false, nullptr, f, out);
-              table(isa).sparse_forward({packed, &next, n_in}, pw, true, pb.data, f, out);
-              return out.array();
-          });
+    // One row in all three ways that rows are packed: columns in 16 or 32 bits, or bytes of all
+    // columns if there is a table of what they stand for.
+    m.def("sparse_forward", [=](Name isa, Index32 columns, const py::array& values,
+                                std::optional<Array<T>> byte_values, bool wide, A w, A b,
+                                Activation f) {
+        const Padded<T> pw(w), pb(b), out(1, w.shape(1));
+        const auto columns16 = closed(columns, kNoColumn<std::uint16_t>);
+        const auto columns32 = closed(columns, kNoColumn<std::uint32_t>);
+        const auto numbers = closed(values.cast<Array<T>>(), T(0));
+        PackedMemory<T> memory;
+        PackedRows<T> packed{};
+        if (byte_values) {
+            const auto bytes = values.cast<Array<std::uint8_t>>();
+            memory = PackedMemory<T>::bytes(1, bytes.size());
+            write_bytes(table(isa), bytes.data(), bytes.size(), memory, 0);
+            packed = memory.rows(byte_values->data(), bytes.size());
+        } else {
+            packed.values = numbers.data();
+            if (wide) {
+                packed.columns32 = columns32.data();
+            } else {
+                packed.columns16 = columns16.data();
+            }
+        }
+        // in two blocks, the second on top of the first one's sums
+        Index start = 0;
+        const Index half = pw.rows / 2 / 64 * 64;
+        table(isa).sparse_forward({packed, &start, {0, half}}, pw, false, nullptr, f, out);
+        table(isa).sparse_forward({packed, &start, {half, pw.rows}}, pw, true, pb.data, f, out);
+        return out.array();
+    });
     m.def("sparse_update", [=](Name isa, Index32 rows, A values, A delta, A w, Slots slots,
                                const Optimizer& optimizer, Step step) {
         const Parameters<T> parameters(w, slots);
         std::vector<Entry<T>> column;
         for (Index t = 0; t < rows.size(); ++t) column.push_back({rows.at(t), values.at(t)});
         const std::uint32_t ends[] = {0, static_cast<std::uint32_t>(column.size())};
-        table(isa).sparse_update(1, {column.data(), ends}, Padded<T>(delta),
-                                 update_step(optimizer, step), parameters.rows());
+        table(isa).sparse_update(1, {column.data(), ends, nullptr, nullptr, 0, nullptr},
+                                 Padded<T>(delta), update_step(optimizer, step), parameters.rows());
+        return parameters.arrays();
+    });
+    // x (rows, columns, at most 64): bytes, of which byte_values says what each stands for
+    m.def("byte_update", [=](Name isa, Array<std::uint8_t> x, Array<T> byte_values, A delta, A w,
+                             Slots slots, const Optimizer& optimizer, Step step) {
+        const Parameters<T> parameters(w, slots);
+        const Index rows = x.shape(0), columns = x.shape(1), ld = (rows + 63) / 64 * 64;
+        const auto memory = PackedMemory<T>::bytes(rows, columns);
+        const Index room = PackedMemory<T>::row_bytes(columns);
+        std::vector<Index> start;
+        for (Index r = 0; r < rows; ++r) {
+            start.push_back(r * room);
+            write_bytes(table(isa), x.data() + r * columns, columns, memory, start.back());
+        }
+        std::vector<std::uint8_t> transposed(static_cast<std::size_t>(64 * ld));
+        std::vector<std::uint64_t> bits(static_cast<std::size_t>(ld));
+        table(isa).transpose_bytes(memory.rows(byte_values.data(), columns).bytes, start.data(),
+                                   rows, 0, transposed.data(), bits.data(), ld);
+        table(isa).sparse_update(
+            columns, {nullptr, nullptr, transposed.data(), bits.data(), ld, byte_values.data()},
+            Padded<T>(delta), update_step(optimizer, step), parameters.rows());
         return parameters.arrays();
     });
     m.def("activate", [=](Name isa, A z, A b, Activation f) {

@@ -29,34 +29,38 @@ bool Source<T>::has_labels(Index n_classes) const {
 template <class T>
 Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
     Batch<T> batch;
+    const auto own_rows = [&](const Input<T>& from, SparseMemory<T>& memory) -> Rows<T> {
+        memory = {from.packed_memory(n), Buffer<Index>(n)};
+        const Index room = from.row_room();
+        for (Index i = 0; i < n; ++i) memory.start.data()[i] = i * room;
+        return {memory.packed.rows(from.table(), from.n_features()), memory.start.data(),
+                from.density()};
+    };
     const auto make_rows = [&](const Input<T>& from, bool dense, Matrix<T>& memory,
-                               Buffer<Index>& start_memory) -> Rows<T> {
+                               SparseMemory<T>& sparse) -> Rows<T> {
         if (from.sparse() && !dense) {
-            start_memory = Buffer<Index>(n);
-            return {from.packed(), start_memory.data(), from.density()};
+            if (from.is_bytes()) return own_rows(from, sparse);
+            sparse.start = Buffer<Index>(n);
+            return {from.lists(), sparse.start.data(), from.density()};
         }
         memory = Matrix<T>(n, from.n_features());
         return View<T>(memory);
     };
-    batch.clean = make_rows(input_, form.dense_x, batch.clean_memory, batch.start_memory);
+    batch.clean = make_rows(input_, form.dense_x, batch.clean_memory, batch.clean_sparse);
     batch.x = batch.target = batch.clean;
     batch.apart = has_targets() || (batch.clean.sparse() && form.dense_target);
     if (batch.apart) {
         batch.target =
-            make_rows(target_, form.dense_target, batch.target_memory, batch.target_start_memory);
+            make_rows(target_, form.dense_target, batch.target_memory, batch.target_sparse);
     }
     if (form.corrupted) {
         batch.corrupted_memory = Matrix<std::uint8_t>(n, input_.n_features());
         batch.corrupted = batch.corrupted_memory;
         if (batch.clean.sparse()) {
-            batch.packed_memory = input_.packed_memory(n);
-            batch.packed_start_memory = Buffer<Index>(n);
-            batch.x.packed = batch.packed_memory.rows(input_.packed().bytes.table);
-            batch.x.start = batch.packed_start_memory.data();
-            const Index length = input_.longest_row();
-            for (Index i = 0; i < n; ++i) batch.x.start[i] = i * length;
+            batch.x = own_rows(input_, batch.x_sparse);
         } else {
-            batch.x = make_rows(input_, true, batch.x_memory, batch.start_memory);
+            batch.x_memory = Matrix<T>(n, input_.n_features());
+            batch.x = View<T>(batch.x_memory);
         }
     }
     if (!labels_.empty()) {
@@ -73,18 +77,23 @@ Batch<T> Source<T>::make_batch(Index n, BatchForm form) const {
 template <class T>
 void Source<T>::read(const std::int64_t* index, Index first, Range rows, Batch<T>& batch) const {
     const auto sample = [&](Index i) { return index ? static_cast<Index>(index[i]) : first + i; };
-    const auto read_rows = [&](const Input<T>& from, const Rows<T>& to) {
-        if (to.sparse()) {
-            for (Index i = rows.begin; i < rows.end; ++i) {
+    const auto read_rows = [&](const Input<T>& from, const Rows<T>& to,
+                               const SparseMemory<T>& memory) {
+        if (!to.sparse()) {
+            return from.gather(index ? index + rows.begin : nullptr, first + rows.begin,
+                               to.part(rows).dense);
+        }
+        for (Index i = rows.begin; i < rows.end; ++i) {
+            if (from.is_bytes()) {
+                from.expand(sample(i), memory.packed.bytes() + to.start[i],
+                            memory.packed.bits() + to.start[i] / 64);
+            } else {
                 to.start[i] = from.row_start(sample(i));
             }
-        } else {
-            from.gather(index ? index + rows.begin : nullptr, first + rows.begin,
-                        to.part(rows).dense);
         }
     };
-    read_rows(input_, batch.clean);
-    if (batch.apart) read_rows(target_, batch.target);
+    read_rows(input_, batch.clean, batch.clean_sparse);
+    if (batch.apart) read_rows(target_, batch.target, batch.target_sparse);
     for (Index i = rows.begin; i < rows.end; ++i) {
         if (batch.labels) batch.labels[i] = labels_[sample(i)];
         if (batch.weights) batch.weights[i] = weights_[sample(i)];

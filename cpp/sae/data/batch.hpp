@@ -28,13 +28,9 @@ struct Rows {
 
     // Asks for a sparse sample, or what it starts with, where it comes from main memory.
     void prefetch(Index i, Index n_features) const {
-        with_packed(packed, [&](const auto* columns, auto values) {
-            const double length = std::min(density * static_cast<double>(n_features), 1024.0);
-            for (Index at = start[i]; at < start[i] + static_cast<Index>(length); at += 32) {
-                __builtin_prefetch(columns + at);
-                values.prefetch(at);
-            }
-        });
+        const double length = std::min(density * static_cast<double>(n_features), 1024.0);
+        with_packed(packed,
+                    [&](const auto& rows) { rows.prefetch(start[i], static_cast<Index>(length)); });
     }
 
     // Some of them.
@@ -47,6 +43,13 @@ struct Rows {
         }
         return some;
     }
+};
+
+// The memory of sparse samples: where each is, and what is not where the source has it.
+template <class T>
+struct SparseMemory {
+    PackedMemory<T> packed;
+    Buffer<Index> start;  // (n)
 };
 
 // Some samples and what they are compared with.
@@ -63,10 +66,9 @@ struct Batch {
 
     // The memory of all that does not stay where the source has it.
     Matrix<T> clean_memory, x_memory, target_memory;
-    PackedMemory<T> packed_memory;
+    SparseMemory<T> clean_sparse, x_sparse, target_sparse;
     Matrix<std::uint8_t> corrupted_memory;
     Buffer<T> weights_memory;
-    Buffer<Index> start_memory, packed_start_memory, target_start_memory;
     Buffer<std::int64_t> labels_memory;
 };
 

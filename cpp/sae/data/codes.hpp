@@ -16,18 +16,18 @@ class Codes {
     Codes(Index n, Index n_units, Index most)
         : most_(most),
           density_(static_cast<double>(most) / static_cast<double>(n_units)),
-          memory_(n * (most + 1), true, false),
+          memory_(PackedMemory<T>::lists(n * (most + 1), true)),
           start_(n) {
         for (Index i = 0; i < n; ++i) start_.data()[i] = i * (most + 1);
     }
 
     bool empty() const { return most_ == 0; }
-    Rows<T> rows() const { return {memory_.rows(nullptr), start_.data(), density_}; }
+    Rows<T> rows() const { return {memory_.rows(), start_.data(), density_}; }
 
     // Takes over some rows of a (n, n_units).
     void pack(View<const T> a, Range rows) const {
         auto* const columns = memory_.template columns<std::uint32_t>();
-        T* const values = memory_.template values<T>();
+        T* const values = memory_.values();
         for (Index i = rows.begin; i < rows.end; ++i) {
             const T* row = a.row(i);
             Index at = start_.data()[i];

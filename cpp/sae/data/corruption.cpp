@@ -30,34 +30,55 @@ class Masking : public Corruption<T> {
         for (Index j = 0; j < batch.x.dense.cols; ++j) x[j] = choose(chosen[j], T(0), clean[j]);
     }
 
-    // Without a branch that no processor could predict.
     void drop(const Batch<T>& batch, Index row, Index step) const {
-        with_packed(batch.clean.packed, [&](const auto* columns, auto values) {
-            using Column = std::decay_t<decltype(*columns)>;
-            using Value = typename decltype(values)::Stored;
-            const Index start = batch.x.start[row];
-            Column* to_columns = batch.packed_memory.template columns<Column>() + start;
-            Value* to_values = batch.packed_memory.template values<Value>() + start;
-            Index at = batch.clean.start[row];
-            const auto drop_part = [&](Index first, Index count, const std::uint64_t* chosen) {
-                // copies, in registers: storing a byte might change what is captured
-                const auto from = columns;
-                const auto stored = values;
-                const auto to = to_columns;
-                const auto to_value = to_values;
-                Index i = at, n = 0;
-                for (; from[i] < first + count; ++i) {
-                    const auto within = static_cast<std::uint32_t>(from[i] - first);
-                    to[n] = from[i];
-                    to_value[n] = stored.stored(i);
-                    n += ~chosen[within / 64] >> within % 64 & 1;
-                }
-                at = i, to_columns += n, to_values += n;
-            };
-            this->choice.for_each_part(batch.corrupted.cols, batch.first + row, step, drop_part);
-            *to_columns = kNoColumn<Column>;
-            *to_values = Value(0);
+        const Index start = batch.clean.start[row], to = batch.x.start[row];
+        with_packed(batch.clean.packed, [&](const auto& rows) {
+            drop(rows, start, batch.x_sparse.packed, to, batch.first + row, step,
+                 batch.corrupted.cols);
         });
+    }
+
+    // Without a branch that no processor could predict.
+    template <class Column>
+    void drop(const ListedRows<T, Column>& clean, Index at, const PackedMemory<T>& memory, Index to,
+              Index row, Index step, Index n_columns) const {
+        Column* to_columns = memory.template columns<Column>() + to;
+        T* to_values = memory.values() + to;
+        const auto drop_part = [&](Index first, Index count, const std::uint64_t* chosen) {
+            // copies, in registers: storing a value might change what is captured
+            const auto [columns, values] = clean;
+            Column* const to_column = to_columns;
+            T* const to_value = to_values;
+            Index i = at, n = 0;
+            for (; columns[i] < first + count; ++i) {
+                const auto within = static_cast<std::uint32_t>(columns[i] - first);
+                to_column[n] = columns[i];
+                to_value[n] = values[i];
+                n += ~chosen[within / 64] >> within % 64 & 1;
+            }
+            at = i, to_columns += n, to_values += n;
+        };
+        this->choice.for_each_part(n_columns, row, step, drop_part);
+        *to_columns = kNoColumn<Column>;
+        *to_values = T(0);
+    }
+
+    void drop(const ByteRows<T>& clean, Index at, const PackedMemory<T>& memory, Index to,
+              Index row, Index step, Index n_columns) const {
+        this->choice.for_each_part(
+            n_columns, row, step, [&](Index first, Index count, const std::uint64_t* chosen) {
+                for (Index i = 0; i < count; i += 64) {
+                    const Index from = at + first + i, kept = to + first + i;
+                    const std::uint64_t dropped = chosen[i / 64];
+                    memory.bits()[kept / 64] = clean.bits[from / 64] & ~dropped;
+                    for (Index k = 0; k < 64; k += 8) {
+                        std::uint64_t eight = 0;
+                        std::memcpy(&eight, clean.bytes + from + k, sizeof eight);
+                        eight &= ~(0xFF * ones_of_bits(dropped >> k & 0xFF));
+                        std::memcpy(memory.bytes() + kept + k, &eight, sizeof eight);
+                    }
+                }
+            });
     }
 };
 

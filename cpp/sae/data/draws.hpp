@@ -58,6 +58,13 @@ class Draws {
     std::uint64_t key_;
 };
 
+// Eight bytes, 1 where one of eight bits is set, 0 elsewhere.
+inline std::uint64_t ones_of_bits(std::uint64_t bits) {
+    // bit j in byte j, and each bit that is set at the lowest place of its byte
+    const std::uint64_t spread = bits * 0x0101010101010101 & 0x8040201008040201;
+    return (spread + 0x7F7F7F7F7F7F7F7F) >> 7 & 0x0101010101010101;
+}
+
 // Chooses each column of a row with probability `share`: those whose random number below 1 is less.
 // It is drawn bit by bit, from the highest on, and no further than `share` has bits: two of a
 // quarter. Where eight leave it undecided, in one column of 256, 32 more decide.
@@ -96,10 +103,7 @@ class Choice {
         for_each_part(n, row, step, [&](Index first, Index count, const std::uint64_t* words) {
             std::uint8_t* const to = chosen + first;
             for (Index i = 0; i < count; i += 8) {
-                // bit j in byte j, and each bit that is set at the lowest place of its byte
-                const std::uint64_t spread =
-                    (words[i / 64] >> i % 64 & 0xFF) * 0x0101010101010101 & 0x8040201008040201;
-                const std::uint64_t bytes = (spread + 0x7F7F7F7F7F7F7F7F) >> 7 & 0x0101010101010101;
+                const std::uint64_t bytes = ones_of_bits(words[i / 64] >> i % 64 & 0xFF);
                 std::memcpy(to + i, &bytes,
                             static_cast<std::size_t>(std::min(count - i, Index{8})));
             }

@@ -2,12 +2,14 @@
 #include "sae/data/input.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
+#include <tuple>
 #include <type_traits>
 
 #include "sae/base/parallel.hpp"
@@ -20,6 +22,9 @@ namespace {
 // one: measured, above 0.5 for a first layer of 100 or 200 units, 0.25 for one of 10
 // (benchmarks/test_kernels.py).
 constexpr double kSparseDensity = 0.35;
+
+// From this share of non-zeros on a row is read faster as bytes than as a list.
+constexpr double kByteDensity = 0.08;
 
 // Calls f with the source's element type.
 template <class F>
@@ -100,35 +105,71 @@ bool scan_row(const S* row, Index n, Index stride, const Value& value_of, Index&
     return scan_strided<T>(row, n, std::integral_constant<Index, 1>(), value_of, n_nonzero);
 }
 
-// Packs what is not zero, without a branch that no processor could predict. There is room for
-// `count` and an end: where another thread changes the row meanwhile, no more than that is written,
-// and the rest is ends.
-template <class S, class T, class Column, class Value>
-void pack_row(const S* row, Index n, Index stride, T scale, Index count, Column* columns,
-              Value* values) {
-    Index at = 0;
-    for (Index j = 0; j < n; ++j) {
-        if constexpr (sizeof(S) == 1) {  // eight zeros at a time, most of such data
-            std::uint64_t eight = 1;
-            if (stride == 1 && j + 8 <= n) std::memcpy(&eight, row + j, sizeof eight);
-            if (eight == 0) {
-                j += 7;
-                continue;
-            }
+// f(column, number) for each number of a row that is not zero.
+template <class S, class Stride, class F>
+void for_each_number(const S* row, Index n, Stride stride, const F& f) {
+    constexpr Index group = 8;  // most are zero
+    const auto nonzeros = [&](Index first, Index count) -> unsigned {
+        if constexpr (sizeof(S) == 1 && !std::is_same_v<Stride, Index>) {
+            std::uint64_t bytes = 0;
+            std::memcpy(&bytes, row + first, static_cast<std::size_t>(count));
+            if (bytes == 0) return 0;
         }
-        if constexpr (std::is_same_v<Value, T>) {
-            values[at] = static_cast<T>(row[j * stride]) * scale;
-        } else {
-            values[at] = row[j * stride];
+        unsigned found = 0;
+        for (Index k = 0; k < count; ++k) {
+            found |= row[(first + k) * stride] != S(0) ? 1U << k : 0U;
         }
-        columns[at] = static_cast<Column>(j);
-        at += static_cast<Index>(values[at] != Value(0)) & static_cast<Index>(at < count);
-    }
-    for (; at <= count; ++at) {
-        columns[at] = kNoColumn<Column>;
-        values[at] = Value(0);
+        return found;
+    };
+    for (Index first = 0; first < n; first += group) {
+        unsigned found = first + group <= n ? nonzeros(first, group) : nonzeros(first, n - first);
+        for (; found; found &= found - 1) {
+            const Index j = first + __builtin_ctz(found);
+            f(j, row[j * stride]);
+        }
     }
 }
+
+// Values that are not zero, up to 255 of them, by number from 1 on.
+template <class T>
+class ValueNumbers {
+   public:
+    // Whether there is still room.
+    bool add(T value) {
+        std::uint8_t& number = place(value);
+        if (value == T(0) || number != 0) return true;
+        if (values_.count() == 256) return false;
+        number = static_cast<std::uint8_t>(values_.count());
+        values_.push_back(value);
+        return true;
+    }
+    bool add(const ValueNumbers& others) {
+        return std::all_of(others.values_.begin(), others.values_.end(),
+                           [&](T value) { return add(value); });
+    }
+    // 0 for zero, and for others that it does not have.
+    std::uint8_t number(T value) { return value == T(0) ? 0 : place(value); }
+    // (256)
+    Buffer<T> values() const {
+        Buffer<T> all(256);
+        std::copy(values_.begin(), values_.end(), all.data());
+        return all;
+    }
+
+   private:
+    // Where a value's number is or, in a table with many empty places, would be.
+    std::uint8_t& place(T value) {
+        std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t> bits = 0;
+        std::memcpy(&bits, &value, sizeof bits);
+        constexpr std::size_t mask = std::tuple_size_v<decltype(places_)> - 1;
+        std::size_t at = (bits * std::uint64_t{0x9E3779B97F4A7C15}) >> 52;
+        while (places_[at & mask] != 0 && values_[places_[at & mask]] != value) ++at;
+        return places_[at & mask];
+    }
+
+    List<T> values_ = List<T>(1);
+    std::array<std::uint8_t, 4096> places_{};
+};
 
 }  // namespace
 
@@ -163,14 +204,10 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
             (layout == Layout::automatic && density() > kSparseDensity)) {
             return;
         }
-        start_sparse(counts, source_.storage == Storage::uint8);
-        run_team(n_threads, [&](Member member) {
-            const Range range = member.share(n_samples_);
-            for (Index i = range.begin; i < range.end; ++i) {
-                with_storage(i, [&](auto* columns, auto* values) {
-                    pack_row(row(i), n_features_, stride, scale_, counts[i], columns, values);
-                });
-            }
+        pack(counts, n_threads, [&](Index i, const auto& f) {
+            const auto scaled = [&](Index j, auto x) { f(j, static_cast<T>(x) * scale_); };
+            if (stride != 1) return for_each_number(row(i), n_features_, stride, scaled);
+            for_each_number(row(i), n_features_, std::integral_constant<Index, 1>(), scaled);
         });
     });
 }
@@ -192,11 +229,11 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
         n_nonzero_ += end - start;
     }
     if (n_nonzero_ > source.n_nonzero) raise_changed(n_samples_ - 1);
-    start_sparse(counts, source.storage == Storage::uint8);
+    List<Index> row_begins(1);  // where each row's entries were when they were counted
+    for (const Index count : counts) row_begins.push_back(row_begins.back() + count);
     n_threads = useful_threads(n_threads, static_cast<double>(n_nonzero_));
     with_type(source.storage, source.values, [&](const auto* given) {
-        // where row i's entries were when they were counted
-        const auto row_begin = [&](Index i) { return row_start(i) - i; };
+        const auto row_begin = [&](Index i) { return row_begins[i]; };
         // the first entry of row i that no row may have, or the row's end
         const auto find_wrong = [&](Index i) {
             Index previous = -1;
@@ -221,71 +258,133 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
             raise<std::invalid_argument>("row ", bad, " has column ", j,
                                          ", expected ascending columns below ", n_features_);
         }
-        run_team(n_threads, [&](Member member) {
-            const Range range = member.share(n_samples_);
-            for (Index i = range.begin; i < range.end; ++i) {
-                // as they were checked, and within bounds whatever another thread writes meanwhile
-                const Index start = row_begin(i), count = row_begin(i + 1) - start;
-                with_storage(i, [&](auto* columns, auto* values) {
-                    using Column = std::decay_t<decltype(*columns)>;
-                    using Value = std::decay_t<decltype(*values)>;
-                    for (Index t = 0; t < count; ++t) {
-                        const auto j = static_cast<Index>(source.columns[start + t]);
-                        columns[t] = static_cast<Column>(std::clamp<Index>(j, 0, n_features_ - 1));
-                        if constexpr (std::is_same_v<Value, T>) {
-                            values[t] = static_cast<T>(given[start + t]) * scale_;
-                        } else {
-                            values[t] = static_cast<Value>(given[start + t]);
-                        }
-                    }
-                    columns[count] = kNoColumn<Column>;
-                    values[count] = Value(0);
-                });
+        pack(counts, n_threads, [&](Index i, const auto& f) {
+            for (Index at = row_begin(i); at < row_begin(i + 1); ++at) {
+                // as it was checked, and within bounds whatever another thread writes meanwhile
+                const auto j = static_cast<Index>(source.columns[at]);
+                f(std::clamp<Index>(j, 0, n_features_ - 1), static_cast<T>(given[at]) * scale_);
             }
         });
     });
 }
 
-// Room for the non-zeros and the row ends, given each row's count.
 template <class T>
-void Input<T>::start_sparse(const List<Index>& counts, bool bytes) {
+template <class F>
+void Input<T>::pack(const List<Index>& counts, int n_threads, const F& for_each) {
+    if (n_samples_ > 0 && density() >= kByteDensity && pack_bytes(counts, n_threads, for_each))
+        return;
+    pack_lists(counts, n_threads, for_each);
+}
+
+template <class T>
+template <class F>
+bool Input<T>::pack_bytes(const List<Index>& counts, int n_threads, const F& for_each) {
+    List<ValueNumbers<T>> each(static_cast<std::size_t>(n_threads));
+    std::atomic<bool> too_many{false};
+    run_team(n_threads, [&](Member member) {
+        const Range range = member.share(n_samples_);
+        ValueNumbers<T>& own = each[member.rank];
+        for (Index i = range.begin; i < range.end && !too_many; ++i) {
+            for_each(i, [&](Index, T value) {
+                if (!own.add(value)) too_many = true;
+            });
+        }
+    });
+    ValueNumbers<T> all;
+    for (const ValueNumbers<T>& own : each) {
+        if (too_many || !all.add(own)) return false;
+    }
+    constexpr Index readable = 8;  // words behind the last, as expand_bytes() asks for
+    row_start_ = List<Index>(1);
+    for (const Index count : counts) {
+        row_start_.push_back(row_start_.back() + words() + (count + 7) / 8);
+    }
+    bits_ = Buffer<std::uint64_t>(row_start_.back() + readable);
+    table_ = all.values();
+    run_team(n_threads, [&](Member member) {
+        const Range range = member.share(n_samples_);
+        for (Index i = range.begin; i < range.end; ++i) {
+            std::uint64_t* const bits = bits_.data() + row_start_[i];
+            auto* next = reinterpret_cast<std::uint8_t*>(bits + words());
+            const std::uint8_t* const end = next + counts[i];
+            for_each(i, [&](Index j, T value) {
+                const std::uint8_t number = all.number(value);
+                if (number == 0 || next == end) return;  // where another thread changes the row
+                *next++ = number;
+                bits[j / 64] |= std::uint64_t{1} << j % 64;
+            });
+        }
+    });
+    return true;
+}
+
+template <class T>
+template <class F>
+void Input<T>::pack_lists(const List<Index>& counts, int n_threads, const F& for_each) {
     row_start_.assign(1, 0);
     row_start_.reserve(counts.size() + 1);
     for (const Index count : counts) row_start_.push_back(row_start_.back() + count + 1);
-    const Index size = row_start_.back();
-    const bool wide = n_features_ > kNoColumn<std::uint16_t>;
-    packed_ = {size, wide, bytes && !wide};
-    if (bytes && !wide) {
-        table_ = Buffer<T>(256);
-        for (Index i = 0; i < table_.size(); ++i) table_.data()[i] = static_cast<T>(i) * scale_;
-    }
-}
-
-// Calls f(columns, values): where a sample's non-zeros are to be written.
-template <class T>
-template <class F>
-void Input<T>::with_storage(Index sample, const F& f) {
-    const Index start = row_start(sample);
-    with_packed(packed(), [&](const auto* columns, auto values) {
-        using Column = std::decay_t<decltype(*columns)>;
-        using Value = typename decltype(values)::Stored;
-        f(packed_.template columns<Column>() + start, packed_.template values<Value>() + start);
-    });
+    packed_ = PackedMemory<T>::lists(row_start_.back(), n_features_ > kNoColumn<std::uint16_t>);
+    const auto write = [&](auto* all_columns) {
+        using Column = std::decay_t<decltype(*all_columns)>;
+        run_team(n_threads, [&](Member member) {
+            const Range range = member.share(n_samples_);
+            for (Index i = range.begin; i < range.end; ++i) {
+                Column* const columns = all_columns + row_start_[i];
+                T* const values = packed_.values() + row_start_[i];
+                // where another thread changes the row meanwhile, no more than was counted
+                const Index count = counts[i];
+                Index at = 0;
+                for_each(i, [&](Index j, T value) {
+                    columns[at] = static_cast<Column>(j);
+                    values[at] = value;
+                    at += static_cast<Index>(value != T(0)) & static_cast<Index>(at < count);
+                });
+                for (; at <= count; ++at) {
+                    columns[at] = kNoColumn<Column>;
+                    values[at] = T(0);
+                }
+            }
+        });
+    };
+    auto* const columns32 = packed_.template columns<std::uint32_t>();
+    if (columns32) return write(columns32);
+    write(packed_.template columns<std::uint16_t>());
 }
 
 template <class T>
 PackedMemory<T> Input<T>::packed_memory(Index n) const {
-    const PackedRows<T> rows = packed();
-    return {n * longest_row(), rows.columns32 != nullptr, rows.bytes.bytes != nullptr};
+    if (is_bytes()) return PackedMemory<T>::bytes(n, n_features_);
+    return PackedMemory<T>::lists(n * row_room(), lists().columns32 != nullptr);
 }
 
 template <class T>
-Index Input<T>::longest_row() const {
+Index Input<T>::row_room() const {
+    if (is_bytes()) return PackedMemory<T>::row_bytes(n_features_);
     Index longest = 0;
     for (Index i = 0; i < n_samples_; ++i) {
         longest = std::max(longest, row_start(i + 1) - row_start(i));
     }
     return longest;
+}
+
+// Calls f(column, value) for a sparse sample's non-zeros.
+template <class T>
+template <class F>
+void Input<T>::for_each_nonzero(Index sample, const F& f) const {
+    if (!is_bytes()) return sae::for_each_nonzero(lists(), row_start(sample), f);
+    const std::uint8_t* next = numbers(sample);
+    for (Index w = 0; w < words(); ++w) {
+        for (auto found = bits(sample)[w]; found; found &= found - 1) {
+            f(64 * w + __builtin_ctzll(found), table_.data()[*next++]);
+        }
+    }
+}
+
+template <class T>
+void Input<T>::expand(Index sample, std::uint8_t* bytes, std::uint64_t* bits_of) const {
+    std::copy_n(bits(sample), words(), bits_of);
+    kernels<T>(active_isa()).expand_bytes(n_features_, bits_of, numbers(sample), bytes);
 }
 
 template <class T>
@@ -307,7 +406,7 @@ auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
         for (Index p = range.begin; p < range.end; ++p) {
             ColumnSums& part = parts[p];
             for (Index i = n_samples_ * p / n_parts; i < n_samples_ * (p + 1) / n_parts; ++i) {
-                for_each_nonzero(packed(), row_start(i), [&](Index j, T x) {
+                for_each_nonzero(i, [&](Index j, T x) {
                     const auto value = static_cast<double>(x);
                     ++part.nonzeros[j];
                     part.values[j] += value;
@@ -331,7 +430,7 @@ auto Input<T>::sum_columns(int n_threads) const -> ColumnSums {
 template <class T>
 template <class F>
 void Input<T>::for_each_value(Index sample, const F& f) const {
-    if (sparse()) return for_each_nonzero(packed(), row_start(sample), f);
+    if (sparse()) return for_each_nonzero(sample, f);
     with_type(source_.storage, source_.data, [&](const auto* data) {
         const auto* row = data + sample * source_.row_stride;
         with_values([&](const auto& value_of) {
@@ -349,7 +448,7 @@ void Input<T>::gather(const std::int64_t* index, Index first, View<T> out) const
         for (Index i = 0; i < out.rows; ++i) {
             T* to = out.row(i);
             std::fill_n(to, n_features_, T(0));
-            for_each_nonzero(packed(), row_start(sample(i)), [&](Index j, T x) { to[j] = x; });
+            for_each_nonzero(sample(i), [&](Index j, T x) { to[j] = x; });
         }
         return;
     }
@@ -392,20 +491,14 @@ auto Input<T>::find_outside(T low, T high, int n_threads) const -> std::optional
 
 template <class T>
 void Input<T>::prefetch(Index sample) const {
-    const auto lines = [&](const auto* from) {
-        if (!from) return;
-        constexpr Index line = kAlignment / static_cast<Index>(sizeof *from);
-        constexpr Index most = 32 * line;  // of a long row what it starts with
-        const Index begin = row_start(sample), end = row_start(sample + 1);
-        for (Index at = begin; at < std::min(end, begin + most); at += line) {
-            __builtin_prefetch(from + at);
-        }
-    };
-    const PackedRows<T> rows = packed();
-    lines(rows.columns16);
-    lines(rows.columns32);
-    lines(rows.bytes.bytes);
-    lines(rows.values.values);
+    const Index start = row_start(sample), end = row_start(sample + 1);
+    if (is_bytes()) {
+        for (Index w = start; w < end; w += 8) __builtin_prefetch(bits_.data() + w);
+        return;
+    }
+    constexpr Index most = 1024;  // of a long list what it starts with
+    with_packed(lists(),
+                [&](const auto& rows) { rows.prefetch(start, std::min(end - start, most)); });
 }
 
 template class Input<float>;

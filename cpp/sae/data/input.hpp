@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The samples that a network reads, prepared once for a data set: dense rows stay where the caller
-// has them (any strides, uint8 with a scale too) and are copied a batch at a time; mostly-zero data
-// is kept as its non-zeros, in as few bytes as hold them (3 for a pixel): shuffled rows come from
-// main memory, and what a step reads there is what it waits for. Kernels read them as they are.
+// has them (any strides, uint8 with a scale too) and are copied a batch at a time. Mostly-zero data
+// is kept in as few bytes as hold it, since shuffled rows come from main memory, and what a step
+// reads there is what it waits for: where no more than 256 values occur, a bit for each column and
+// a byte for each non-zero, which a batch expands to bytes; else lists, which kernels read as they
+// are.
 #pragma once
 
 #include <cstdint>
@@ -70,12 +72,16 @@ class Input {
 
     // The rest: sparse only.
 
-    PackedRows<T> packed() const { return packed_.rows(table_.data()); }
-    // Room for n rows of any of the samples, each of longest_row() entries, its end included.
-    PackedMemory<T> packed_memory(Index n) const;
-    Index longest_row() const;
-    // Where a sample's non-zeros start in packed().
+    // Whether samples are bytes, which a batch expands, or lists, which it reads where they are.
+    bool is_bytes() const { return table_.size() > 0; }
+    void expand(Index sample, std::uint8_t* bytes, std::uint64_t* bits_of) const;
+    const T* table() const { return table_.data(); }  // (256): what bytes stand for
+    PackedRows<T> lists() const { return packed_.rows(); }
+    // Where a sample starts in lists().
     Index row_start(Index sample) const { return row_start_[sample]; }
+    // Room for n rows of any of the samples, each row_room() from the one before.
+    PackedMemory<T> packed_memory(Index n) const;
+    Index row_room() const;
     // Share of non-zeros.
     double density() const {
         return static_cast<double>(n_nonzero_) /
@@ -88,13 +94,25 @@ class Input {
         double squares = 0;    // of all columns
     };
     const ColumnSums& column_sums(int n_threads) const;
-    // Asks for what packed() has of a sample.
+    // Asks for what there is of a sample.
     void prefetch(Index sample) const;
 
    private:
-    void start_sparse(const List<Index>& counts, bool bytes);
+    // Keep sparse samples, for_each(i, f) calling f(column, value) for all of one that may be other
+    // than zero: `counts` non-zeros of each, as bytes where that is possible and pays.
     template <class F>
-    void with_storage(Index sample, const F& f);
+    void pack(const List<Index>& counts, int n_threads, const F& for_each);
+    template <class F>
+    bool pack_bytes(const List<Index>& counts, int n_threads, const F& for_each);
+    template <class F>
+    void pack_lists(const List<Index>& counts, int n_threads, const F& for_each);
+    Index words() const { return (n_features_ + 63) / 64; }
+    const std::uint64_t* bits(Index sample) const { return bits_.data() + row_start(sample); }
+    const std::uint8_t* numbers(Index sample) const {
+        return reinterpret_cast<const std::uint8_t*>(bits(sample) + words());
+    }
+    template <class F>
+    void for_each_nonzero(Index sample, const F& f) const;
     template <class F>
     void for_each_value(Index sample, const F& f) const;
     ColumnSums sum_columns(int n_threads) const;
@@ -113,10 +131,11 @@ class Input {
     T scale_ = 1;
     List<double> zero_;  // (n_features), or empty
     Index n_samples_ = 0, n_features_ = 0, n_nonzero_ = 0;
-    // Non-zeros and, behind each row, kNoColumn with the value 0.
-    List<Index> row_start_;   // (n_samples + 1), empty if dense
-    PackedMemory<T> packed_;  // bytes before scaling, all else scaled
-    Buffer<T> table_;         // (256): the bytes, scaled
+    List<Index> row_start_;       // (n_samples + 1), empty if dense
+    PackedMemory<T> packed_;      // lists, scaled, each with its end
+    Buffer<std::uint64_t> bits_;  // or of each sample words(), a bit for each column, then the
+                                  // numbers of the values that are not zero, a byte each
+    Buffer<T> table_;             // (256): these values, scaled
     struct Once {
         std::once_flag flag;
         ColumnSums sums;

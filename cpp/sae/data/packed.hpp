@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Memory for non-zeros as the kernels read them (PackedRows): a data set's, or those of a batch
-// that has its own.
+// Memory for rows that are mostly zero as the kernels read them (PackedRows): lists of a data
+// set's, or those of a batch that has its own.
 #pragma once
 
 #include <cstdint>
@@ -15,40 +15,49 @@ template <class T>
 class PackedMemory {
    public:
     PackedMemory() = default;
-    // Room for `size` entries, row ends included.
-    PackedMemory(Index size, bool wide_columns, bool bytes) {
+    // Room for lists of `size` entries, row ends included.
+    static PackedMemory lists(Index size, bool wide_columns) {
+        PackedMemory memory;
         if (wide_columns) {
-            std::get<1>(columns_) = Buffer<std::uint32_t>(size);
+            std::get<1>(memory.columns_) = Buffer<std::uint32_t>(size);
         } else {
-            std::get<0>(columns_) = Buffer<std::uint16_t>(size);
+            std::get<0>(memory.columns_) = Buffer<std::uint16_t>(size);
         }
-        if (bytes) {
-            std::get<0>(values_) = Buffer<std::uint8_t>(size);
-        } else {
-            std::get<1>(values_) = Buffer<T>(size);
-        }
+        memory.values_ = Buffer<T>(size);
+        return memory;
     }
+    // Room for rows of bytes, row_bytes() from one to the next; 64 may be read from any column on.
+    static PackedMemory bytes(Index n_rows, Index n_columns) {
+        PackedMemory memory;
+        memory.bytes_ = Buffer<std::uint8_t>(n_rows * row_bytes(n_columns) + 64);
+        memory.bits_ = Buffer<std::uint64_t>(n_rows * row_bytes(n_columns) / 64);
+        return memory;
+    }
+    static Index row_bytes(Index n_columns) { return padded<std::uint8_t>(n_columns); }
 
-    // Of each pair of types one is there, the other null.
+    // Of each there is what the rows are kept in, else null.
     template <class Column>
     Column* columns() const {
         return std::get<Buffer<Column>>(columns_).data();
     }
-    template <class Value>
-    Value* values() const {
-        return std::get<Buffer<Value>>(values_).data();
-    }
+    T* values() const { return values_.data(); }
+    Index size() const { return bits_.size() * 64; }  // of rows of bytes
+    std::uint8_t* bytes() const { return bytes_.data(); }
+    std::uint64_t* bits() const { return bits_.data(); }
+
     // table (256): what bytes stand for
-    PackedRows<T> rows(const T* table) const {
+    PackedRows<T> rows(const T* table = nullptr, Index n_columns = 0) const {
         return {columns<std::uint16_t>(),
                 columns<std::uint32_t>(),
-                {values<T>()},
-                {values<std::uint8_t>(), table}};
+                values(),
+                {bytes(), bits(), table, n_columns}};
     }
 
    private:
     std::tuple<Buffer<std::uint16_t>, Buffer<std::uint32_t>> columns_;
-    std::tuple<Buffer<std::uint8_t>, Buffer<T>> values_;
+    Buffer<T> values_;
+    Buffer<std::uint8_t> bytes_;
+    Buffer<std::uint64_t> bits_;
 };
 
 }  // namespace sae

@@ -12,6 +12,9 @@ namespace {
 constexpr Index kSortedColumns = 128;
 constexpr Index kSortedEntries = 1 << 21;
 
+// Columns of bytes made at once: a cache line of each row.
+constexpr Index kTransposedColumns = 64;
+
 }  // namespace
 
 Index columns_of(double entries, double density, Index n_features) {
@@ -20,51 +23,104 @@ Index columns_of(double entries, double density, Index n_features) {
 }
 
 template <class T>
-SparseColumns<T>::SparseColumns(Index n, Index n_features, double density)
-    : capacity_(padded<Entry<T>>(n)), next_(n) {
-    const Index wanted = std::max(kSortedColumns, columns_of(kBlockEntries, density, n_features));
+void SparseColumns<T>::reserve(const Rows<T>& x, Index n, Index n_features) {
+    if (n > next_.size()) next_ = Buffer<Index>(n);
+    if (x.packed.bytes.bytes) {
+        column_bytes_ = (n + 63) / 64 * 64;
+        const Index size = kTransposedColumns * column_bytes_;
+        if (size <= bytes_.size()) return;
+        bytes_ = Buffer<std::uint8_t>(size);
+        bits_ = Buffer<std::uint64_t>(size / 64);
+        return;
+    }
+    capacity_ = padded<Entry<T>>(n);
+    const Index wanted = std::max(kSortedColumns, columns_of(kBlockEntries, x.density, n_features));
     const Index columns =
         std::min(std::clamp(kSortedEntries / capacity_, kFewestColumns, wanted), n_features);
+    if (2 * columns <= ends_.size()) return;
     entries_ = Buffer<Entry<T>>(columns * capacity_);
     ends_ = Buffer<std::uint32_t>(2 * columns);
+}
+
+template <class T>
+Index SparseColumns<T>::max_columns() const {
+    return packed_.bytes.bytes ? kTransposedColumns : ends_.size() / 2;
+}
+
+template <class T>
+SparseColumnEntries<T> SparseColumns<T>::from(Index column) const {
+    const Index at = column - first_;
+    if (packed_.bytes.bytes) {
+        const Index first = at * column_bytes_;
+        return {nullptr,
+                nullptr,
+                bytes_.data() + first,
+                bits_.data() + first / 64,
+                column_bytes_,
+                packed_.bytes.table};
+    }
+    return {entries_.data(), ends_.data() + 2 * at, nullptr, nullptr, 0, nullptr};
 }
 
 template <class T>
 void SparseColumns<T>::choose(const Rows<T>& x, Index n, Index first_column) {
     packed_ = x.packed;
     rows_ = n;
-    with_packed(packed_, [&](const auto* columns, auto) {
-        for (Index i = 0; i < n; ++i) {
-            Index& next = next_.data()[i];
-            next = x.start[i];
-            while (static_cast<Index>(columns[next]) < first_column) ++next;
-        }
-    });
+    with_packed(packed_, [&](const auto& rows) { choose(rows, x.start, first_column); });
+}
+
+template <class T>
+template <class Column>
+void SparseColumns<T>::choose(const ListedRows<T, Column>& rows, const Index* start,
+                              Index first_column) {
+    for (Index i = 0; i < rows_; ++i) {
+        Index& next = next_.data()[i];
+        next = start[i];
+        while (static_cast<Index>(rows.columns[next]) < first_column) ++next;
+    }
+}
+
+template <class T>
+void SparseColumns<T>::choose(const ByteRows<T>&, const Index* start, Index) {
+    std::copy_n(start, rows_, next_.data());
 }
 
 template <class T>
 void SparseColumns<T>::sort(Range range) {
     first_ = range.begin;
+    with_packed(packed_, [&](const auto& rows) { sort(rows, range); });
+}
+
+template <class T>
+template <class Column>
+void SparseColumns<T>::sort(const ListedRows<T, Column>& rows, Range range) {
+    const auto [columns, values] = rows;
     Entry<T>* const entries = entries_.data();
     std::uint32_t* const ends = ends_.data();
     for (Index j = 0; j < range.count(); ++j) {
         ends[2 * j] = ends[2 * j + 1] = static_cast<std::uint32_t>(j * capacity_);
     }
-    with_packed(packed_, [&](const auto* columns, auto values) {
-        for (Index i = 0; i < rows_; ++i) {
-            const auto row = static_cast<std::uint32_t>(i);
-            Index at = next_.data()[i];
-            if (i + 1 < rows_) {
-                __builtin_prefetch(columns + next_.data()[i + 1]);
-                values.prefetch(next_.data()[i + 1]);
-            }
-            while (static_cast<Index>(columns[at]) < range.begin) ++at;
-            for (; static_cast<Index>(columns[at]) < range.end; ++at) {
-                entries[ends[2 * (columns[at] - range.begin) + 1]++] = {row, values[at]};
-            }
-            next_.data()[i] = at;
+    for (Index i = 0; i < rows_; ++i) {
+        const auto row = static_cast<std::uint32_t>(i);
+        Index at = next_.data()[i];
+        if (i + 1 < rows_) {
+            __builtin_prefetch(columns + next_.data()[i + 1]);
+            __builtin_prefetch(values + next_.data()[i + 1]);
         }
-    });
+        while (static_cast<Index>(columns[at]) < range.begin) ++at;
+        for (; static_cast<Index>(columns[at]) < range.end; ++at) {
+            entries[ends[2 * (columns[at] - range.begin) + 1]++] = {row, values[at]};
+        }
+        next_.data()[i] = at;
+    }
+}
+
+template <class T>
+void SparseColumns<T>::sort(const ByteRows<T>& rows, Range range) {
+    first_ = range.begin;
+    kernels<T>(active_isa())
+        .transpose_bytes(rows, next_.data(), rows_, first_, bytes_.data(), bits_.data(),
+                         column_bytes_);
 }
 
 template class SparseColumns<float>;

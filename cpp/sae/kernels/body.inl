@@ -126,13 +126,12 @@ template <class T>
 void sparse_forward(const SparseRows<T>& x, View<const T> w, bool resume, const T* b, Activation f,
                     View<T> out) {
     const auto product = [&](auto epilogue) {
-        with_packed(x.packed, [&](const auto* columns, auto values) {
-            const auto limit = static_cast<std::decay_t<decltype(*columns)>>(x.limit);
+        with_packed(x.packed, [&](const auto& rows) {
             for_each_panel<T, kRowVectors>(out.cols, [&](auto panel, Index c) {
                 using P = decltype(panel);
                 const bool last = c + P::kColumns >= out.cols;
-                sparse_rows_panel<P>(out.rows, columns, values, x.next, limit, last, w.data + c,
-                                     w.ld, resume, out.data, out.ld, c, epilogue);
+                sparse_rows_panel<P>(out.rows, rows, x.start, x.columns, last, w.data + c, w.ld,
+                                     resume, out.data, out.ld, c, epilogue);
             });
         });
     };
@@ -143,19 +142,13 @@ void sparse_forward(const SparseRows<T>& x, View<const T> w, bool resume, const 
 template <class T>
 void sparse_update(Index rows, const SparseColumnEntries<T>& x, View<const T> delta,
                    const UpdateStep<T>& step, const ParameterRows<T>& parameters) {
-    updated(step, parameters, [&](auto epilogue) {
-        for_each_panel<T, kRowVectors>(delta.cols, [&](auto panel, Index c) {
-            sparse_columns_panel<decltype(panel)>(rows, x, delta.data + c, delta.ld, c, epilogue);
-        });
-    });
+    updated(step, parameters,
+            [&](auto epilogue) { sparse_columns_product(rows, x, delta, epilogue); });
 }
 
 template <class T>
 void sparse_gradient(const SparseColumnEntries<T>& x, View<const T> delta, View<T> dw) {
-    for_each_panel<T, kRowVectors>(delta.cols, [&](auto panel, Index c) {
-        sparse_columns_panel<decltype(panel)>(dw.rows, x, delta.data + c, delta.ld, c,
-                                              Add<T>{dw.data, dw.ld});
-    });
+    sparse_columns_product(dw.rows, x, delta, Add<T>{dw.data, dw.ld});
 }
 
 template <class T>
@@ -174,30 +167,13 @@ void update(View<const T> dw, const UpdateStep<T>& step, const ParameterRows<T>&
 }
 
 template <class T>
-inline constexpr Kernels<T> kTable = {dense_forward<T>,
-                                      dense_backward<T>,
-                                      dense_update<T>,
-                                      dense_gradient<T>,
-                                      sparse_forward<T>,
-                                      sparse_update<T>,
-                                      sparse_gradient<T>,
-                                      activate<T>,
-                                      derive<T>,
-                                      update<T>,
-                                      column_squares<T>,
-                                      slope_squares<T>,
-                                      penalize<T>,
-                                      limit_norms<T>,
-                                      keep_largest<T>,
-                                      gram<T>,
-                                      transpose<T>,
-                                      loss_delta<T>,
-                                      loss_value<T>,
-                                      exp_shifted<T>,
-                                      dot<T>,
-                                      random_groups,
-                                      normals<T>,
-                                      multiply_adds<T>};
+inline constexpr Kernels<T> kTable = {
+    dense_forward<T>,  dense_backward<T>,  dense_update<T>, dense_gradient<T>,  sparse_forward<T>,
+    sparse_update<T>,  sparse_gradient<T>, activate<T>,     derive<T>,          update<T>,
+    column_squares<T>, slope_squares<T>,   penalize<T>,     limit_norms<T>,     keep_largest<T>,
+    gram<T>,           transpose<T>,       expand_bytes<T>, transpose_bytes<T>, loss_delta<T>,
+    loss_value<T>,     exp_shifted<T>,     dot<T>,          random_groups,      normals<T>,
+    multiply_adds<T>};
 
 }  // namespace
 }  // namespace sae::SAE_ISA

@@ -8,7 +8,7 @@
 
 #include <array>
 #include <cstdint>
-#include <type_traits>
+#include <cstring>
 
 #include "sae/base/isa.hpp"
 #include "sae/base/view.hpp"
@@ -54,68 +54,87 @@ struct CodePenalty {
     const T *linear, *squared;  // (n) each
 };
 
-// The values of packed non-zeros: as they are, or in bytes, of which a table says what each stands
-// for.
-template <class T>
-struct Values {
-    using Stored = T;
+template <class Column>
+inline constexpr Column kNoColumn = static_cast<Column>(-1);
+
+// Rows as lists of their non-zeros: a row's columns, ascending, and closed by kNoColumn, and what
+// stands in them.
+template <class T, class Column>
+struct ListedRows {
+    const Column* columns;
     const T* values;
 
-    T stored(Index at) const { return values[at]; }
-    T operator[](Index at) const { return values[at]; }
-    void prefetch(Index at) const { __builtin_prefetch(values + at); }
+    // f(column, value) for each non-zero of the row that starts at `at`, in order of columns.
+    template <class F>
+    void for_each(Index at, const F& f) const {
+        for (; columns[at] != kNoColumn<Column>; ++at)
+            f(static_cast<Index>(columns[at]), values[at]);
+    }
+    // Asks for so many non-zeros from there on.
+    void prefetch(Index at, Index n) const {
+        constexpr Index line = 64 / static_cast<Index>(sizeof(T));
+        for (Index i = at; i < at + n; i += line) __builtin_prefetch(values + i);
+        for (Index i = at; i < at + n; i += 64 / static_cast<Index>(sizeof(Column))) {
+            __builtin_prefetch(columns + i);
+        }
+    }
 };
+
+// Rows of bytes, most of them zero, each on cache lines of its own; zeros up to the end of the
+// last.
 template <class T>
-struct ByteValues {
-    using Stored = std::uint8_t;
+struct ByteRows {
     const std::uint8_t* bytes;
-    const T* table;  // (256)
+    const std::uint64_t* bits;  // whether each byte is not zero
+    const T* table;             // (256): what each stands for; the first is zero
+    Index n_columns;
 
-    std::uint8_t stored(Index at) const { return bytes[at]; }
-    T operator[](Index at) const { return table[bytes[at]]; }
-    void prefetch(Index at) const { __builtin_prefetch(bytes + at); }
+    template <class F>
+    void for_each(Index at, const F& f) const {
+        for (Index j = 0; j < n_columns; j += 64) {
+            const std::uint8_t* const part = bytes + at + j;
+            for (auto found = bits[(at + j) / 64]; found; found &= found - 1) {
+                const Index k = __builtin_ctzll(found);
+                f(j + k, table[part[k]]);
+            }
+        }
+    }
+    void prefetch(Index at, Index) const {
+        for (Index j = 0; j < n_columns; j += 64) __builtin_prefetch(bytes + at + j);
+    }
 };
 
-// Non-zeros as a data set keeps them, row after row: columns in 16 bits or in 32, ascending in each
-// row and closed by kNoColumn; values in T, or in bytes where columns are in 16 bits. Of each pair
-// one is null.
+// Rows of which most is zero: as lists, columns in 16 bits or in 32, or as bytes. Of `columns16`,
+// `columns32` and `bytes` one is there, the others null.
 template <class T>
 struct PackedRows {
     const std::uint16_t* columns16;
     const std::uint32_t* columns32;
-    Values<T> values;
-    ByteValues<T> bytes;
+    const T* values;
+    ByteRows<T> bytes;
 };
 
-template <class Column>
-inline constexpr Column kNoColumn = static_cast<Column>(-1);
-
-// Calls f(columns, values) with the pair that there is.
+// Calls f(the rows as they are).
 template <class T, class F>
 auto with_packed(const PackedRows<T>& x, F&& f) {
-    if (x.columns32) return f(x.columns32, x.values);
-    if (x.values.values) return f(x.columns16, x.values);
-    return f(x.columns16, x.bytes);
+    if (x.bytes.bytes) return f(x.bytes);
+    if (x.columns32) return f(ListedRows<T, std::uint32_t>{x.columns32, x.values});
+    return f(ListedRows<T, std::uint16_t>{x.columns16, x.values});
 }
 
 // f(column, value) for each non-zero of the row that starts at `at`, in order of columns.
 template <class T, class F>
 void for_each_nonzero(const PackedRows<T>& x, Index at, const F& f) {
-    with_packed(x, [&](const auto* columns, auto values) {
-        using Column = std::decay_t<decltype(*columns)>;
-        for (Index i = at; columns[i] != kNoColumn<Column>; ++i) {
-            f(static_cast<Index>(columns[i]), values[i]);
-        }
-    });
+    with_packed(x, [&](const auto& rows) { rows.for_each(at, f); });
 }
 
-// A part of packed rows: row r goes on at next[r] and stops before the first column that is not
-// below `limit`, where next[r] is left.
+// Some columns of packed rows, of bytes in whole multiples of 64. Row r starts at start[r] or, as a
+// list, goes on there, and is left at the first column behind them.
 template <class T>
 struct SparseRows {
     PackedRows<T> packed;
-    Index* next;
-    std::uint32_t limit;
+    Index* start;
+    Range columns;
 };
 
 // A non-zero of a sparse column: its row and its value.
@@ -125,11 +144,17 @@ struct Entry {
     T value;
 };
 
-// Sparse columns: column j has the entries from ends[2 * j] up to ends[2 * j + 1].
+// Sparse columns: column j has the entries from ends[2 * j] up to ends[2 * j + 1] or, if there are
+// none, the bytes of all rows from bytes[j * ld] on, ld being a multiple of 64, and a bit for each
+// that is not zero.
 template <class T>
 struct SparseColumnEntries {
     const Entry<T>* entries;
     const std::uint32_t* ends;
+    const std::uint8_t* bytes;
+    const std::uint64_t* bits;
+    Index ld;
+    const T* table;  // (256)
 };
 
 using PhiloxCounter = std::array<std::uint32_t, 4>;
@@ -176,6 +201,14 @@ struct Kernels {
     void (*gram)(View<const T> h, View<T> out);
     // out (n, m) = in (m, n)^T
     void (*transpose)(View<const T> in, View<T> out);
+    // Bytes of n columns, in whole multiples of 64, of those that are not zero, `values`, and where
+    // they are, n bits; up to 64 more may be read.
+    void (*expand_bytes)(Index n, const std::uint64_t* bits, const std::uint8_t* values,
+                         std::uint8_t* bytes);
+    // out (64, ld) = the 64 columns from `column` on of `rows` rows of bytes; ld: a multiple of 64,
+    // at least `rows`; a bit for each, whether it is not zero
+    void (*transpose_bytes)(const ByteRows<T>& x, const Index* start, Index rows, Index column,
+                            std::uint8_t* out, std::uint64_t* bits, Index ld);
     // delta (n): the derivative of a loss with respect to a (n); t (n) null: targets of zero
     void (*loss_delta)(ValueLoss loss, Index n, const T* a, const T* t, T* delta);
     // The sum over a (n), which is lost, of a loss

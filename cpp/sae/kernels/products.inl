@@ -106,21 +106,48 @@ SAE_INLINE void deferred_product(Index m, Index n, Index k, const T* a, Index rs
 }
 
 // For each of m sparse rows a panel of the sum over its non-zeros of value * w[column], on top of
-// what is in `out` or, if not `resume`, of zero; `advance`: leave next[r] where the row stops.
-template <class P, class T, class Column, class Values, class Epilogue>
-void sparse_rows_panel(Index m, const Column* columns, Values values, Index* next, Column limit,
-                       bool advance, const T* w, Index ldw, bool resume, const T* out, Index ldo,
+// what is in `out` or, if not `resume`, of zero; `last`: of the panels, so that lists may be left
+// where they stop.
+template <class P, class T, class Column, class Epilogue>
+void sparse_rows_panel(Index m, const ListedRows<T, Column>& x, Index* start, Range within,
+                       bool last, const T* w, Index ldw, bool resume, const T* out, Index ldo,
                        Index c0, Epilogue epilogue) {
+    const auto [columns, values] = x;
+    const auto limit = static_cast<Column>(within.end);
     for (Index r = 0; r < m; ++r) {
         if (r + 1 < m) {  // no processor foresees where a row stops, nor fetches the next by itself
-            __builtin_prefetch(columns + next[r + 1]);
-            values.prefetch(next[r + 1]);
+            __builtin_prefetch(columns + start[r + 1]);
+            __builtin_prefetch(values + start[r + 1]);
         }
         P sum;
         if (resume) sum.read(out + r * ldo + c0);
-        Index at = next[r];
+        Index at = start[r];
         for (; columns[at] < limit; ++at) sum.multiply_add(values[at], w + columns[at] * ldw);
-        if (advance) next[r] = at;
+        if (last) start[r] = at;
+        sum.finish(epilogue, r, c0);
+    }
+}
+
+// The same of rows of bytes.
+template <class P, class T, class Epilogue>
+void sparse_rows_panel(Index m, const ByteRows<T>& x, const Index* start, Range within, bool,
+                       const T* w, Index ldw, bool resume, const T* out, Index ldo, Index c0,
+                       Epilogue epilogue) {
+    for (Index r = 0; r < m; ++r) {
+        if (r + 1 < m) {
+            __builtin_prefetch(x.bytes + start[r + 1] + within.begin);
+            __builtin_prefetch(x.bytes + start[r + 1] + within.begin + 64);
+        }
+        P sum;
+        if (resume) sum.read(out + r * ldo + c0);
+        for (Index j = within.begin; j < within.end; j += 64) {
+            const std::uint8_t* const bytes = x.bytes + start[r] + j;
+            const T* const rows = w + j * ldw;
+            for (auto found = x.bits[(start[r] + j) / 64]; found; found &= found - 1) {
+                const Index k = __builtin_ctzll(found);
+                sum.multiply_add(x.table[bytes[k]], rows + k * ldw);
+            }
+        }
         sum.finish(epilogue, r, c0);
     }
 }
@@ -138,6 +165,39 @@ void sparse_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* del
         }
         sum.finish(epilogue, r, c0);
     }
+}
+
+// The same of columns of bytes.
+template <class P, class T, class Epilogue>
+void byte_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* delta, Index ldd,
+                        Index c0, Epilogue epilogue) {
+    const std::uint64_t* bits = x.bits;
+    for (Index r = 0; r < m; ++r) {
+        P sum;
+        for (Index i = 0; i < x.ld; i += 64) {
+            const std::uint8_t* const bytes = x.bytes + r * x.ld + i;
+            const T* const rows = delta + i * ldd;
+            for (auto found = *bits++; found; found &= found - 1) {
+                const Index k = __builtin_ctzll(found);
+                sum.multiply_add(x.table[bytes[k]], rows + k * ldd);
+            }
+        }
+        sum.finish(epilogue, r, c0);
+    }
+}
+
+// Calls the panels of all columns of delta.
+template <class T, class Epilogue>
+SAE_INLINE void sparse_columns_product(Index m, const SparseColumnEntries<T>& x,
+                                       View<const T> delta, Epilogue epilogue) {
+    for_each_panel<T, kRowVectors>(delta.cols, [&](auto panel, Index c) {
+        using P = decltype(panel);
+        if (x.bytes) {
+            byte_columns_panel<P>(m, x, delta.data + c, delta.ld, c, epilogue);
+        } else {
+            sparse_columns_panel<P>(m, x, delta.data + c, delta.ld, c, epilogue);
+        }
+    });
 }
 
 // What lies in memory, as if it were sums; lanes past the n-th column too.

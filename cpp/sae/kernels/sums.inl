@@ -59,6 +59,120 @@ void transpose(View<const T> from, View<T> to) {
     }
 }
 
+#if defined(__AVX512F__)
+// By an instruction that some processors with AVX-512 lack.
+__attribute__((target("avx512vbmi2"))) inline void expand_by_instruction(Index n,
+                                                                         const std::uint64_t* bits,
+                                                                         const std::uint8_t* values,
+                                                                         std::uint8_t* bytes) {
+    for (Index i = 0; i < n; i += 64) {
+        const std::uint64_t found = bits[i / 64];
+        const __m512i placed = _mm512_maskz_expand_epi8(found, _mm512_loadu_si512(values));
+        _mm512_storeu_si512(bytes + i, placed);
+        values += __builtin_popcountll(found);
+    }
+}
+#endif
+
+#if defined(__AVX2__)
+// For eight bits, which of eight bytes in order goes to the place of each, or none where it is not
+// set, as the instruction for permutations reads them.
+struct Places {
+    alignas(kAlignment) std::uint8_t of[256][8];
+
+    constexpr Places() : of() {
+        for (int bits = 0; bits < 256; ++bits) {
+            std::uint8_t next = 0;
+            for (int i = 0; i < 8; ++i) of[bits][i] = bits >> i & 1 ? next++ : std::uint8_t{0x80};
+        }
+    }
+};
+inline constexpr Places kPlaces;
+#endif
+
+// 64 bytes; returns where the next values are.
+SAE_INLINE const std::uint8_t* expand_part(std::uint64_t found, const std::uint8_t* values,
+                                           std::uint8_t* bytes) {
+#if defined(__AVX2__)
+    // how many bits of each eight are set, and of all those before
+    std::uint64_t counts = found - (found >> 1 & 0x5555555555555555);
+    counts = (counts & 0x3333333333333333) + (counts >> 2 & 0x3333333333333333);
+    counts = (counts + (counts >> 4)) & 0x0F0F0F0F0F0F0F0F;
+    const std::uint64_t ends = counts * 0x0101010101010101;
+    const auto eight = [](const std::uint8_t* p) SAE_INLINE_LAMBDA {
+        return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    };
+#pragma GCC unroll 8
+    for (int i = 0; i < 64; i += 8) {
+        const __m128i own = eight(values + ((ends - counts) >> i & 0xFF));
+        const __m128i placed = _mm_shuffle_epi8(own, eight(kPlaces.of[found >> i & 0xFF]));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(bytes + i), placed);
+    }
+    return values + (ends >> 56);
+#else
+    std::memset(bytes, 0, 64);
+    for (; found; found &= found - 1) bytes[__builtin_ctzll(found)] = *values++;
+    return values;
+#endif
+}
+
+template <class T>
+void expand_bytes(Index n, const std::uint64_t* bits, const std::uint8_t* values,
+                  std::uint8_t* bytes) {
+#if defined(__AVX512F__)
+    static const bool has_instruction = __builtin_cpu_supports("avx512vbmi2");
+    if (has_instruction) return expand_by_instruction(n, bits, values, bytes);
+#endif
+    for (Index i = 0; i < n; i += 64) values = expand_part(bits[i / 64], values, bytes + i);
+}
+
+// Blocks of eight bytes by eight, as many side by side as a register holds: eight rows, whose
+// halves, quarters and single bytes change places in turn.
+template <class T>
+void transpose_bytes(const ByteRows<T>& x, const Index* start, Index rows, Index column,
+                     std::uint8_t* out, std::uint64_t* bits, Index ld) {
+    using Lanes = Bits<double>;
+    constexpr Index block = 8, columns = 64, width = SAE_VECTOR_BYTES;
+    const auto exchange = [](Lanes& a, Lanes& b, int shift, std::uint64_t low) SAE_INLINE_LAMBDA {
+        const Lanes changed = ((a >> shift) ^ b) & low;
+        b ^= changed;
+        a ^= changed << shift;
+    };
+    alignas(kAlignment) static constexpr std::uint8_t none[columns] = {};
+    for (Index r = 0; r < rows; r += block) {
+        const std::uint8_t* from[block];
+        for (Index i = 0; i < block; ++i) {
+            from[i] = r + i < rows ? x.bytes + start[r + i] + column : none;
+        }
+#pragma GCC unroll 4
+        for (Index c = 0; c < columns; c += width) {
+            Lanes a[block];
+#pragma GCC unroll 8
+            for (Index i = 0; i < block; ++i) a[i] = load<Lanes>(from[i] + c);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) exchange(a[i], a[i + 4], 32, 0x00000000FFFFFFFF);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                const int at = i / 2 * 4 + i % 2;
+                exchange(a[at], a[at + 2], 16, 0x0000FFFF0000FFFF);
+            }
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) exchange(a[2 * i], a[2 * i + 1], 8, 0x00FF00FF00FF00FF);
+            std::uint8_t* const to = out + c * ld + r;
+#pragma GCC unroll 8
+            for (Index l = 0; l < width / block; ++l) {
+#pragma GCC unroll 8
+                for (Index i = 0; i < block; ++i) {
+                    store(to + (l * block + i) * ld, static_cast<std::uint64_t>(a[i][l]));
+                }
+            }
+        }
+    }
+    for (Index i = 0; i < columns * ld / 64; ++i) bits[i] = nonzero_bits(out + 64 * i);
+    const std::uint64_t last = ~std::uint64_t{0} >> (ld - rows) % 64;
+    for (Index i = ld / 64 - 1; i < columns * ld / 64; i += ld / 64) bits[i] &= last;
+}
+
 // The number whose place among all numbers, by size, is this: nearly its own bits.
 template <class T, class Place>
 T number_at(Place place) {

@@ -31,6 +31,14 @@ SAE_INLINE void store(T* p, const V& x) {
     __builtin_memcpy(p, &x, sizeof x);
 }
 
+template <class T>
+SAE_INLINE HalfVector<T> lower_half(Vector<T> x) {
+    if constexpr (kLanes<T> == 16) return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
+    if constexpr (kLanes<T> == 8) return __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    if constexpr (kLanes<T> == 4) return __builtin_shufflevector(x, x, 0, 1);
+    return HalfVector<T>{x[0]};
+}
+
 // x in the first n lanes, zero in the others.
 template <class T>
 SAE_INLINE Vector<T> first_lanes(Vector<T> x, Index n) {
@@ -71,4 +79,28 @@ SAE_INLINE V square_root(V x) {
 #endif
     for (unsigned i = 0; i < sizeof(x) / sizeof(x[0]); ++i) x[i] = std::sqrt(x[i]);
     return x;
+}
+
+// Which of 64 bytes are not zero.
+SAE_INLINE std::uint64_t nonzero_bits(const std::uint8_t* p) {
+#if defined(__AVX512BW__)
+    const __m512i x = _mm512_loadu_si512(p);
+    return _mm512_test_epi8_mask(x, x);
+#elif defined(__AVX2__)
+    const auto zeros = [&](Index at) -> std::uint64_t {
+        const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + at));
+        const __m256i equal = _mm256_cmpeq_epi8(x, _mm256_setzero_si256());
+        return static_cast<std::uint32_t>(_mm256_movemask_epi8(equal));
+    };
+    return ~(zeros(0) | zeros(32) << 32);
+#else
+    std::uint64_t found = 0;
+    for (Index i = 0; i < 64; i += 8) {
+        constexpr std::uint64_t low = 0x7F7F7F7F7F7F7F7F;
+        auto bytes = load<std::uint64_t>(p + i);
+        bytes = (((bytes & low) + low) | bytes) & ~low;  // the highest bit of those that are not
+        found |= (bytes >> 7) * 0x0102040810204080 >> 56 << i;  // gathered from all eight
+    }
+    return found;
+#endif
 }

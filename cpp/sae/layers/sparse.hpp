@@ -13,7 +13,7 @@
 namespace sae {
 
 // Bytes of a block: what the smallest first-level cache in use holds.
-inline constexpr Index kBlockBytes = 32 * 1024;
+inline constexpr Index kBlockBytes = 48 * 1024;
 
 template <class T>
 class Sparse : public Strategy<T> {
@@ -28,11 +28,7 @@ class Sparse : public Strategy<T> {
 
     void reserve(Workspace<T>& workspace, const Rows<T>& x, Index n, bool train) const override {
         workspace.next = Buffer<Index>(n);
-        if (!train) return;
-        SparseColumns<T> columns(n, layer.n_in, x.density);
-        if (columns.max_columns() > workspace.columns.max_columns()) {
-            workspace.columns = std::move(columns);  // with room for any other sparse layer too
-        }
+        if (train) workspace.columns.reserve(x, n, layer.n_in);
     }
 
     void forward(const Rows<T>& x, Activation f, View<T> a, Range,
@@ -42,12 +38,17 @@ class Sparse : public Strategy<T> {
         const Index fit = std::max<Index>(kBlockBytes / row_bytes, 1);
         const bool pays = fit >= columns_of(kBlockEntries, x.density, n_in);
         const Index n_blocks = pays ? (n_in + fit - 1) / fit : 1;
+        const bool bytes = x.packed.bytes.bytes != nullptr;
+        const auto begin = [&](Index block) {
+            const Index column = n_in * block / n_blocks;
+            return bytes && block < n_blocks ? (column + 32) / 64 * 64 : column;
+        };
         Index* const next = workspace.next.data();
         std::copy_n(x.start, a.rows, next);
         for (Index block = 0; block < n_blocks; ++block) {
-            const auto limit = static_cast<std::uint32_t>(n_in * (block + 1) / n_blocks);
+            const Range columns{begin(block), begin(block + 1)};
             const T* b = block + 1 == n_blocks ? layer.b : nullptr;
-            k.sparse_forward({x.packed, next, limit}, layer.w, block > 0, b, f, a);
+            k.sparse_forward({x.packed, next, columns}, layer.w, block > 0, b, f, a);
         }
     }
 
