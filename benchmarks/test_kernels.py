@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where one way of computing a product overtakes another: the measurements behind two constants.
+"""Where one way of computing a product overtakes another: the measurements behind three constants.
 
 `kWide` (cpp/sae/layers/strategy.cpp): from which width on BLAS beats our own tiles.
 `kSparseDensity` (cpp/sae/data/input.cpp): up to which share of non-zeros the sparse layout wins.
+`kByteDensity`, there: from which share on bytes are faster than lists.
 Run: pytest benchmarks/test_kernels.py; rows of one group are alternatives.
 """
 
@@ -30,6 +31,24 @@ def test_width(benchmark, width, way):
         benchmark(kernels.gemm, False, False, x, w)
     else:
         benchmark(kernels.dense_forward, ISA, x, w, np.zeros(width, np.float32), LINEAR)
+
+
+@pytest.mark.parametrize("values", ["few", "many"])
+@pytest.mark.parametrize("percent", [5, 8, 10, 20, 35])
+@pytest.mark.parametrize("n_features", [64, 784, 5000])
+def test_few_values(benchmark, n_features, percent, values):
+    """A hundred steps of a classifier with bytes, from `kByteDensity` on, or lists."""
+    benchmark.group = f"{n_features}-100-10, {percent} % non-zero"
+    rng = np.random.default_rng(0)
+    shape = (5000, n_features)
+    numbers = rng.integers(1, 256, shape) if values == "few" else rng.random(shape)
+    x = (numbers * (rng.random(shape) < percent / 100)).astype(np.float32)
+    source = _core.Input_float32(x, scale=1 / 255, layout=_core.Layout.sparse, n_threads=1)
+    labels = rng.integers(0, 10, len(x))
+    network = make_network([n_features, 100, 10])
+    trainer = make_trainer(network, source, labels, _core.Loss.cross_entropy, batch_size=BATCH)
+    batches = rng.integers(0, len(x), (100, BATCH))
+    benchmark(take_steps, trainer, batches, 1)
 
 
 @pytest.mark.parametrize("layout", ["sparse", "dense"])

@@ -325,6 +325,41 @@ def test_how_many_values_are_few():
     assert_identical(*(model.parameters for model in models))
 
 
+@pytest.mark.parametrize("n_values", [150, 400], ids=["few", "many"])
+def test_values_that_threads_find_apart(n_values):
+    """Half of them in one half of the samples, half in the other, which threads share."""
+    rng = np.random.default_rng(0)
+    x = np.zeros((2400, 800), np.float32)
+    for part, first in ((x[:1200], 1), (x[1200:], 1 + n_values // 2)):
+        part[:] = rng.integers(first, first + n_values // 2, part.shape)
+        part *= rng.random(part.shape) < 0.2
+    data = core_input(x, "float32", n_threads=2)
+    assert data.sparse
+    np.testing.assert_array_equal(data.rows(0, 2400), x)
+
+
+def test_wide_samples_of_few_values():
+    """More columns than 16 bits can number."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, 256, (5, 70_001), dtype=np.uint8) * (rng.random((5, 70_001)) < 0.2)
+    x = x.astype(np.uint8)
+    np.testing.assert_array_equal(core_input(x, "float32").rows(0, 5), x.astype(np.float32))
+    model = Autoencoder(70_001, 3, seed=1)
+    expected = model.encode(sparse.csr_array(x), scale=1.0)
+    np.testing.assert_array_equal(model.encode(x, scale=1.0), expected)
+
+
+def test_sparse_matrix_with_zeros_in_it():
+    x = draw_x(60, 40, zeros=0.7)
+    matrix = sparse.csr_array(x)
+    with_zeros = matrix.copy()
+    with_zeros.data[::3] = 0
+    with_zeros.data[1::6] = -0.0
+    x = with_zeros.toarray()
+    model = Autoencoder(40, 5, seed=1)
+    np.testing.assert_array_equal(model.encode(with_zeros), model.encode(x))
+
+
 def unsorted_csr(x):
     matrix = sparse.csr_matrix(x)
     for start, end in zip(matrix.indptr, matrix.indptr[1:], strict=False):

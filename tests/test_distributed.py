@@ -113,6 +113,30 @@ def gradients(n_threads=1):
 CHUNK = 7  # so that 50 samples are eight chunks, the last of one
 
 
+@pytest.mark.parametrize(("chunk", "n_samples"), [(100, 120), (128, 144), (200, 250), (64, 65)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradient_with_a_short_last_chunk(dtype, chunk, n_samples):
+    """Of samples that are kept as bytes, after a longer chunk, to the bits of lists."""
+    rng = np.random.default_rng(0)
+    few = rng.integers(1, 250, (n_samples, 150)) * (rng.random((n_samples, 150)) < 0.3)
+    few = few.astype(dtype)
+    many = np.vstack([few, rng.random((n_samples, 150)) * (rng.random((n_samples, 150)) < 0.3)])
+    found = []
+    for samples in (few, many.astype(dtype)):
+        network = core("Network", dtype)([150, 20, 150], [_core.Activation.sigmoid] * 2)
+        weights = np.random.default_rng(1)
+        for layer, shape in enumerate([(150, 20), (20, 150)]):
+            w, b = weights.normal(0, 0.01, shape), weights.normal(size=shape[1])
+            network.set_parameters(layer, w.astype(dtype), b.astype(dtype))
+        data = core_input(samples, dtype, "sparse")
+        loss = _core.Loss.squared_error
+        trainer = core_trainer(network, data, None, dtype=dtype, loss=loss, batch_size=chunk)
+        out = trainer.new_gradient()
+        trainer.gradient(np.arange(n_samples), first=0, out=out, n_threads=1)
+        found.append(out.copy())
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("n_chunks", range(1, 9))
 def test_sums_of_subtrees_are_those_of_the_tree(n_chunks):
     """Whatever ranges of chunks there are, the largest nodes in them add up to the same bits."""

@@ -325,8 +325,9 @@ def test_update_of_columns_of_bytes(case, n_rows, n_columns):
         for column in range(n_columns):
             rows = np.flatnonzero(x[:, column]).astype(np.uint32)
             own = [slot[column : column + 1] for slot in slots]
+            entries = rows, table[x[rows, column]]
             expected_w, expected_slots = kernels.sparse_update(
-                isa, rows, table[x[rows, column]], delta, w[column : column + 1], own, optimizer, step
+                isa, *entries, delta, w[column : column + 1], own, optimizer, step
             )
             np.testing.assert_array_equal(got_w[column], expected_w[0])
             for got, expected in zip(got_slots, expected_slots, strict=True):

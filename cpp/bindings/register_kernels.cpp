@@ -136,7 +136,7 @@ void register_kernels_of(py::module_& m) {
         PackedRows<T> packed{};
         if (byte_values) {
             const auto bytes = values.cast<Array<std::uint8_t>>();
-            memory = PackedMemory<T>::bytes(1, bytes.size());
+            memory = PackedMemory<T>::of_bytes(1, bytes.size());
             write_bytes(table(isa), bytes.data(), bytes.size(), memory, 0);
             packed = memory.rows(byte_values->data(), bytes.size());
         } else {
@@ -149,7 +149,7 @@ void register_kernels_of(py::module_& m) {
         }
         // in two blocks, the second on top of the first one's sums
         Index start = 0;
-        const Index half = pw.rows / 2 / 64 * 64;
+        const Index half = byte_values ? pw.rows / 128 * 64 : pw.rows / 2;
         table(isa).sparse_forward({packed, &start, {0, half}}, pw, false, nullptr, f, out);
         table(isa).sparse_forward({packed, &start, {half, pw.rows}}, pw, true, pb.data, f, out);
         return out.array();
@@ -169,7 +169,7 @@ void register_kernels_of(py::module_& m) {
                              Slots slots, const Optimizer& optimizer, Step step) {
         const Parameters<T> parameters(w, slots);
         const Index rows = x.shape(0), columns = x.shape(1), ld = (rows + 63) / 64 * 64;
-        const auto memory = PackedMemory<T>::bytes(rows, columns);
+        const auto memory = PackedMemory<T>::of_bytes(rows, columns);
         const Index room = PackedMemory<T>::row_bytes(columns);
         std::vector<Index> start;
         for (Index r = 0; r < rows; ++r) {

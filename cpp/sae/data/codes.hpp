@@ -16,7 +16,7 @@ class Codes {
     Codes(Index n, Index n_units, Index most)
         : most_(most),
           density_(static_cast<double>(most) / static_cast<double>(n_units)),
-          memory_(PackedMemory<T>::lists(n * (most + 1), true)),
+          memory_(PackedMemory<T>::of_lists(n * (most + 1), true)),
           start_(n) {
         for (Index i = 0; i < n; ++i) start_.data()[i] = i * (most + 1);
     }

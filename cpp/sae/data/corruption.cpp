@@ -65,20 +65,25 @@ class Masking : public Corruption<T> {
 
     void drop(const ByteRows<T>& clean, Index at, const PackedMemory<T>& memory, Index to,
               Index row, Index step, Index n_columns) const {
-        this->choice.for_each_part(
-            n_columns, row, step, [&](Index first, Index count, const std::uint64_t* chosen) {
-                for (Index i = 0; i < count; i += 64) {
-                    const Index from = at + first + i, kept = to + first + i;
-                    const std::uint64_t dropped = chosen[i / 64];
-                    memory.bits()[kept / 64] = clean.bits[from / 64] & ~dropped;
-                    for (Index k = 0; k < 64; k += 8) {
-                        std::uint64_t eight = 0;
-                        std::memcpy(&eight, clean.bytes + from + k, sizeof eight);
-                        eight &= ~(0xFF * ones_of_bits(dropped >> k & 0xFF));
-                        std::memcpy(memory.bytes() + kept + k, &eight, sizeof eight);
-                    }
+        const auto drop_part = [&](Index first, Index count, const std::uint64_t* chosen) {
+            // copies, in registers: storing a byte might change what is captured
+            const std::uint8_t* const from = clean.bytes + at + first;
+            const std::uint64_t* const from_bits = clean.bits + (at + first) / 64;
+            std::uint8_t* const kept = memory.bytes() + to + first;
+            std::uint64_t* const kept_bits = memory.bits() + (to + first) / 64;
+            const Index n = count;
+            for (Index i = 0; i < n; i += 64) {
+                const std::uint64_t dropped = chosen[i / 64];
+                kept_bits[i / 64] = from_bits[i / 64] & ~dropped;
+                for (Index k = 0; k < 64; k += 8) {
+                    std::uint64_t eight = 0;
+                    std::memcpy(&eight, from + i + k, sizeof eight);
+                    eight &= ~(0xFF * ones_of_bits(dropped >> k & 0xFF));
+                    std::memcpy(kept + i + k, &eight, sizeof eight);
                 }
-            });
+            }
+        };
+        this->choice.for_each_part(n_columns, row, step, drop_part);
     }
 };
 

@@ -24,7 +24,7 @@ namespace {
 constexpr double kSparseDensity = 0.35;
 
 // From this share of non-zeros on a row is read faster as bytes than as a list.
-constexpr double kByteDensity = 0.08;
+constexpr double kByteDensity = 0.08;  // (benchmarks/test_kernels.py)
 
 // Calls f with the source's element type.
 template <class F>
@@ -110,10 +110,15 @@ template <class S, class Stride, class F>
 void for_each_number(const S* row, Index n, Stride stride, const F& f) {
     constexpr Index group = 8;  // most are zero
     const auto nonzeros = [&](Index first, Index count) -> unsigned {
-        if constexpr (sizeof(S) == 1 && !std::is_same_v<Stride, Index>) {
-            std::uint64_t bytes = 0;
-            std::memcpy(&bytes, row + first, static_cast<std::size_t>(count));
-            if (bytes == 0) return 0;
+        if constexpr (!std::is_same_v<Stride, Index>) {  // all at once, but for signs
+            constexpr auto numbers = sizeof(S) == 1   ? ~std::uint64_t{0}
+                                     : sizeof(S) == 4 ? std::uint64_t{0x7FFFFFFF7FFFFFFF}
+                                                      : std::uint64_t{0x7FFFFFFFFFFFFFFF};
+            std::uint64_t words[sizeof(S)] = {};
+            std::memcpy(words, row + first, static_cast<std::size_t>(count) * sizeof(S));
+            std::uint64_t any = 0;
+            for (const std::uint64_t word : words) any |= word;
+            if ((any & numbers) == 0) return 0;
         }
         unsigned found = 0;
         for (Index k = 0; k < count; ++k) {
@@ -134,27 +139,17 @@ void for_each_number(const S* row, Index n, Stride stride, const F& f) {
 template <class T>
 class ValueNumbers {
    public:
-    // Whether there is still room.
-    bool add(T value) {
-        std::uint8_t& number = place(value);
-        if (value == T(0) || number != 0) return true;
-        if (values_.count() == 256) return false;
-        number = static_cast<std::uint8_t>(values_.count());
-        values_.push_back(value);
-        return true;
+    // The number of a value, a new one if need be; 0 for zero, and where there is no room.
+    std::uint8_t number(T value) {
+        if (value == T(0)) return 0;
+        std::uint8_t& found = place(value);
+        if (found == 0 && values_.count() < 256) {
+            found = static_cast<std::uint8_t>(values_.count());
+            values_.push_back(value);
+        }
+        return found;
     }
-    bool add(const ValueNumbers& others) {
-        return std::all_of(others.values_.begin(), others.values_.end(),
-                           [&](T value) { return add(value); });
-    }
-    // 0 for zero, and for others that it does not have.
-    std::uint8_t number(T value) { return value == T(0) ? 0 : place(value); }
-    // (256)
-    Buffer<T> values() const {
-        Buffer<T> all(256);
-        std::copy(values_.begin(), values_.end(), all.data());
-        return all;
-    }
+    const List<T>& values() const { return values_; }  // by number
 
    private:
     // Where a value's number is or, in a table with many empty places, would be.
@@ -204,10 +199,10 @@ Input<T>::Input(const DenseSource& source, T scale, Layout layout, int n_threads
             (layout == Layout::automatic && density() > kSparseDensity)) {
             return;
         }
-        pack(counts, n_threads, [&](Index i, const auto& f) {
-            const auto scaled = [&](Index j, auto x) { f(j, static_cast<T>(x) * scale_); };
-            if (stride != 1) return for_each_number(row(i), n_features_, stride, scaled);
-            for_each_number(row(i), n_features_, std::integral_constant<Index, 1>(), scaled);
+        using S = std::decay_t<decltype(*data)>;
+        pack<S>(counts, n_threads, [&](Index i, const auto& f) {
+            if (stride != 1) return for_each_number(row(i), n_features_, stride, f);
+            for_each_number(row(i), n_features_, std::integral_constant<Index, 1>(), f);
         });
     });
 }
@@ -258,63 +253,100 @@ Input<T>::Input(const CsrSource<I>& source, T scale, int n_threads)
             raise<std::invalid_argument>("row ", bad, " has column ", j,
                                          ", expected ascending columns below ", n_features_);
         }
-        pack(counts, n_threads, [&](Index i, const auto& f) {
+        using S = std::decay_t<decltype(*given)>;
+        pack<S>(counts, n_threads, [&](Index i, const auto& f) {
             for (Index at = row_begin(i); at < row_begin(i + 1); ++at) {
                 // as it was checked, and within bounds whatever another thread writes meanwhile
                 const auto j = static_cast<Index>(source.columns[at]);
-                f(std::clamp<Index>(j, 0, n_features_ - 1), static_cast<T>(given[at]) * scale_);
+                f(std::clamp<Index>(j, 0, n_features_ - 1), given[at]);
             }
         });
     });
 }
 
 template <class T>
-template <class F>
+template <class S, class F>
 void Input<T>::pack(const List<Index>& counts, int n_threads, const F& for_each) {
-    if (n_samples_ > 0 && density() >= kByteDensity && pack_bytes(counts, n_threads, for_each))
-        return;
+    if (n_samples_ > 0 && density() >= kByteDensity) {
+        if (pack_bytes<S>(counts, n_threads, for_each)) return;
+    }
     pack_lists(counts, n_threads, for_each);
 }
 
+// Each thread gives the values their numbers as it finds them, all agree afterwards.
 template <class T>
-template <class F>
+template <class S, class F>
 bool Input<T>::pack_bytes(const List<Index>& counts, int n_threads, const F& for_each) {
-    List<ValueNumbers<T>> each(static_cast<std::size_t>(n_threads));
-    std::atomic<bool> too_many{false};
-    run_team(n_threads, [&](Member member) {
-        const Range range = member.share(n_samples_);
-        ValueNumbers<T>& own = each[member.rank];
-        for (Index i = range.begin; i < range.end && !too_many; ++i) {
-            for_each(i, [&](Index, T value) {
-                if (!own.add(value)) too_many = true;
-            });
+    constexpr bool is_byte = sizeof(S) == 1;  // and its own number
+    struct Share {
+        ValueNumbers<T> numbers;
+        Range samples{0, 0};
+        bool few = true;
+        std::uint8_t operator()(T value) {
+            const std::uint8_t number = numbers.number(value);
+            few = few && (number != 0 || value == T(0));
+            return number;
         }
-    });
-    ValueNumbers<T> all;
-    for (const ValueNumbers<T>& own : each) {
-        if (too_many || !all.add(own)) return false;
+    };
+    if constexpr (!is_byte) {  // what has many values shows it in its first samples
+        Share first;
+        for (Index i = 0; i < std::min<Index>(n_samples_, 32) && first.few; ++i) {
+            for_each(i, [&](Index, S number) { first(scaled(number)); });
+        }
+        if (!first.few) return false;
     }
     constexpr Index readable = 8;  // words behind the last, as expand_bytes() asks for
-    row_start_ = List<Index>(1);
-    for (const Index count : counts) {
-        row_start_.push_back(row_start_.back() + words() + (count + 7) / 8);
-    }
-    bits_ = Buffer<std::uint64_t>(row_start_.back() + readable);
-    table_ = all.values();
+    List<Index> starts(1);
+    for (const Index count : counts) starts.push_back(starts.back() + words() + (count + 7) / 8);
+    Buffer<std::uint64_t> rows(starts.back() + readable);
+    const auto values_of = [&](Index i) {
+        return reinterpret_cast<std::uint8_t*>(rows.data() + starts[i] + words());
+    };
+    List<Share> shares(static_cast<std::size_t>(n_threads));
     run_team(n_threads, [&](Member member) {
-        const Range range = member.share(n_samples_);
-        for (Index i = range.begin; i < range.end; ++i) {
-            std::uint64_t* const bits = bits_.data() + row_start_[i];
-            auto* next = reinterpret_cast<std::uint8_t*>(bits + words());
+        Share& own = shares[member.rank];
+        own.samples = member.share(n_samples_);
+        for (Index i = own.samples.begin; i < own.samples.end && own.few; ++i) {
+            std::uint64_t* const bits = rows.data() + starts[i];
+            std::uint8_t* next = values_of(i);
             const std::uint8_t* const end = next + counts[i];
-            for_each(i, [&](Index j, T value) {
-                const std::uint8_t number = all.number(value);
-                if (number == 0 || next == end) return;  // where another thread changes the row
-                *next++ = number;
+            for_each(i, [&](Index j, S number) {
+                std::uint8_t byte = 0;
+                if constexpr (is_byte) {
+                    byte = number;
+                } else {
+                    byte = own(scaled(number));
+                }
+                if (byte == 0 || next == end) return;  // where another thread changes the row
+                *next++ = byte;
                 bits[j / 64] |= std::uint64_t{1} << j % 64;
             });
         }
     });
+    Buffer<T> table(256);
+    if constexpr (is_byte) {
+        for (Index i = 0; i < 256; ++i) table.data()[i] = scaled(static_cast<S>(i));
+    } else {
+        Share all;
+        for (Share& own : shares) {
+            std::uint8_t renumbered[256] = {};
+            const List<T>& values = own.numbers.values();
+            bool changed = false;
+            for (Index i = 1; i < values.count(); ++i) {
+                renumbered[i] = all(values[i]);
+                changed = changed || renumbered[i] != i;
+            }
+            if (!own.few || !all.few) return false;
+            for (Index i = own.samples.begin; changed && i < own.samples.end; ++i) {
+                std::uint8_t* const numbers = values_of(i);
+                for (Index k = 0; k < counts[i]; ++k) numbers[k] = renumbered[numbers[k]];
+            }
+        }
+        std::copy(all.numbers.values().begin(), all.numbers.values().end(), table.data());
+    }
+    row_start_ = std::move(starts);
+    bits_ = std::move(rows);
+    table_ = std::move(table);
     return true;
 }
 
@@ -324,7 +356,7 @@ void Input<T>::pack_lists(const List<Index>& counts, int n_threads, const F& for
     row_start_.assign(1, 0);
     row_start_.reserve(counts.size() + 1);
     for (const Index count : counts) row_start_.push_back(row_start_.back() + count + 1);
-    packed_ = PackedMemory<T>::lists(row_start_.back(), n_features_ > kNoColumn<std::uint16_t>);
+    packed_ = PackedMemory<T>::of_lists(row_start_.back(), n_features_ > kNoColumn<std::uint16_t>);
     const auto write = [&](auto* all_columns) {
         using Column = std::decay_t<decltype(*all_columns)>;
         run_team(n_threads, [&](Member member) {
@@ -335,7 +367,8 @@ void Input<T>::pack_lists(const List<Index>& counts, int n_threads, const F& for
                 // where another thread changes the row meanwhile, no more than was counted
                 const Index count = counts[i];
                 Index at = 0;
-                for_each(i, [&](Index j, T value) {
+                for_each(i, [&](Index j, auto number) {
+                    const T value = scaled(number);
                     columns[at] = static_cast<Column>(j);
                     values[at] = value;
                     at += static_cast<Index>(value != T(0)) & static_cast<Index>(at < count);
@@ -354,8 +387,8 @@ void Input<T>::pack_lists(const List<Index>& counts, int n_threads, const F& for
 
 template <class T>
 PackedMemory<T> Input<T>::packed_memory(Index n) const {
-    if (is_bytes()) return PackedMemory<T>::bytes(n, n_features_);
-    return PackedMemory<T>::lists(n * row_room(), lists().columns32 != nullptr);
+    if (is_bytes()) return PackedMemory<T>::of_bytes(n, n_features_);
+    return PackedMemory<T>::of_lists(n * row_room(), lists().columns32 != nullptr);
 }
 
 template <class T>
@@ -375,9 +408,7 @@ void Input<T>::for_each_nonzero(Index sample, const F& f) const {
     if (!is_bytes()) return sae::for_each_nonzero(lists(), row_start(sample), f);
     const std::uint8_t* next = numbers(sample);
     for (Index w = 0; w < words(); ++w) {
-        for (auto found = bits(sample)[w]; found; found &= found - 1) {
-            f(64 * w + __builtin_ctzll(found), table_.data()[*next++]);
-        }
+        for_each_bit(bits(sample)[w], [&](Index k) { f(64 * w + k, table_.data()[*next++]); });
     }
 }
 
@@ -491,12 +522,14 @@ auto Input<T>::find_outside(T low, T high, int n_threads) const -> std::optional
 
 template <class T>
 void Input<T>::prefetch(Index sample) const {
+    constexpr Index most = 1024;  // of a long one what it starts with
     const Index start = row_start(sample), end = row_start(sample + 1);
     if (is_bytes()) {
-        for (Index w = start; w < end; w += 8) __builtin_prefetch(bits_.data() + w);
-        return;
+        for (Index w = start; w < std::min(end, start + most); w += 8) {
+            __builtin_prefetch(bits_.data() + w);
+        }
+        return __builtin_prefetch(bits_.data() + end - 1);
     }
-    constexpr Index most = 1024;  // of a long list what it starts with
     with_packed(lists(),
                 [&](const auto& rows) { rows.prefetch(start, std::min(end - start, most)); });
 }

@@ -77,7 +77,7 @@ class Input {
     void expand(Index sample, std::uint8_t* bytes, std::uint64_t* bits_of) const;
     const T* table() const { return table_.data(); }  // (256): what bytes stand for
     PackedRows<T> lists() const { return packed_.rows(); }
-    // Where a sample starts in lists().
+    // Where a sample starts in lists(), or among the words of bytes.
     Index row_start(Index sample) const { return row_start_[sample]; }
     // Room for n rows of any of the samples, each row_room() from the one before.
     PackedMemory<T> packed_memory(Index n) const;
@@ -98,14 +98,19 @@ class Input {
     void prefetch(Index sample) const;
 
    private:
-    // Keep sparse samples, for_each(i, f) calling f(column, value) for all of one that may be other
-    // than zero: `counts` non-zeros of each, as bytes where that is possible and pays.
-    template <class F>
+    // Keep sparse samples, for_each(i, f) calling f(column, number) for all numbers S of the
+    // source, in one of them, that may be other than zero: `counts` non-zeros of each, as bytes
+    // where that is possible and pays.
+    template <class S, class F>
     void pack(const List<Index>& counts, int n_threads, const F& for_each);
-    template <class F>
+    template <class S, class F>
     bool pack_bytes(const List<Index>& counts, int n_threads, const F& for_each);
     template <class F>
     void pack_lists(const List<Index>& counts, int n_threads, const F& for_each);
+    template <class S>
+    T scaled(S number) const {
+        return static_cast<T>(number) * scale_;
+    }
     Index words() const { return (n_features_ + 63) / 64; }
     const std::uint64_t* bits(Index sample) const { return bits_.data() + row_start(sample); }
     const std::uint8_t* numbers(Index sample) const {

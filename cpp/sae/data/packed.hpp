@@ -16,7 +16,7 @@ class PackedMemory {
    public:
     PackedMemory() = default;
     // Room for lists of `size` entries, row ends included.
-    static PackedMemory lists(Index size, bool wide_columns) {
+    static PackedMemory of_lists(Index size, bool wide_columns) {
         PackedMemory memory;
         if (wide_columns) {
             std::get<1>(memory.columns_) = Buffer<std::uint32_t>(size);
@@ -27,7 +27,7 @@ class PackedMemory {
         return memory;
     }
     // Room for rows of bytes, row_bytes() from one to the next; 64 may be read from any column on.
-    static PackedMemory bytes(Index n_rows, Index n_columns) {
+    static PackedMemory of_bytes(Index n_rows, Index n_columns) {
         PackedMemory memory;
         memory.bytes_ = Buffer<std::uint8_t>(n_rows * row_bytes(n_columns) + 64);
         memory.bits_ = Buffer<std::uint64_t>(n_rows * row_bytes(n_columns) / 64);
@@ -41,7 +41,6 @@ class PackedMemory {
         return std::get<Buffer<Column>>(columns_).data();
     }
     T* values() const { return values_.data(); }
-    Index size() const { return bits_.size() * 64; }  // of rows of bytes
     std::uint8_t* bytes() const { return bytes_.data(); }
     std::uint64_t* bits() const { return bits_.data(); }
 

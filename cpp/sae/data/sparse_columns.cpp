@@ -2,6 +2,7 @@
 #include "sae/data/sparse_columns.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace sae {
 
@@ -15,6 +16,9 @@ constexpr Index kSortedEntries = 1 << 21;
 // Columns of bytes made at once: a cache line of each row.
 constexpr Index kTransposedColumns = 64;
 
+// A bit for each row, in whole words.
+Index bytes_of_column(Index rows) { return (rows + 63) / 64 * 64; }
+
 }  // namespace
 
 Index columns_of(double entries, double density, Index n_features) {
@@ -24,33 +28,33 @@ Index columns_of(double entries, double density, Index n_features) {
 
 template <class T>
 void SparseColumns<T>::reserve(const Rows<T>& x, Index n, Index n_features) {
-    if (n > next_.size()) next_ = Buffer<Index>(n);
-    if (x.packed.bytes.bytes) {
-        column_bytes_ = (n + 63) / 64 * 64;
-        const Index size = kTransposedColumns * column_bytes_;
-        if (size <= bytes_.size()) return;
-        bytes_ = Buffer<std::uint8_t>(size);
-        bits_ = Buffer<std::uint64_t>(size / 64);
-        return;
+    const auto grow = [](auto& buffer, Index size) {
+        if (buffer.size() < size) buffer = std::decay_t<decltype(buffer)>(size);
+    };
+    grow(next_, n);
+    if (x.packed.is_bytes()) {
+        const Index size = kTransposedColumns * bytes_of_column(n);
+        grow(bytes_, size);
+        return grow(bits_, size / 64);
     }
-    capacity_ = padded<Entry<T>>(n);
+    const Index capacity = padded<Entry<T>>(n);
     const Index wanted = std::max(kSortedColumns, columns_of(kBlockEntries, x.density, n_features));
     const Index columns =
-        std::min(std::clamp(kSortedEntries / capacity_, kFewestColumns, wanted), n_features);
-    if (2 * columns <= ends_.size()) return;
-    entries_ = Buffer<Entry<T>>(columns * capacity_);
-    ends_ = Buffer<std::uint32_t>(2 * columns);
+        std::min(std::clamp(kSortedEntries / capacity, kFewestColumns, wanted), n_features);
+    grow(entries_, columns * capacity);
+    grow(ends_, 2 * columns);
 }
 
 template <class T>
 Index SparseColumns<T>::max_columns() const {
-    return packed_.bytes.bytes ? kTransposedColumns : ends_.size() / 2;
+    if (packed_.is_bytes()) return kTransposedColumns;
+    return std::min(entries_.size() / capacity_, ends_.size() / 2);
 }
 
 template <class T>
 SparseColumnEntries<T> SparseColumns<T>::from(Index column) const {
     const Index at = column - first_;
-    if (packed_.bytes.bytes) {
+    if (packed_.is_bytes()) {
         const Index first = at * column_bytes_;
         return {nullptr,
                 nullptr,
@@ -66,6 +70,8 @@ template <class T>
 void SparseColumns<T>::choose(const Rows<T>& x, Index n, Index first_column) {
     packed_ = x.packed;
     rows_ = n;
+    capacity_ = padded<Entry<T>>(n);
+    column_bytes_ = bytes_of_column(n);
     with_packed(packed_, [&](const auto& rows) { choose(rows, x.start, first_column); });
 }
 

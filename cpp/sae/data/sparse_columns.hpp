@@ -9,7 +9,7 @@
 namespace sae {
 
 // Columns of a batch that can always be sorted at once, however many its rows.
-inline constexpr Index kFewestColumns = 32;
+inline constexpr Index kFewestColumns = 32;  // half of those that are transposed at once
 
 // Entries of a sample in a block of columns that are worth another visit to it.
 inline constexpr double kBlockEntries = 4;
@@ -44,7 +44,7 @@ class SparseColumns {
     Index first_ = 0;     // column made first
     Buffer<Index> next_;  // (rows): where each list goes on, or a row of bytes begins
 
-    Index capacity_ = 0;          // entries of a column
+    Index capacity_ = 0;          // entries of a column, one for each row
     Buffer<Entry<T>> entries_;    // (max_columns, capacity)
     Buffer<std::uint32_t> ends_;  // (max_columns, 2): where a column's entries start and end
 

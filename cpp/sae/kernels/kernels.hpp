@@ -8,13 +8,14 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 
 #include "sae/base/isa.hpp"
 #include "sae/base/view.hpp"
 #include "sae/kernels/names.hpp"
 
 namespace sae {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "bytes are read as parts of numbers");
 
 // The most that any update rule keeps of a parameter, and numbers that it takes.
 inline constexpr Index kMostSlots = 2, kMostCoefficients = 4;
@@ -57,6 +58,12 @@ struct CodePenalty {
 template <class Column>
 inline constexpr Column kNoColumn = static_cast<Column>(-1);
 
+// f(place) for each bit that is set, from the lowest on.
+template <class F>
+inline void for_each_bit(std::uint64_t bits, const F& f) {
+    for (; bits; bits &= bits - 1) f(static_cast<Index>(__builtin_ctzll(bits)));
+}
+
 // Rows as lists of their non-zeros: a row's columns, ascending, and closed by kNoColumn, and what
 // stands in them.
 template <class T, class Column>
@@ -93,15 +100,10 @@ struct ByteRows {
     void for_each(Index at, const F& f) const {
         for (Index j = 0; j < n_columns; j += 64) {
             const std::uint8_t* const part = bytes + at + j;
-            for (auto found = bits[(at + j) / 64]; found; found &= found - 1) {
-                const Index k = __builtin_ctzll(found);
-                f(j + k, table[part[k]]);
-            }
+            for_each_bit(bits[(at + j) / 64], [&](Index k) { f(j + k, table[part[k]]); });
         }
     }
-    void prefetch(Index at, Index) const {
-        for (Index j = 0; j < n_columns; j += 64) __builtin_prefetch(bytes + at + j);
-    }
+    void prefetch(Index, Index) const {}  // a batch's own, written a moment ago
 };
 
 // Rows of which most is zero: as lists, columns in 16 bits or in 32, or as bytes. Of `columns16`,
@@ -112,12 +114,14 @@ struct PackedRows {
     const std::uint32_t* columns32;
     const T* values;
     ByteRows<T> bytes;
+
+    bool is_bytes() const { return bytes.bytes != nullptr; }
 };
 
 // Calls f(the rows as they are).
 template <class T, class F>
 auto with_packed(const PackedRows<T>& x, F&& f) {
-    if (x.bytes.bytes) return f(x.bytes);
+    if (x.is_bytes()) return f(x.bytes);
     if (x.columns32) return f(ListedRows<T, std::uint32_t>{x.columns32, x.values});
     return f(ListedRows<T, std::uint16_t>{x.columns16, x.values});
 }
@@ -205,8 +209,8 @@ struct Kernels {
     // they are, n bits; up to 64 more may be read.
     void (*expand_bytes)(Index n, const std::uint64_t* bits, const std::uint8_t* values,
                          std::uint8_t* bytes);
-    // out (64, ld) = the 64 columns from `column` on of `rows` rows of bytes; ld: a multiple of 64,
-    // at least `rows`; a bit for each, whether it is not zero
+    // out (64, ld) = the 64 columns from `column` on of `rows` rows of bytes; ld: `rows`
+    // rounded up to a multiple of 64; a bit for each, whether it is not zero
     void (*transpose_bytes)(const ByteRows<T>& x, const Index* start, Index rows, Index column,
                             std::uint8_t* out, std::uint64_t* bits, Index ld);
     // delta (n): the derivative of a loss with respect to a (n); t (n) null: targets of zero

@@ -19,7 +19,7 @@ struct Panel {
         if constexpr (H) half = load<HalfVector<T>>(p + N * kLanes<T>);
     }
     SAE_INLINE void multiply_add(T s, const T* p) {
-        const Vector<T> x = s - Vector<T>{};  // by the load itself, once for both widths
+        const Vector<T> x = s - Vector<T>{};  // all lanes by one load; -0 stays what it is
 #pragma GCC unroll 32
         for (int j = 0; j < N; ++j) full[j] += x * load<Vector<T>>(p + j * kLanes<T>);
         if constexpr (H) half += lower_half<T>(x) * load<HalfVector<T>>(p + N * kLanes<T>);

@@ -143,10 +143,9 @@ void sparse_rows_panel(Index m, const ByteRows<T>& x, const Index* start, Range 
         for (Index j = within.begin; j < within.end; j += 64) {
             const std::uint8_t* const bytes = x.bytes + start[r] + j;
             const T* const rows = w + j * ldw;
-            for (auto found = x.bits[(start[r] + j) / 64]; found; found &= found - 1) {
-                const Index k = __builtin_ctzll(found);
+            for_each_bit(x.bits[(start[r] + j) / 64], [&](Index k) SAE_INLINE_LAMBDA {
                 sum.multiply_add(x.table[bytes[k]], rows + k * ldw);
-            }
+            });
         }
         sum.finish(epilogue, r, c0);
     }
@@ -177,10 +176,9 @@ void byte_columns_panel(Index m, const SparseColumnEntries<T>& x, const T* delta
         for (Index i = 0; i < x.ld; i += 64) {
             const std::uint8_t* const bytes = x.bytes + r * x.ld + i;
             const T* const rows = delta + i * ldd;
-            for (auto found = *bits++; found; found &= found - 1) {
-                const Index k = __builtin_ctzll(found);
+            for_each_bit(*bits++, [&](Index k) SAE_INLINE_LAMBDA {
                 sum.multiply_add(x.table[bytes[k]], rows + k * ldd);
-            }
+            });
         }
         sum.finish(epilogue, r, c0);
     }

@@ -110,8 +110,8 @@ SAE_INLINE const std::uint8_t* expand_part(std::uint64_t found, const std::uint8
     }
     return values + (ends >> 56);
 #else
-    std::memset(bytes, 0, 64);
-    for (; found; found &= found - 1) bytes[__builtin_ctzll(found)] = *values++;
+    __builtin_memset(bytes, 0, 64);
+    for_each_bit(found, [&](Index k) { bytes[k] = *values++; });
     return values;
 #endif
 }

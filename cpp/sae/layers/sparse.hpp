@@ -6,13 +6,13 @@
 #pragma once
 
 #include <algorithm>
-#include <utility>
 
 #include "sae/layers/strategy.hpp"
 
 namespace sae {
 
-// Bytes of a block: what the smallest first-level cache in use holds.
+// Bytes of a block: a little more than the smallest first-level cache in use, since another visit
+// to all samples costs more than that (benchmarks/test_kernels.py).
 inline constexpr Index kBlockBytes = 48 * 1024;
 
 template <class T>
@@ -35,13 +35,15 @@ class Sparse : public Strategy<T> {
                  Workspace<T>& workspace) const override {
         const Index n_in = layer.n_in;
         const Index row_bytes = layer.w.ld * static_cast<Index>(sizeof(T));
+        // of bytes 64 columns at a time
+        const Index grain = x.packed.is_bytes() ? 64 : 1;
+        const Index grains = (n_in + grain - 1) / grain;
         const Index fit = std::max<Index>(kBlockBytes / row_bytes, 1);
         const bool pays = fit >= columns_of(kBlockEntries, x.density, n_in);
-        const Index n_blocks = pays ? (n_in + fit - 1) / fit : 1;
-        const bool bytes = x.packed.bytes.bytes != nullptr;
+        const Index each = std::max<Index>((fit + grain / 2) / grain, 1);
+        const Index n_blocks = pays ? (grains + each - 1) / each : 1;
         const auto begin = [&](Index block) {
-            const Index column = n_in * block / n_blocks;
-            return bytes && block < n_blocks ? (column + 32) / 64 * 64 : column;
+            return std::min(grains * block / n_blocks * grain, n_in);
         };
         Index* const next = workspace.next.data();
         std::copy_n(x.start, a.rows, next);

@@ -161,9 +161,12 @@ Index Trainer<T>::run(const std::int64_t* batches, const double* learning_rates,
             const Index number = state_.steps_done + ++step;
             const UpdateStep<T> rule = update_step(learning_rate, number);
             differentiate(member, index, batch_size_, number, scratch);
-            // what the next step reads from main memory
+            // what the next step reads from main memory is asked for after the first share, which
+            // may be the sparse layer's and takes longest
+            const Index first = std::min<Index>(n_shares, 1);
+            update(rule, scratch, 0, first);
             source_->prefetch(step < n_steps ? index + batch_size_ : index, rows);
-            update(rule, scratch, 0, n_shares);
+            update(rule, scratch, first, n_shares);
             if (objective_.penalties.max_norm != 0) limit_norms(member);
             // read by all after this barrier, written again only after the next step's first one
             if (member.rank == 0) stop = Clock::now() >= deadline;
