@@ -32,11 +32,8 @@ SAE_INLINE void store(T* p, const V& x) {
 }
 
 template <class T>
-SAE_INLINE HalfVector<T> lower_half(Vector<T> x) {
-    if constexpr (kLanes<T> == 16) return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7);
-    if constexpr (kLanes<T> == 8) return __builtin_shufflevector(x, x, 0, 1, 2, 3);
-    if constexpr (kLanes<T> == 4) return __builtin_shufflevector(x, x, 0, 1);
-    return HalfVector<T>{x[0]};
+SAE_INLINE HalfVector<T> lower_half(const Vector<T>& x) {
+    return load<HalfVector<T>>(reinterpret_cast<const T*>(&x));
 }
 
 // x in the first n lanes, zero in the others.
