@@ -10,10 +10,10 @@ ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "corrected_epsilon": 0.0}
 RELU, LINEAR = _core.Activation.relu, _core.Activation.linear
 
 
-def make_network(sizes):
-    """Give a network of ReLU layers and a linear one with He's initialisation: its units live."""
+def make_network(sizes, activation=RELU):
+    """Give a network of such layers and a linear one with He's initialisation: ReLUs live."""
     n_layers = len(sizes) - 1
-    network = _core.Network_float32(sizes, [RELU] * (n_layers - 1) + [LINEAR])
+    network = _core.Network_float32(sizes, [activation] * (n_layers - 1) + [LINEAR])
     rng = np.random.default_rng(0)
     for layer in range(n_layers):
         n_in, n_out = sizes[layer : layer + 2]
@@ -22,8 +22,10 @@ def make_network(sizes):
     return network
 
 
-def make_trainer(network, x, labels, loss, *, state=None, batch_size=100, corruption=None):
-    optimizer = _core.Optimizer(_core.Rule.adam, ADAM)
+def make_trainer(
+    network, x, labels, loss, *, state=None, batch_size=100, corruption=None, optimizer=None
+):
+    optimizer = optimizer or _core.Optimizer(_core.Rule.adam, ADAM)
     return _core.Trainer_float32(
         network,
         optimizer,
