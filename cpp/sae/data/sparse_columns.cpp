@@ -123,9 +123,8 @@ void SparseColumns<T>::sort(const ListedRows<T, Column>& rows, Range range) {
 
 template <class T>
 void SparseColumns<T>::sort(const ByteRows<T>& rows, Range range) {
-    first_ = range.begin;
     kernels<T>(active_isa())
-        .transpose_bytes(rows, next_.data(), rows_, first_, bytes_.data(), bits_.data(),
+        .transpose_bytes(rows, next_.data(), rows_, range.begin, bytes_.data(), bits_.data(),
                          column_bytes_);
 }
 

@@ -22,7 +22,7 @@ class Narrow : public Strategy<T> {
     }
 
     Cut cut() const override { return Cut::rows; }
-    Index task_rows() const override { return 24; }  // whole tiles of any height but one
+    Index task_rows() const override { return 24; }  // whole tiles of 12, 8, 6 or 4
 
     void forward(const Rows<T>& x, Activation f, View<T> a, Range, Workspace<T>&) const override {
         k.dense_forward(x.dense, layer.w, layer.b, f, a);

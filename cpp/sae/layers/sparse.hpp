@@ -12,7 +12,7 @@
 namespace sae {
 
 // Bytes of a block: a little more than the smallest first-level cache in use, since another visit
-// to all samples costs more than that (benchmarks/test_kernels.py).
+// to all samples costs more than that (by hand, docs/performance.md).
 inline constexpr Index kBlockBytes = 48 * 1024;
 
 template <class T>
