@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The one body of all kernels, in the compiler's vector types. Each file beside this one compiles
 // it for one instruction set: it defines SAE_ISA (a namespace) and SAE_VECTOR_BYTES.
-#include <array>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -107,12 +106,8 @@ template <class T>
 void dense_update(View<const T> x, View<const T> delta, const UpdateStep<T>& step,
                   const ParameterRows<T>& parameters) {
     updated(step, parameters, [&](auto epilogue) SAE_INLINE_LAMBDA {
-        const auto [m, n, k] = std::array{x.cols, delta.cols, delta.rows};
-        if constexpr (kRegisters == 32) {
-            deferred_product(m, n, k, x.data, 1, x.ld, delta.data, delta.ld, epilogue);
-        } else {
-            dense_product(m, n, k, x.data, 1, x.ld, delta.data, delta.ld, epilogue);
-        }
+        dense_product(x.cols, delta.cols, delta.rows, x.data, 1, x.ld, delta.data, delta.ld,
+                      epilogue);
     });
 }
 

@@ -34,75 +34,19 @@ void dense_panel(Index r0, Index m, Index k, const T* a, Index rs, Index cs, con
     }
 }
 
-// (m, n) = a (m, k) b (k, n), the columns from `first` on. Twelve sums in flight hide the latency
-// of a multiply-add and leave room for the operands in 16 registers; where there are 32, more of
-// them read each row of b less often.
+// (m, n) = a (m, k) b (k, n). Twelve sums in flight hide the latency of a multiply-add and leave
+// room for the operands in 16 registers; where there are 32, more of them read each row of b less
+// often.
 template <class T, class Epilogue>
 SAE_INLINE void dense_product(Index m, Index n, Index k, const T* a, Index rs, Index cs, const T* b,
-                              Index ldb, Epilogue epilogue, Index first = 0) {
-    for_each_panel<T, 3>(n - first, [&](auto panel, Index c) {
+                              Index ldb, Epilogue epilogue) {
+    for_each_panel<T, 3>(n, [&](auto panel, Index c) {
         using P = decltype(panel);
-        c += first;
         constexpr int one = kRegisters == 32 ? 12 : 8, two = kRegisters == 32 ? 12 : 6,
                       three = kRegisters == 32 ? 9 : 4;
         constexpr int R = P::kFull == 3 ? three : P::kFull == 2 ? two : one;
         dense_panel<R, P>(0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
     });
-}
-
-// Sums of R rows of a panel whose epilogue is still to be done, vector by vector.
-template <class P, int R, class T>
-struct Pending {
-    static constexpr int n = R * P::kFull;
-    alignas(kAlignment) T sums[n * kLanes<T>];
-    int done = n;
-    Index r0, c0;
-
-    SAE_INLINE void keep(const P (&sum)[R], Index r, Index c) {
-#pragma GCC unroll 16
-        for (int i = 0; i < R; ++i) sum[i].finish(Store<T>{sums, P::kColumns}, i, 0);
-        done = 0, r0 = r, c0 = c;
-    }
-    template <class Epilogue>
-    SAE_INLINE void next(Epilogue epilogue) {
-        const int q = done++;
-        epilogue(r0 + q / P::kFull, c0 + q % P::kFull * kLanes<T>,
-                 load<Vector<T>>(sums + q * kLanes<T>));
-    }
-    template <class Epilogue>
-    SAE_INLINE void rest(Epilogue epilogue) {
-        while (done < n) next(epilogue);
-    }
-};
-
-// The same product, its epilogue one tile behind: root and quotient of an update rule are computed
-// while the next tile is summed, by units of the processor that have nothing else to do then.
-template <class T, class Epilogue>
-SAE_INLINE void deferred_product(Index m, Index n, Index k, const T* a, Index rs, Index cs,
-                                 const T* b, Index ldb, Epilogue epilogue) {
-    using P = Panel<2, false, T>;
-    constexpr int R = 8, every = 4;  // depth steps between two vectors of the last tile
-    Pending<P, R, T> last;           // the last tile's
-    Index c = 0;
-    for (; n - c >= P::kColumns; c += P::kColumns) {
-        Index r0 = 0;
-        for (; m - r0 >= R; r0 += R) {
-            P sum[R];
-            for (Index p = 0; p < k; ++p) {
-                if (p < R) P::ask(epilogue, r0 + p, c);
-                if (p % every == 0 && last.done < last.n) last.next(epilogue);
-                P row;
-                row.read(b + p * ldb + c);
-#pragma GCC unroll 16
-                for (int r = 0; r < R; ++r) sum[r].multiply_add(a[(r0 + r) * rs + p * cs], row);
-            }
-            last.rest(epilogue);
-            last.keep(sum, r0, c);
-        }
-        if (r0 < m) dense_panel<R - 1, P>(r0, m, k, a, rs, cs, b + c, ldb, c, epilogue);
-    }
-    last.rest(epilogue);
-    if (c < n) dense_product(m, n, k, a, rs, cs, b, ldb, epilogue, c);
 }
 
 // For each of m sparse rows a panel of the sum over its non-zeros of value * w[column], on top of
