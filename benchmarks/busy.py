@@ -34,12 +34,16 @@ ONE_THREAD = "sae_fast, one thread"
 COLOURS = {OURS.name: "#0072B2", ONE_THREAD: "#56B4E9", "jax": "#E69F00", "torch": "#009E73"}
 
 
+# Ends by itself where this program has been killed.
+_BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+
+
 @contextlib.contextmanager
 def busy_processes(n: int) -> Iterator[None]:
     """Keep n processes busy meanwhile."""
     with contextlib.ExitStack() as stack:
         for _ in range(n):
-            process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            process = subprocess.Popen([sys.executable, "-c", _BUSY])
             stack.callback(process.wait)
             stack.callback(process.kill)
         yield

@@ -697,3 +697,10 @@ def train_network(
 ) -> tuple[Parameters, Array]:
     """Train on the given batches: (parameters after the last step, batch losses)."""
     return run(network_steps(parameters, x, y, batches, learning_rate, loss, adam))
+
+
+def student_t(codes: Array, centers: Array) -> Array:
+    """Assignments of codes (n, d) to centers (k, d) by Student's t, one degree of freedom."""
+    distances = ((codes[:, None, :] - centers) ** 2).sum(axis=2)
+    near = 1 / (1 + distances)
+    return near / near.sum(axis=1, keepdims=True)

@@ -19,10 +19,11 @@ void register_network(py::module_& m) {
     using Bound = BoundInput<T>;
     class_of<T, Net>(m, "Network")
         .def(py::init([](const std::vector<Index>& sizes, const std::vector<Activation>& f,
-                         const std::vector<Index>& kept,
-                         bool tied) { return std::make_unique<Net>(sizes, f, kept, tied); }),
+                         const std::vector<Index>& kept, bool tied, bool centers) {
+                 return std::make_unique<Net>(sizes, f, kept, tied, centers);
+             }),
              py::arg("sizes"), py::arg("activations"), py::arg("kept") = std::vector<Index>{},
-             py::arg("tied") = false)
+             py::arg("tied") = false, py::arg("centers") = false)
         .def(
             "set_parameters",
             [](Net& net, Index layer, const Array<T>& w, const Array<T>& b) {

@@ -96,6 +96,10 @@ class UnlabelledWarning(SaeFastWarning):
     """Rows were taken for rows without a label."""
 
 
+class EmptyClusterWarning(SaeFastWarning):
+    """A clustering left some of the clusters without a sample."""
+
+
 class UntrainedWarning(SaeFastWarning):
     """A model computes from its initial weights, which know nothing."""
 

@@ -38,7 +38,7 @@ Activations<T>::Activations(const List<Dense<T>>& layers, Index first, Index las
 
 template <class T>
 Network<T>::Network(const List<Index>& sizes, const List<Activation>& activations,
-                    const List<Index>& kept, bool tied)
+                    const List<Index>& kept, bool tied, bool centers)
     : tied_(tied) {
     const Index n_layers = activations.count();
     const auto is_width = [](Index n) { return n > 0 && n <= kMostUnits; };
@@ -53,6 +53,10 @@ Network<T>::Network(const List<Index>& sizes, const List<Activation>& activation
     }
     if (tied && (n_layers % 2 != 0 || !std::equal(sizes.begin(), sizes.end(), sizes.rbegin()))) {
         throw std::invalid_argument("expected layers that mirror each other");
+    }
+    const bool keeps = std::any_of(kept.begin(), kept.end(), [](Index n) { return n > 0; });
+    if (centers && (tied || keeps || n_layers < 2 || activations.back() != Activation::linear)) {
+        throw std::invalid_argument("expected linear centers of what layers below give, all of it");
     }
     const auto copied = [&](Index l) { return tied && l >= n_layers / 2; };
     Index n_parameters = 0, n_copied = 0;
@@ -69,8 +73,8 @@ Network<T>::Network(const List<Index>& sizes, const List<Activation>& activation
         T* const b = take(next, 1, sizes[l + 1]).data;
         const View<T> w_t = copied(l) ? layers_[n_layers - 1 - l].w : View<T>{};
         const bool reads_codes = l > 0 && is_sparse(layers_.back());
-        layers_.push_back(
-            {sizes[l], sizes[l + 1], activations[l], w, b, kept.empty() ? 0 : kept[l]});
+        layers_.push_back({sizes[l], sizes[l + 1], activations[l], w, b, kept.empty() ? 0 : kept[l],
+                           centers && l + 1 == n_layers});
         strategies_.push_back(choose_strategy(layers_.back(), l == 0 || reads_codes, w_t));
         sparse_.push_back(l == 0 || reads_codes ? sparse_strategy(layers_.back()) : nullptr);
     }

@@ -53,11 +53,12 @@ class Network {
    public:
     // sizes: n_in of the first layer, then n_out of each; activations: one per layer; kept: of
     // each, how many of a row's largest stay, 0 for all; tied: the upper half of the layers are the
-    // lower ones' mirror images, with the transposes of their w. std::invalid_argument if there are
-    // not as many, one is not from 1 to kMostUnits, kept is more than there are, or halves that are
-    // tied do not mirror each other.
+    // lower ones' mirror images, with the transposes of their w; centers: the last layer is one of
+    // them. std::invalid_argument if there are not as many, one is not from 1 to kMostUnits, kept
+    // is more than there are, halves that are tied do not mirror each other, or centers have no
+    // layer below or an activation.
     Network(const List<Index>& sizes, const List<Activation>& activations,
-            const List<Index>& kept = {}, bool tied = false);
+            const List<Index>& kept = {}, bool tied = false, bool centers = false);
 
     const List<Dense<T>>& layers() const { return layers_; }
     const Dense<T>& layer(Index l) const { return layers_[l]; }

@@ -3,6 +3,7 @@
 
 #include "sae/layers/blas.hpp"
 #include "sae/layers/narrow.hpp"
+#include "sae/layers/similarity.hpp"
 #include "sae/layers/sparse.hpp"
 #include "sae/layers/wide.hpp"
 
@@ -25,6 +26,7 @@ std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first, 
     // From this size on a layer is cut by columns, up to there by rows
     // (benchmarks/test_kernels.py).
     constexpr Index kWide = 256;
+    if (layer.centers) return std::make_unique<Similarity<T>>(layer);
     if (std::min(layer.n_in, layer.n_out) >= kWide) {
         // BLAS is ahead in float64, and where our kernels may not use the processor's vectors.
         if (sizeof(T) == 8 || active_isa() == Isa::baseline) {

@@ -11,14 +11,15 @@
 
 namespace sae {
 
-// One dense layer, a = f(x w + b).
+// One dense layer, a = f(x w + b), or one of centers (similarity.hpp).
 template <class T>
 struct Dense {
     Index n_in, n_out;
     Activation activation;
-    View<T> w;       // (n_in, n_out)
-    T* b;            // (n_out)
-    Index kept = 0;  // of each row of a, its largest; the others are zero. 0: all
+    View<T> w;             // (n_in, n_out)
+    T* b;                  // (n_out)
+    Index kept = 0;        // of each row of a, its largest; the others are zero. 0: all
+    bool centers = false;  // whether w's columns are points, and a says how near x is to them
 };
 
 // Of how many units one that is not zero is worth its own search: from there on the layer above
@@ -95,9 +96,9 @@ class Strategy {
     virtual void gradient(const Rows<T>& x, View<const T> delta, View<T> dw,
                           const List<Range>& stretches, Workspace<T>&) = 0;
     // A step on b, db = the sum of delta's rows.
-    void update_bias(View<const T> delta, const LayerUpdate<T>& update) const;
+    virtual void update_bias(View<const T> delta, const LayerUpdate<T>& update) const;
     // The gradient alone, on top of what is there: db (n_out) += the sum of delta's rows.
-    void bias_gradient(View<const T> delta, T* db) const;
+    virtual void bias_gradient(View<const T> delta, T* db) const;
 
     // Brings copies of a part of w up to date.
     virtual void refresh(Range /* rows */, Range /* columns */) {}

@@ -71,6 +71,32 @@ class Poisson : public OfValues<Poisson<T>, T, ValueLoss::poisson> {
     static T part(T a, T t) { return t / std::max(a, static_cast<T>(kSmallestMean)); }
 };
 
+// The divergence of a row's targets p, which sum to 1, from q = softmax(z):
+// sum p log(p / q) (Kullback and Leibler).
+template <class T>
+class Divergence : public Loss<T> {
+   public:
+    Target target() const override { return Target::values; }
+
+    double value(Index n, T* z, const Batch<T>& batch, Index row) const override {
+        const T* p = batch.target.dense.row(row);
+        double own = 0, sum = 0;
+        for (Index j = 0; j < n; ++j) {
+            const auto share = static_cast<double>(p[j]);
+            if (share > 0) own += share * (std::log(share) - static_cast<double>(z[j]));
+        }
+        const T largest = shifted_exponentials(this->k(), n, z, z, sum);
+        return own + static_cast<double>(largest) + std::log(sum);
+    }
+
+    // q - p
+    void delta(Index n, const T* z, const Batch<T>& batch, Index row, T* delta) const override {
+        const T* p = batch.target.dense.row(row);
+        softmax_row(this->k(), n, z, delta);
+        for (Index j = 0; j < n; ++j) delta[j] -= p[j];
+    }
+};
+
 // -log softmax(z)[label], by log-sum-exp: finite for any finite z. The clipped form is the
 // article's, -log clip(softmax(z)[label], 1e-10, 1): below the clip there is no gradient.
 template <class T, bool clipped>

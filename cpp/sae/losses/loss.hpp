@@ -13,6 +13,7 @@ namespace sae {
 
 #define SAE_LOSSES(X)              \
     SAE_VALUE_LOSSES(X)            \
+    X(divergence, Divergence)      \
     X(cross_entropy, CrossEntropy) \
     X(clipped_cross_entropy, ClippedCrossEntropy)
 SAE_ENUM(LossName, SAE_LOSSES)

@@ -46,11 +46,18 @@ def _dtype(network: Network) -> str:
 
 
 def new_network(
-    dtype: str, widths: Sequence[int], activations: Sequence[Function], *, tied: bool = False
+    dtype: str,
+    widths: Sequence[int],
+    activations: Sequence[Function],
+    *,
+    tied: bool = False,
+    centers: bool = False,
 ) -> Network:
     """Return a network of layers `widths`, all parameters 0; MemoryError says its size.
 
     Where it is `tied` the upper half of its layers has the transposed weights of the lower one.
+    With `centers` the columns of the last layer's weights are points, and its softmax is how what
+    is below is assigned to them, by Student's t-distribution.
     """
     names = ["top_k" if isinstance(one, TopK) else one for one in activations]
     try:
@@ -59,6 +66,7 @@ def new_network(
             [_core.Activation[name] for name in names],
             kept=[one.k if isinstance(one, TopK) else 0 for one in activations],
             tied=tied,
+            centers=centers,
         )
     except MemoryError:
         size = sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(widths))

@@ -14,11 +14,13 @@ except ImportError as error:
     ) from error
 
 from .classifier import StackedAutoencoderClassifier
+from .clustering import DeepEmbeddedClustering
 from .detector import StackedAutoencoderOutlierDetector
 from .regressor import StackedAutoencoderRegressor
 from .transformer import StackedAutoencoderTransformer
 
 __all__ = [
+    "DeepEmbeddedClustering",
     "StackedAutoencoderClassifier",
     "StackedAutoencoderOutlierDetector",
     "StackedAutoencoderRegressor",

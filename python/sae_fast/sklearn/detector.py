@@ -20,12 +20,12 @@ from ..training.callbacks import CallbackOption
 from ..training.corruptions import Corruption
 from ..training.optimizers import Rule
 from ..training.rates import RateOption
-from .unsupervised import Unsupervised
+from .unsupervised import Incremental
 
 
 class StackedAutoencoderOutlierDetector(
     OutlierMixin,  # type: ignore[misc]
-    Unsupervised,
+    Incremental,
 ):
     """Outliers are the rows that autoencoders, trained on all, reconstruct worst [1]_.
 
@@ -121,7 +121,7 @@ class StackedAutoencoderOutlierDetector(
         if check_float("contamination", self.contamination, positive=True) > 0.5:
             raise DataError(f"contamination: expected at most 0.5, got {shown(self.contamination)}")
 
-    def _finish(self, net: StackedAutoencoder, X: Any) -> None:
+    def _finish(self, net: StackedAutoencoder, X: Any, weight: Any) -> None:
         scores = -net.score_samples(X, scale=self.scale)
         self.offset_ = float(np.percentile(scores, 100 * self.contamination))
 

@@ -15,13 +15,13 @@ from ..training.callbacks import CallbackOption
 from ..training.corruptions import Corruption
 from ..training.optimizers import Rule
 from ..training.rates import RateOption
-from .unsupervised import Unsupervised
+from .unsupervised import Incremental
 
 
 class StackedAutoencoderTransformer(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
-    Unsupervised,
+    Incremental,
 ):
     """Codes and reconstruction errors from autoencoders trained one on top of the other.
 

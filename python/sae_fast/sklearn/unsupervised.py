@@ -40,21 +40,6 @@ class Unsupervised(Estimator):
         """
         return self._learn(X, sample_weight)
 
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Train each autoencoder, or all as one, for one pass over these rows, from where it is.
-
-        The first rows say how columns are standardized; those that are constant there are centred
-        alone. A detector's threshold is that of the latest rows.
-
-        Parameters
-        ----------
-        X : array, frame or sparse matrix, shape (n_samples, n_features)
-        y : ignored
-        sample_weight : array_like, shape (n_samples,), optional
-            As of `fit`.
-        """
-        return self._learn(X, sample_weight, continued=True)
-
     def _learn(self, X: Any, sample_weight: Any, *, continued: bool = False) -> Self:
         with self._settled():
             self._check_settings()
@@ -94,13 +79,13 @@ class Unsupervised(Estimator):
                     **self._options(X, tune_steps),
                 )
             self._take(net)
-            self._finish(net, X)
+            self._finish(net, X, weight)
         return self
 
     def _check_settings(self) -> None:
         """Check what an estimator has of its own before anything is trained."""
 
-    def _finish(self, net: StackedAutoencoder, X: Any) -> None:
+    def _finish(self, net: StackedAutoencoder, X: Any, weight: Any) -> None:
         """Find out what an estimator needs of its own once its network is trained on X."""
 
     @property
@@ -109,3 +94,22 @@ class Unsupervised(Estimator):
         check_is_fitted(self)
         tuned = [self.history_] if hasattr(self, "history_") else []
         return [history.mean_loss for history in [*self.histories_, *tuned]]
+
+
+class Incremental(Unsupervised):
+    """One that some rows after others may train."""
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train each autoencoder, or all as one, for one pass over these rows, from where it is.
+
+        The first rows say how columns are standardized; those that are constant there are centred
+        alone. A detector's threshold is that of the latest rows.
+
+        Parameters
+        ----------
+        X : array, frame or sparse matrix, shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array_like, shape (n_samples,), optional
+            As of `fit`.
+        """
+        return self._learn(X, sample_weight, continued=True)

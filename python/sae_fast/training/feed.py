@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..base.ahead import Ahead
 from ..core.inputs import taken
 from ..core.windows import Windows
-from .objective import Samples
+from .objective import Renewed, Samples
 from .schedule import Schedule
 
 
@@ -46,10 +46,12 @@ class Portion:
 
 def read(samples: Samples, schedule: Schedule, step: int) -> Portion:
     """Return the portion that begins with a step."""
-    x, y, weight = samples.x, samples.y, samples.weight
+    x, y, weight, end = samples.x, samples.y, samples.weight, schedule.steps
+    if isinstance(y, Renewed):
+        y, end = y.current, min(end, step - step % y.every + y.every)
     if not isinstance(x, Windows):
-        return Portion(x, taken(y, None), weight, step, schedule.steps, None, schedule)
-    end = schedule.window_end(step, x.window)
+        return Portion(x, taken(y, None), weight, step, end, None, schedule)
+    end = min(end, schedule.window_end(step, x.window))
     batches = schedule.batches(step, end - step)
     rows, given = np.unique(batches, return_inverse=True)
     own = x.of(rows, x.sparse), taken(y, rows), taken(weight, rows)
@@ -80,8 +82,11 @@ class Feed(Ahead[int, Portion]):
     def go_on(self, portion: Portion) -> Portion:
         """Read the next, now that a trainer has this one and not the last one any more.
 
+        Not where its targets are still to come.
+
         Return it without what that trainer keeps alone, so that it goes when the next one comes.
         """
-        if portion.end < self._schedule.steps:
+        known = not isinstance(self._samples.y, Renewed)
+        if portion.end < self._schedule.steps and known:
             self.start(portion.end)
         return dataclasses.replace(portion, x=None, y=None, weights=None)

@@ -138,10 +138,8 @@ class Objective:
 
     def in_units(self, loss: float, samples: Samples) -> float:
         """Return a loss over samples that are read in some units as it is in their own."""
-        degree = LOSSES[self.loss].degree
-        if samples.y is not None or degree is None:
-            return loss
-        return loss * samples.units.unit**degree
+        degree = None if samples.y is not None else LOSSES[self.loss].degree
+        return loss if degree is None else loss * samples.units.unit**degree
 
     @property
     def weight_decay(self) -> float:
@@ -179,12 +177,20 @@ def check_dropout(dropout: Any, n_hidden: int, n_decoding: int = 0) -> tuple[flo
     return shares if any(shares) else ()
 
 
+@dataclasses.dataclass
+class Renewed:
+    """Targets that a callback sets anew each `every` steps, before the step after these."""
+
+    every: int
+    current: Any = None  # the core's input, (n_samples, n_targets)
+
+
 @dataclasses.dataclass(frozen=True)
 class Samples:
     """What an objective is summed over, checked."""
 
     x: Any  # the core's input, (n_samples, n_features)
-    y: Any = None  # labels (n_samples,), or an input of targets; None: x is its own target
+    y: Any = None  # labels (n_samples,), an input of targets, or Renewed; None: x is its own target
     weight: NDArray[Any] | None = None  # (n_samples,), of each sample's loss
     corruption: Corruption | None = None  # of x, at each step anew
     units: Units = PLAIN  # of x

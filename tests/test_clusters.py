@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Layers of centers and deep embedded clustering: the core, its gradients, a replay, a whole fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import core, core_input, core_optimizer, core_trainer, take_steps
+from reference import student_t
+from sae_fast import StackedAutoencoder, _core
+from sae_fast.models.clusters import Clusters, decided
+
+SIZES, N_CLUSTERS, N = (12, 9, 4), 5, 40
+FUNCTIONS = [_core.Activation.sigmoid, _core.Activation.linear, _core.Activation.linear]
+
+
+def problem(dtype="float64", sizes=SIZES, n_clusters=N_CLUSTERS, n=N):
+    """Give a network under centers, samples, and targets; parameters are drawn."""
+    rng = np.random.default_rng(7)
+    widths = (*sizes, n_clusters)
+    network = core("Network", dtype)(list(widths), FUNCTIONS, centers=True)
+    for layer, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        w, b = rng.normal(size=(n_in, n_out)), rng.normal(size=n_out)
+        if layer == len(sizes) - 1:
+            b[:] = 0
+        network.set_parameters(layer, w.astype(dtype), b.astype(dtype))
+    x = rng.random((n, sizes[0])).astype(dtype)
+    p = rng.random((n, n_clusters)) ** 3
+    return network, x, (p / p.sum(axis=1, keepdims=True)).astype(dtype)
+
+
+def codes_of(network, x):
+    (w1, b1), (w2, b2), _ = (network.get_parameters(layer) for layer in range(3))
+    return (1 / (1 + np.exp(-(x @ w1 + b1)))) @ w2 + b2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_clusters", [2, 5, 17])
+def test_assignments_are_students(dtype, n_clusters):
+    network, x, _ = problem(dtype, n_clusters=n_clusters)
+    q = network.predict(
+        core_input(x, dtype), first_layer=0, last_layer=3, softmax=True, n_threads=1
+    )
+    centers = network.get_parameters(2)[0].T.astype(np.float64)
+    expected = student_t(codes_of(network, x.astype(np.float64)), centers)
+    np.testing.assert_allclose(q, expected, rtol=2e-5 if dtype == "float32" else 1e-12)
+
+
+def value_of(network, data, targets):
+    return _core.evaluate(
+        network, data, None, targets=targets, loss=_core.Loss.divergence, weight_decay=0.0,
+        penalties={}, n_threads=1,
+    )[0]  # fmt: skip
+
+
+def test_divergence_is_kullback_and_leiblers():
+    network, x, p = problem()
+    p[0] = 0, 0, 1, 0, 0  # 0 log 0 = 0
+    found = value_of(network, core_input(x, "float64"), core_input(p, "float64"))
+    q = student_t(codes_of(network, x), network.get_parameters(2)[0].T)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.where(p > 0, p * np.log(p / q), 0).sum()
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def trained(dtype, data, targets, network, n_steps, n_threads=1, rate=1e-3):
+    trainer = core_trainer(
+        network, data, None, targets=targets, dtype=dtype, loss=_core.Loss.divergence,
+        batch_size=N, optimizer=core_optimizer("sgd", momentum=0.0),
+    )  # fmt: skip
+    batches = np.tile(np.arange(N)[::-1], (n_steps, 1)).copy()
+    take_steps(trainer, batches, rate, n_threads)
+    return [network.get_parameters(layer) for layer in range(3)]
+
+
+def test_gradients_are_central_differences():
+    network, x, p = problem()
+    data, targets = core_input(x, "float64"), core_input(p, "float64")
+    before = [network.get_parameters(layer) for layer in range(3)]
+    rate, h = 1e-6, 1e-6
+    after = trained("float64", data, targets, network, 1, rate=rate)
+    for layer, ((w, b), (new_w, new_b)) in enumerate(zip(before, after, strict=True)):
+        for one, ((w0, b0), (_, _)) in enumerate(zip(before, after, strict=True)):
+            network.set_parameters(one, w0, b0)
+        dw, db = (w - new_w) / rate, (b - new_b) / rate
+        assert np.abs(dw).max() > 0.01
+        if layer == 2:
+            assert not db.any()  # centers have no biases
+        for at in np.ndindex(w.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = w.copy()
+                moved[at] += sign * h
+                network.set_parameters(layer, moved, b)
+                ends.append(value_of(network, data, targets))
+            network.set_parameters(layer, w, b)
+            difference = (ends[0] - ends[1]) / (2 * h)
+            assert dw[at] == pytest.approx(difference, abs=2e-7 * np.abs(dw).max() + 1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_do_not_matter(dtype):
+    found = []
+    for n_threads in (1, 2, 3, 8):
+        network, x, p = problem(dtype)
+        data, targets = core_input(x, dtype), core_input(p, dtype)
+        found.append(trained(dtype, data, targets, network, 20, n_threads))
+    for other in found[1:]:
+        for (w, b), (w2, b2) in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(w, w2)
+            np.testing.assert_array_equal(b, b2)
+
+
+def test_steps_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    network, x, p = problem()
+    start = [network.get_parameters(layer) for layer in range(3)]
+    after = trained(
+        "float64", core_input(x, "float64"), core_input(p, "float64"), network, 50, rate=1e-2
+    )
+    (w1, b1), (w2, b2), (w3, _) = start
+    tensors = [torch.tensor(one, requires_grad=True) for one in (w1, b1, w2, b2, w3)]
+    optimizer = torch.optim.SGD(tensors, lr=1e-2)
+    given, target = torch.tensor(x), torch.tensor(p)
+    for _ in range(50):
+        optimizer.zero_grad()
+        code = torch.sigmoid(given @ tensors[0] + tensors[1]) @ tensors[2] + tensors[3]
+        near = 1 / (1 + ((code[:, :, None] - tensors[4]) ** 2).sum(dim=1))
+        q = near / near.sum(dim=1, keepdim=True)
+        (target * (target / q).log()).sum().backward()
+        optimizer.step()
+    found = [after[0][0], after[0][1], after[1][0], after[1][1], after[2][0]]
+    for ours, theirs in zip(found, tensors, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_targets_are_more_decided_and_clusters_count_alike():
+    q = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8]], np.float32)
+    p = decided(q)
+    size = q.astype(np.float64).sum(axis=0)
+    expected = q.astype(np.float64) ** 2 / size
+    np.testing.assert_allclose(p, expected / expected.sum(axis=1, keepdims=True))
+    assert decided(np.array([[1.0, 0.0]])).tolist() == [[1.0, 0.0]]  # an empty cluster
+    twice = decided(q, np.array([2.0, 1.0, 1.0]))
+    np.testing.assert_allclose(twice[1:], decided(q[[0, 0, 1, 2]])[2:])
+
+
+@pytest.mark.parametrize(
+    "options", [{"activations": [_core.Activation.relu]}, {"kept": [1, 0]}, {"tied": True}]
+)
+def test_centers_that_cannot_be(options):
+    activations = options.pop("activations", [_core.Activation.relu, _core.Activation.linear])
+    sizes = [6, 3, 6][: len(activations) + 1]
+    with pytest.raises(ValueError, match="centers"):
+        core("Network", "float32")(sizes, activations, centers=True, **options)
+
+
+def blobs(n=600, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 4, n)
+    centers = rng.normal(size=(4, 10)) * 3
+    return (centers[y] + rng.normal(size=(n, 10))).astype(np.float32), y
+
+
+def test_a_refinement_ends_when_labels_stay():
+    x, _ = blobs()
+    net = StackedAutoencoder([10, 16, 3], activation=["relu", "linear"], n_threads=2)
+    net.pretrain(x, steps=300)
+    codes = net.encode(x)
+    clusters = Clusters(net, codes[:4])
+    found = clusters.refine(
+        x, steps=5000, update_every=20, tol=0.0, batch_size=100, learning_rate=1e-3,
+        optimizer="adam", weight_decay=0.0, sample_weight=None, scale=None, callbacks=None,
+        progress=False, title=None,
+    )  # fmt: skip
+    assert found.converged
+    assert found.changes[-1] == 0
+    assert len(found.changes) < 250
+    np.testing.assert_array_equal(found.labels, clusters.assignments(x).argmax(axis=1))
+    clusters.copy_to(net)
+    q = student_t(net.encode(x).astype(np.float64), clusters.centers.astype(np.float64))
+    np.testing.assert_allclose(clusters.assignments(x), q, atol=1e-4)
