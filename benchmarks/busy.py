@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 from peers.run import available_cpus
 from peers.shared import SIZES, Point
-from systems import OURS, SYSTEMS, RunError, Runner, add_arguments, print_table
+from systems import OURS, SYSTEMS, RunError, Runner, add_arguments, print_table, run_command
 
 POINTS = {
     "the article's network, MNIST": Point(SIZES, data="mnist"),
@@ -91,7 +91,8 @@ def ratios(found: Found, name: str, over: str, n: int, at: int) -> list[float]:
 def spread(values: list[float]) -> str:
     if not values:
         return ""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    median = f"{statistics.median(values):.2f}"
+    return median if len(values) == 1 else f"{median} ({min(values):.2f} to {max(values):.2f})"
 
 
 def print_report(found: dict, options: argparse.Namespace) -> None:
@@ -160,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

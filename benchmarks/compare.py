@@ -17,12 +17,11 @@ import math
 import os
 import platform
 import statistics
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from peers.shared import BATCH, N_CLASSES, SIZES, Point
-from systems import OURS, SYSTEMS, RunError, Runner, add_arguments, print_table
+from systems import OURS, SYSTEMS, RunError, Runner, add_arguments, print_table, run_command
 
 ARTICLE = Point(SIZES, data="mnist")
 WIDE = Point((784, 1000, 1000, 1000, 10))
@@ -581,4 +580,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -20,7 +20,7 @@ import numpy as np
 from peers.run import available_cpus
 from peers.shared import BATCH, SIZES, Point, seconds_of
 from sae_fast import _core
-from systems import OURS, Runner, add_arguments, print_table
+from systems import OURS, Runner, add_arguments, print_table, run_command
 
 COMPARED = (OURS.name, "jax", "torch")  # the compiled PyTorch takes 10 s for each new shape
 COLOURS = {OURS.name: "#0072B2", "jax": "#E69F00", "torch": "#009E73"}  # Okabe and Ito's
@@ -283,4 +283,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -36,12 +36,17 @@ def facts() -> dict[str, object]:
     }
 
 
+INTERRUPTED = 5000  # ns: no cores are so far from each other, but one was taken away meanwhile
+
+
 def describe(found: dict[str, object]) -> str:
     """Return `facts` as a sentence that tables can have beside them."""
     if not found:
         return "not known, as sae_fast is not there"
     handover = found["handover_ns"]
     between = "" if handover is None else f", a cache line {handover:.0f} ns from core to core"
+    if handover is not None and handover > INTERRUPTED:
+        between = ", cores too busy to tell how far apart they are"
     return (
         f"{found['cpu']}, {found['isa']}, {found['threads']} threads{between}, load average "
         f"{found['load_average']:.2f} (a quiet machine: about 0)"

@@ -11,19 +11,23 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from machine import describe
 
 RUN = Path(__file__).resolve().parent / "peers" / "run.py"
 MACHINE = RUN.parents[1] / "machine.py"
+COLUMNS, LONGEST_LABEL = 80, 36  # of a table, and of its first column where it is too wide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +114,8 @@ class Runner:
         self.pythons = dict(options.python)
         self.data_dir = options.data_dir
         self.short = options.short
+        if self.short:
+            print("--short: that all of this runs is all that it says; its figures are none")
         self.only = options.only
         self.patience = options.patience
         self.loads: list[float] = []  # the machine's load average before each run
@@ -158,9 +164,15 @@ class Runner:
                 )
                 watchdog = threading.Timer(self.patience, process.kill)
                 watchdog.start()
-                _, status, usage = os.wait4(process.pid, 0)
-                in_time = watchdog.is_alive()
-                watchdog.cancel()
+                try:
+                    _, status, usage = os.wait4(process.pid, 0)
+                except BaseException:  # interrupted
+                    process.kill()
+                    process.wait()
+                    raise
+                finally:
+                    in_time = watchdog.is_alive()
+                    watchdog.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
             if not in_time:
                 raise RunError(f"no result after {self.patience:g} s")
@@ -209,8 +221,6 @@ class Runner:
         print(f"\nbefore: {describe(self.machine)}\nafter:  {describe(self.facts())}")
         for name in self.missing:
             print(f"missing: {name} (no such module where it is looked for)")
-        if self.short:
-            print("--short: that all of this runs is all that it says")
         for what, why in self.left_out.items():
             print(f"left out: {what} ({why})")
         if not self.data_dir:
@@ -241,13 +251,41 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command until it ends or is asked to, when it leaves nothing behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
 def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    """Print a table; the first column flush left."""
+    """Print a table; the first column flush left.
+
+    Where it is wider than 80 columns, the rest of them follows below, and long first cells go on in
+    the next line.
+    """
     if not rows:
         return
+    kept = [at for at in range(len(head)) if at == 0 or any(row[at] for row in rows)]
+    head, *rows = ([row[at] for at in kept] for row in (head, *rows))
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    if sum(widths) + 2 * len(widths) - 2 > COLUMNS:
+        widths[0] = min(widths[0], LONGEST_LABEL)
     print(f"\n{title}")
-    for row in [head, ["-" * width for width in widths], *rows]:
-        first, *others = zip(row, widths, strict=True)
-        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        print("  ".join(cells))
+    at = 1
+    while at < len(head):
+        end, width = at + 1, widths[0] + 2 + widths[at]
+        while end < len(head) and width + 2 + widths[end] <= COLUMNS:
+            width += 2 + widths[end]
+            end += 1
+        columns = [0, *range(at, end)]
+        for row in [head, ["-" * width for width in widths], *rows]:
+            label, *more = textwrap.wrap(row[0], widths[0]) or [""]
+            cells = [label.ljust(widths[0]), *(row[c].rjust(widths[c]) for c in columns[1:])]
+            print("  ".join(cells).rstrip(), *(f"  {line}" for line in more), sep="\n")
+        at = end
+        if at < len(head):
+            print()

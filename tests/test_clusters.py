@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Layers of centers and deep embedded clustering: the core, its gradients, a replay, a whole fit."""
+"""Layers of centers, and deep embedded clustering on top of them."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ def problem(dtype="float64", sizes=SIZES, n_clusters=N_CLUSTERS, n=N):
     rng = np.random.default_rng(7)
     widths = (*sizes, n_clusters)
     network = core("Network", dtype)(list(widths), FUNCTIONS, centers=True)
-    for layer, (n_in, n_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         w, b = rng.normal(size=(n_in, n_out)), rng.normal(size=n_out)
         if layer == len(sizes) - 1:
             b[:] = 0

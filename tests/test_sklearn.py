@@ -23,6 +23,7 @@ from sae_fast.models.standard import Standard  # noqa: E402
 from sae_fast.optimizers import SGD  # noqa: E402
 from sae_fast.schedules import Cosine, Step  # noqa: E402
 from sae_fast.sklearn import (  # noqa: E402
+    DeepEmbeddedClustering,
     StackedAutoencoderClassifier,
     StackedAutoencoderOutlierDetector,
     StackedAutoencoderRegressor,
@@ -66,6 +67,8 @@ def expected_failures(estimator):
         StackedAutoencoderTransformer(units=(8, 4), steps=(30, 20), dtype="float64"),
         StackedAutoencoderClassifier(),
         StackedAutoencoderClassifier(early_stopping=True, validation_fraction=0.2),
+        DeepEmbeddedClustering(3, units=(8, 4), steps=50),
+        DeepEmbeddedClustering(3, units=8, steps=50, tune_steps=10, dtype="float64"),
         StackedAutoencoderOutlierDetector(),
         StackedAutoencoderOutlierDetector((8, 4), steps=(30, 20), dtype="float64"),
     ],

@@ -13,6 +13,7 @@ from sae_fast import Autoencoder, DataError, info
 from sae_fast.base import threads
 from sae_fast.base.threads import available_threads
 from sae_fast.experiment.arms import train_side_by_side
+from sae_fast.models import parameters
 
 
 class System:
@@ -176,6 +177,7 @@ def test_affinity_and_quota(monkeypatch, allowed, quota, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(allowed)), raising=False)
     monkeypatch.setattr(threads, "_cgroup_quota", lambda: quota)
     monkeypatch.setattr(threads, "available_threads", available_threads)
+    monkeypatch.setattr(parameters, "openmp_threads", lambda: 99)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert available_threads() == expected
     model = Autoencoder(3, 2)
@@ -191,6 +193,7 @@ def test_affinity_and_quota(monkeypatch, allowed, quota, expected):
 def test_a_default_that_the_environment_lowers(monkeypatch, asked, expected):
     """As joblib and Dask do for processes side by side; runs of a study are as many as ever."""
     monkeypatch.setattr(threads, "available_threads", lambda: 6)
+    monkeypatch.setattr(parameters, "openmp_threads", lambda: 99)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert Autoencoder(3, 2).n_threads == info()["threads"] == expected
     assert Autoencoder(3, 2, n_threads=5).n_threads == 5
@@ -198,13 +201,17 @@ def test_a_default_that_the_environment_lowers(monkeypatch, asked, expected):
 
 
 def test_a_limit_of_threadpoolctl_is_kept_unless_a_number_was_given():
-    """In a process that has not begun with one thread; on the thread that has set it, as ever."""
+    """From the first model on; on the thread that has set it, as ever."""
     pytest.importorskip("threadpoolctl")
     code = """
 import threading, threadpoolctl
 from sae_fast import Autoencoder, info
 from sae_fast.base import threads
 threads.available_threads = lambda: 6
+with threadpoolctl.threadpool_limits(3):
+    first = Autoencoder(3, 2)
+    print(first.n_threads, Autoencoder(3, 2).n_threads)
+print(first.n_threads)
 model, explicit = Autoencoder(3, 2), Autoencoder(3, 2, n_threads=5)
 print(model.n_threads, explicit.n_threads)
 with threadpoolctl.threadpool_limits(4):
@@ -219,7 +226,7 @@ print(model.n_threads)
     if info()["openmp"].startswith("none"):
         pytest.skip("this build has no OpenMP")
     found = output_of(code, OMP_NUM_THREADS="6")
-    assert found.split("\n") == ["6 5", "4 5", "2 5", "6", "6", ""]
+    assert found.split("\n") == ["3 3", "6", "6 5", "4 5", "2 5", "6", "6", ""]
 
 
 def test_without_affinity_the_processors_count(monkeypatch):

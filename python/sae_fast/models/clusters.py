@@ -108,9 +108,10 @@ class Clusters(Model):
                 "penalties": (),
                 "adam": "tf1",
                 "epochs": None,
-                "eval_every": 0,
                 "continued": False,
+                "title": None,
                 **options,
+                "eval_every": 0,
             },
             default_steps=1,
         )

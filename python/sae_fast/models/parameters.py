@@ -19,7 +19,7 @@ from ..base.checks import check_parameter, check_scale
 from ..base.text import Described
 from ..base.threads import Turns, resolve_threads, sharing
 from ..core.activations import Function
-from ..core.build import openmp_limit
+from ..core.build import openmp_threads
 from ..core.inputs import as_input
 from ..core.layers import Layer
 from ..core.networks import Network
@@ -233,7 +233,7 @@ class Parametrized(Described):
         that `threadpoolctl` has set on the thread that calls is an upper bound.
         """
         if self._asked_threads is None:
-            return min(self._n_threads, sharing.get(), openmp_limit())
+            return min(self._n_threads, sharing.get(), openmp_threads())
         return self._n_threads
 
     @n_threads.setter

@@ -129,6 +129,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         units = self.units
         return check_sizes("units", units if np.ndim(units) else [units])
 
+    def _functions(self) -> tuple[Any, Any]:
+        """Return what hidden layers apply, and what restores what they read."""
+        return self.activation, self.output
+
     def _build(self, X: Any, of_constants: float, **top: Any) -> StackedAutoencoder:
         """Return an untrained network; find out what is to be done to X before.
 
@@ -139,7 +143,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"standardize: expected True or False, got {standardize!r}")
         self._standard = None
         if self._standardizes:
-            first = per_layer("output", self.output, len(self._units()))[0]
+            first = per_layer("output", self._functions()[1], len(self._units()))[0]
             if first != "linear":
                 raise DataError(
                     f"standardize: expected False with output {first!r}, which cannot restore "
@@ -152,12 +156,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seed = check_random_state(self.random_state).randint(2**31 - 1)
             if (session := current()) is not None:
                 seed = session.of_first(seed)
+        activation, output = self._functions()
         return StackedAutoencoder(
             [self.n_features_in_, *self._units()],
             seed=seed,
             init=self.init,
-            activation=self.activation,
-            output=self.output,
+            activation=activation,
+            output=output,
             dtype=self.dtype,
             n_threads=self.n_threads,
             **top,
@@ -224,11 +229,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_same(self, net: StackedAutoencoder) -> None:
         """Check that the network is what the parameters still ask for."""
+        activation, output = self._functions()
         for name, asked, has in (
             ("units", self._units(), net.sizes[1:]),
             ("dtype", self.dtype, net.dtype),
-            ("activation", self.activation, net.activation),
-            ("output", self.output, net.output),
+            ("activation", activation, net.activation),
+            ("output", output, net.output),
             ("init", self.init, net.init),
             ("scale", self.scale, net.scale),
             ("standardize", self._standardizes, self._standard is not None),

@@ -11,10 +11,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 _BESIDE = 0.002  # seconds of steps beside a thread that will end
 _TRIAL = 0.005  # seconds of steps on each number of threads that is compared, twice
+_BEGINNING = 0.02  # seconds of steps before the first comparison
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 3.2  # seconds between two comparisons, twice as long each time
+_PAUSES = 50  # times what a comparison has cost, at least
 _LEAD = 0.97  # of the time of a step: what counts as faster,
 _SLOWER = 1.25  # and as a reason to compare at once
 
@@ -24,8 +27,11 @@ class Team:
 
     Ask it for a number and for how long to work, work, and tell it what that took; then ask again.
     It compares the number that it has with half of it and twice it, at once if steps have become
-    slower, and else now and then, ever more rarely while nothing changes.
+    slower, and else now and then, ever more rarely while nothing changes. It begins with what the
+    latest team has found: the machine may be as busy still.
     """
+
+    _found: ClassVar[dict[int, int]] = {}  # of so many threads that may be used
 
     def __init__(self) -> None:
         self._most = 0  # threads that may be used
@@ -45,15 +51,16 @@ class Team:
         One fewer `beside` a thread of ours that will end: nothing is learned from such a time.
         """
         if most != self._most:
-            self._most = self._size = most
-            self._trials, self._pause, self._waited = [], _FIRST_PAUSE, 0.0
+            self._most, self._size = most, self._found.get(most, most)
+            self._trials, self._pause, self._waited = [], _BEGINNING, 0.0
             self._pace = {}
         self._learns = most > 1 and not beside
         if beside:
             return max(1, min(self._size, most - 1)), min(_BESIDE, seconds)
         if not self._trials:
-            if most == 1 or self._waited < self._pause:
-                return self._size, seconds
+            left = self._pause - self._waited
+            if most == 1 or left > 0:
+                return self._size, min(seconds, left) if most > 1 else seconds
             self._compare([self._size, *self._others()])
         size, counts = self._trials[-1]
         return size, min(_TRIAL, seconds) if counts else 0.0
@@ -99,5 +106,10 @@ class Team:
         self._waited = 0.0
         if self._pace[best] < _LEAD * self._pace[self._size]:
             self._size, self._pause = best, _FIRST_PAUSE
-        else:
-            self._pause = min(2 * self._pause, max(_LAST_PAUSE, 50 * sum(self._seconds.values())))
+            self._found[self._most] = best
+            if not self._pace.keys() >= set(self._others()):  # one of which may be faster yet
+                return
+        total = sum(self._seconds.values())
+        lost = total - sum(self._steps.values()) * self._pace[best]
+        longest = max(_LAST_PAUSE, _PAUSES * total)
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE, _PAUSES * lost), longest)
