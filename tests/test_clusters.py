@@ -182,3 +182,97 @@ def test_a_refinement_ends_when_labels_stay():
     clusters.copy_to(net)
     q = student_t(net.encode(x).astype(np.float64), clusters.centers.astype(np.float64))
     np.testing.assert_allclose(clusters.assignments(x), q, atol=1e-4)
+
+
+sklearn = pytest.importorskip("sklearn")
+
+from sae_fast import DataError, EmptyClusterWarning  # noqa: E402
+from sae_fast.activations import TopK  # noqa: E402
+from sae_fast.sklearn import DeepEmbeddedClustering  # noqa: E402
+from sklearn.metrics import adjusted_rand_score  # noqa: E402
+
+SHORT = {"units": (16, 3), "steps": 300, "random_state": 0}
+
+
+def test_clusters_are_found_and_new_rows_assigned():
+    x, y = blobs()
+    dec = DeepEmbeddedClustering(4, **SHORT).fit(x[:400])
+    assert adjusted_rand_score(y[:400], dec.labels_) > 0.9
+    assert adjusted_rand_score(y[400:], dec.predict(x[400:])) > 0.9
+    np.testing.assert_array_equal(dec.predict(x[:400]), dec.labels_)
+    q = dec.transform(x)
+    np.testing.assert_allclose(q.sum(axis=1), 1, rtol=1e-5)
+    codes = dec.network_.encode(x).astype(np.float64)
+    np.testing.assert_allclose(q, student_t(codes, dec.cluster_centers_), atol=1e-3)
+    assert dec.converged_
+    assert dec.n_iter_ == len(dec.changes_)
+    assert dec.changes_[-1] <= dec.tol
+    assert dec.get_feature_names_out().tolist() == [f"deepembeddedclustering{i}" for i in range(4)]
+    assert not hasattr(dec, "partial_fit")
+
+
+def test_clustering_makes_assignments_more_decided():
+    x, _ = blobs()
+    before = DeepEmbeddedClustering(4, cluster_steps=0, **SHORT).fit(x)
+    after = DeepEmbeddedClustering(4, cluster_learning_rate=1e-2, **SHORT).fit(x)
+    assert (before.n_iter_, before.converged_) == (0, False)
+    np.testing.assert_array_equal(before.labels_, before.predict(x))
+    np.testing.assert_array_equal(before.start_labels_, after.start_labels_)
+    assert after.transform(x).max(axis=1).mean() > before.transform(x).max(axis=1).mean() + 0.05
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_a_seed_says_all(n_threads):
+    x, _ = blobs()
+    dec = DeepEmbeddedClustering(4, n_threads=n_threads, **SHORT).fit(x)
+    again = DeepEmbeddedClustering(4, n_threads=2, **SHORT).fit(x)
+    np.testing.assert_array_equal(dec.cluster_centers_, again.cluster_centers_)
+    np.testing.assert_array_equal(dec.transform(x), again.transform(x))
+
+
+def test_uint8_sparse_and_weights():
+    x, _ = blobs()
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    pixels = ((x - x.min()) / np.ptp(x) * 255).astype(np.uint8)
+    options = {"standardize": False, **SHORT}
+    of_bytes = DeepEmbeddedClustering(4, **SHORT, scale=1 / 255).fit(pixels)
+    of_floats = DeepEmbeddedClustering(4, **options).fit(pixels * np.float32(1 / 255))
+    np.testing.assert_array_equal(of_bytes.labels_, of_floats.labels_)
+    sparse = DeepEmbeddedClustering(4, **options).fit(scipy_sparse.csr_matrix(x))
+    assert sparse.labels_.shape == (600,)
+    weight = np.ones(600)
+    weight[:100] = 0
+    weighted = DeepEmbeddedClustering(4, **SHORT).fit(x, sample_weight=weight)
+    assert len(weighted.labels_) == 500
+
+
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters")
+def test_empty_clusters_are_told():
+    x = np.repeat(np.eye(6, dtype=np.float32)[:2], 50, axis=0)
+    with pytest.warns(EmptyClusterWarning, match="of 5 have no rows"):
+        DeepEmbeddedClustering(5, units=3, steps=50, random_state=0).fit(x)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"n_clusters": 0}, "n_clusters"),
+        ({"n_clusters": 2.5}, "n_clusters"),
+        ({"n_clusters": 601}, "n_samples=600, got 601"),
+        ({"n_init": 0}, "n_init"),
+        ({"update_every": 0}, "update_every"),
+        ({"cluster_steps": -1}, "cluster_steps"),
+        ({"cluster_learning_rate": "fast"}, "cluster_learning_rate"),
+        ({"cluster_optimizer": "sdg"}, "cluster_optimizer"),
+        ({"tol": 1.5}, "tol"),
+        ({"tol": -1}, "tol"),
+        ({"activation": ["relu", TopK(1)]}, "TopK"),
+        ({"activation": "rleu"}, "activation"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(options, complaint):
+    x, _ = blobs()
+    dec = DeepEmbeddedClustering(**{"n_clusters": 4, "units": (16, 3), "steps": 10**9, **options})
+    with pytest.raises(DataError, match=complaint):
+        dec.fit(x)
+    assert not hasattr(dec, "labels_")

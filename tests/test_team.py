@@ -14,6 +14,12 @@ from sae_fast.training.team import Team
 PAUSE = 0.05
 
 
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    """No team begins with what one of another test has found."""
+    monkeypatch.setattr(Team, "_found", {})
+
+
 def work(
     team: Team, most: int, seconds_of: Callable[[int], float], until: float
 ) -> tuple[float, int]:
@@ -93,6 +99,22 @@ def test_no_more_threads_are_compared_than_a_step_keeps_busy(monkeypatch):
     x = np.random.default_rng(0).random((40, 6), np.float32)
     Autoencoder(6, 3, n_threads=64).fit(x, steps=3, batch_size=10)
     assert asked == {1}
+
+
+@pytest.mark.parametrize("step", [1e-4, 1e-2])
+def test_a_short_training_loses_little_to_looking(step):
+    """Beside a busy process a step on two threads may take ten times as long as on one."""
+    rate, size = work(Team(), 2, lambda size: step * {1: 1, 2: 5}[size], 2)
+    assert size == 1
+    assert rate > 0.9 / step
+
+
+def test_the_next_team_begins_with_what_was_found():
+    work(Team(), 4, lambda size: 1e-4 * BUSY[size], 5)
+    assert Team().next(4, PAUSE)[0] == 1
+    assert Team().next(2, PAUSE)[0] == 2
+    work(Team(), 4, lambda size: 1e-4 * QUIET[size], 5)
+    assert Team().next(4, PAUSE)[0] == 4
 
 
 def test_another_bound_begins_anew():

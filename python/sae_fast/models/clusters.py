@@ -67,7 +67,9 @@ class Clusters(Model):
     @property
     def centers(self) -> NDArray[Any]:
         """The centers, shape (n_clusters, n_hidden)."""
-        return self._network.get_parameters(self._depth)[0].T.copy()
+        w, _ = self._network.get_parameters(self._depth)
+        centers: NDArray[Any] = np.ascontiguousarray(w.T)
+        return centers
 
     def copy_to(self, stack: StackedAutoencoder) -> None:
         """Let a stack have the encoders, which move away from their decoders."""
@@ -114,25 +116,31 @@ class Clusters(Model):
                 "eval_every": 0,
             },
             default_steps=1,
+            least=0,
         )
         objective = self._objective(asked)
         sets = self._sets(asked, objective)
         schedule = self._schedule(asked, sets[0].x.n_samples)
-        renewal = Refinement(targets, tol)
-        self._train(self._training(asked, objective, schedule, sets, renewal))
-        return renewal
+        refinement = Refinement(self, targets, tol)
+        training = self._training(asked, objective, schedule, sets, refinement)
+        self._train(training)
+        if not schedule.steps:
+            refinement.on_start(training)
+        return refinement
 
 
 @dataclasses.dataclass(eq=False)
 class Refinement(Callback):
     """Renews the targets of a training, and ends it when clusters hardly change any more.
 
-    changes: shares of the samples that changed their cluster, one for each renewal but the first.
+    labels: the cluster of each sample (n_samples,) at the latest renewal.
+    changes: shares of the samples that changed theirs, one for each renewal but the first.
     """
 
+    clusters: Clusters
     targets: Renewed
     tol: float
-    labels: NDArray[np.int64] | None = None  # (n_samples,), of the latest renewal
+    labels: NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.empty(0, np.int64))
     changes: list[float] = dataclasses.field(default_factory=list)
     converged: bool = False
 
@@ -149,13 +157,14 @@ class Refinement(Callback):
         before = self.labels
         self._renew(training)
         self.changes.append(float(np.mean(self.labels != before)))
-        if training.step % self.every == 0 and self.changes[-1] <= self.tol:
+        if training.step % self.targets.every == 0 and self.changes[-1] <= self.tol:
             self.converged = True
             training.stop()
 
     def _renew(self, training: Training) -> None:
-        model, samples = training.model, training.samples
-        q = model._assignments(samples.x)  # type: ignore[attr-defined]
+        model, samples = self.clusters, training.samples
+        q = model._assignments(samples.x)
         self.labels = q.argmax(axis=1)
-        p = decided(q, samples.weight).astype(model.dtype)
-        self.targets.current = as_targets("y", p, *p.shape, model.dtype, model.n_threads)
+        p, (n_samples, n_clusters) = decided(q, samples.weight).astype(model.dtype), q.shape
+        how = model.dtype, model.n_threads
+        self.targets.current = as_targets("targets", p, n_samples, n_clusters, *how)

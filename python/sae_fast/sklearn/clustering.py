@@ -20,7 +20,7 @@ from ..models.clusters import Clusters
 from ..models.stacked import StackedAutoencoder
 from ..training.callbacks import CallbackOption
 from ..training.corruptions import Corruption
-from ..training.optimizers import Rule
+from ..training.optimizers import Optimizer, Rule
 from ..training.rates import RateOption
 from .unsupervised import Unsupervised
 
@@ -147,6 +147,11 @@ class DeepEmbeddedClustering(
         for name, least in (("n_clusters", 1), ("n_init", 1), ("update_every", 1)):
             check_int(name, getattr(self, name), least)
         check_int("cluster_steps", self.cluster_steps, 0)
+        how = self.cluster_optimizer, "tf1", self.cluster_learning_rate
+        rate = Optimizer.check(*how, prefix="cluster_").learning_rate
+        if rate is None:
+            raise DataError("cluster_learning_rate: expected a number or a schedule, got None")
+        rate.check(0, self.cluster_steps)
         if check_float("tol", self.tol, positive=False) > 1:
             raise DataError(f"tol: expected a share from 0 to 1, got {shown(self.tol)}")
         if X.shape[0] < self.n_clusters:

@@ -252,17 +252,24 @@ class Optimizer:
     learning_rate: Rate | None  # None: what fits the data, before these are known
 
     @classmethod
-    def check(cls, optimizer: str | Rule, adam: str, learning_rate: Any) -> Optimizer:
-        """Check what a user asked for; `adam` is the form of ``optimizer="adam"``."""
+    def check(
+        cls, optimizer: str | Rule, adam: str, learning_rate: Any, prefix: str = ""
+    ) -> Optimizer:
+        """Check what a user asked for; `adam` is the form of ``optimizer="adam"``.
+
+        prefix: what the names of the arguments begin with.
+        """
         check_choice("adam", adam, _FORMS)
-        rate = None if learning_rate is None else check_rate("learning_rate", learning_rate)
+        rate = learning_rate
+        if rate is not None:
+            rate = check_rate(f"{prefix}learning_rate", rate)
         if isinstance(optimizer, Rule) and type(optimizer) in RULES.values():
             rule = optimizer
         elif isinstance(optimizer, str) and optimizer in RULES:
             rule = Adam(adam) if optimizer == "adam" else RULES[optimizer]()
         else:
             more = ", or one from sae_fast.optimizers"
-            raise unknown_name("optimizer", optimizer, list(RULES), more)
+            raise unknown_name(f"{prefix}optimizer", optimizer, list(RULES), more)
         if adam != "tf1" and rule != Adam(adam):
             raise DataError(
                 f"adam: expected none beside optimizer={shown(optimizer)}, got {adam!r}"
