@@ -45,6 +45,7 @@ TRAININGS = {
     "dense": ((200, 101, 33, 7), 0.0, 97, 12),
     "wide, sparse": ((300, 300, 300), 0.8, 53, 5),
     "wide, dense": ((300, 300, 300), 0.0, 53, 5),
+    "wide, many rows": ((300, 270, 261), 0.0, 601, 3),  # more than are taken at a time
     "wide below narrow": ((257, 263, 31, 270, 259), 0.0, 17, 4),
     "tiny": ((5, 3, 1), 0.5, 3, 30),
 }
@@ -713,7 +714,7 @@ def test_instruction_set_that_cannot_run(isa):
 
 @needs_fork
 @ignore_fork_warning
-@pytest.mark.parametrize("kind", ["sparse", "wide, dense"])
+@pytest.mark.parametrize("kind", ["sparse", "wide, dense", "wide, many rows"])
 def test_training_after_fork(kind):
     """OpenMP's threads do not live on in the child: it has to do without, and not wait for them."""
     expected = train(kind, n_threads=2)

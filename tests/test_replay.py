@@ -37,6 +37,7 @@ NETWORKS = {
     "odd": (50, (37, 13, 1, 4), 3, 7),
     "one layer": (20, (9, 3), 2, 1),
     "wide": (80, (300, 270, 257), 10, 33),
+    "many rows": (700, (300, 270, 257), 10, 601),
 }
 DECAYS = (0.0, 0.1)
 LABEL_LOSSES = ("article", "cross_entropy")

@@ -53,14 +53,14 @@ QUIET = {1: 1.0, 2: 0.55, 3: 0.4, 4: 0.35, 6: 0.3, 8: 0.28}
 BUSY = {1: 1.0, 2: 1.3, 3: 2.0, 4: 3.0, 6: 4.0, 8: 5.0}
 
 
-@pytest.mark.parametrize("step", [1e-4, 3e-2])
+@pytest.mark.parametrize("step", [1e-4, 3e-2, 0.3])
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 6, 8])
 @pytest.mark.parametrize("pace", [QUIET, BUSY])
 def test_it_finds_the_fastest_and_the_search_costs_little(pace, most, step):
     fastest = min(pace[size] for size in pace if size <= most)
-    rate, size = work(Team(), most, lambda size: step * pace[size], 60)
+    rate, size = work(Team(), most, lambda size: step * pace[size], 60 + 3000 * step)
     assert pace[size] == fastest
-    assert rate > 0.96 / (step * fastest)
+    assert rate > 0.95 / (step * fastest)
 
 
 def test_it_follows_the_machine():
