@@ -15,8 +15,8 @@ from typing import ClassVar
 
 _BESIDE = 0.002  # seconds of steps beside a thread that will end
 _TRIAL = 0.005  # seconds of steps on each number of threads that is compared, twice
-_BEGINNING = 0.02  # seconds of steps before the first comparison
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 3.2  # seconds between two comparisons, twice as long each time
+_DOUBT = 0.02  # seconds before the first, where it begins with fewer threads than it may use
 _PAUSES = 50  # times what a comparison has cost, at least
 _LEAD = 0.97  # of the time of a step: what counts as faster,
 _SLOWER = 1.25  # and as a reason to compare at once
@@ -52,8 +52,8 @@ class Team:
         """
         if most != self._most:
             self._most, self._size = most, self._found.get(most, most)
-            self._trials, self._pause, self._waited = [], _BEGINNING, 0.0
-            self._pace = {}
+            self._trials, self._pace, self._waited = [], {}, 0.0
+            self._pause = _FIRST_PAUSE if self._size == most else _DOUBT
         self._learns = most > 1 and not beside
         if beside:
             return max(1, min(self._size, most - 1)), min(_BESIDE, seconds)
