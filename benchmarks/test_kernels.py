@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where one way of computing a product overtakes another: the measurements behind three constants.
+"""Where one way of computing a product overtakes another: the measurements behind two constants.
 
-`kWide` (cpp/sae/layers/strategy.cpp): from which width on BLAS beats our own tiles.
+Of dense layers: our own tiles beside BLAS, by width (cpp/sae/layers/strategy.cpp).
 `kSparseDensity` (cpp/sae/data/input.cpp): up to which share of non-zeros the sparse layout wins.
 `kByteDensity`, there: from which share on bytes are faster than lists.
 Run: pytest benchmarks/test_kernels.py; rows of one group are alternatives.

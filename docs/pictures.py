@@ -81,6 +81,11 @@ def main() -> None:
         axes.figure.savefig(out / "anomalies.png")
         place(out / "anomalies.png", "anomalies")
 
+        os.chdir(out)
+        runpy.run_path(str(EXAMPLES / "cluster_digits.py"))
+        os.chdir(DOCS)
+        place(out / "clusters.png", "clusters")
+
 
 if __name__ == "__main__":
     main()

@@ -52,6 +52,11 @@ OUTPUT = {
         r"784-60-60-60, pretrained: test error \d+\.\d\d %, \d+ s of pretraining, \d+ s of .*\n"
         r"784-60-60-60, from nothing: test error \d+\.\d\d %, 0 s of pretraining, \d+ s of .*\n"
     ),
+    "cluster_digits.py": (
+        r"k-means of the pixels: 0\.[78]\d+\n"
+        r"k-means of the codes: 0\.[78]\d+\n"
+        r"deep embedded clustering: 0\.[78]\d+ after \d+ renewals, new rows 0\.[789]\d+\n"
+    ),
     "detect_anomalies.py": (
         r"normal: 3, anomalies: all other digits\n"
         r"alarms for 9\d% of 404 anomalies and \d+% of 46 normal rows\n"

@@ -23,8 +23,8 @@ void Strategy<T>::bias_gradient(View<const T> delta, T* db) const {
 
 template <class T>
 std::unique_ptr<Strategy<T>> choose_strategy(const Dense<T>& layer, bool first, View<T> w_t) {
-    // From this size on a layer is cut by columns, up to there by rows
-    // (benchmarks/test_kernels.py).
+    // From this size on a layer is cut by columns, up to there by rows: both take the same tiles,
+    // and where between 128 and 512 the border is makes no difference (docs/performance.md).
     constexpr Index kWide = 256;
     if (layer.centers) return std::make_unique<Similarity<T>>(layer);
     if (std::min(layer.n_in, layer.n_out) >= kWide) {
