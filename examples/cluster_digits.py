@@ -4,8 +4,8 @@
 A tenth of the rows is set aside, to see that new rows find their cluster. Draws clusters.png.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.image import imsave
 from sae_fast.sklearn import DeepEmbeddedClustering
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans
@@ -44,4 +44,4 @@ print(f" after {dec.n_iter_} renewals, new rows {accuracy(dec.predict(x_test), y
 most = np.argsort(-dec.transform(x_train), axis=0)[:10].T
 images = np.pad(x_train[most].reshape(10, 10, 8, 8), ((0, 0), (0, 0), (2, 2), (1, 1)))
 pixels = images.transpose(0, 2, 1, 3).reshape(120, 100)
-plt.imsave("clusters.png", np.kron(pixels, np.ones((7, 7))), cmap="gray_r")
+imsave("clusters.png", np.kron(pixels, np.ones((7, 7))), cmap="gray_r")

@@ -19,6 +19,7 @@ from sae_fast.base import threads
 from sae_fast.callbacks import EarlyStopping, JsonLinesLog
 from sae_fast.corruptions import Gaussian, Masking, SaltAndPepper, Swap
 from sae_fast.datasets.sources import ArraySource
+from sae_fast.models import parameters
 from sae_fast.penalties import L1, CodeL1, Contractive, KLSparsity, MaxNorm
 from scipy import sparse
 
@@ -231,6 +232,7 @@ def processors(folder: Path, comm: Any) -> None:
     found = []
     os.environ.pop("OMP_NUM_THREADS", None)
     threads._cgroup_quota = lambda: math.inf
+    parameters.openmp_threads = lambda: 99
     for first in (0, 6 * comm.rank):
         os.sched_getaffinity = lambda _, first=first: set(range(first, first + 6))
         ae, explicit = sae_fast.Autoencoder(24, 10), sae_fast.Autoencoder(24, 10, n_threads=5)

@@ -17,6 +17,7 @@ import pytest
 from helpers import assert_identical, draw_x, draw_y
 from sae_fast import Autoencoder, DataError, ModelFileError, StackedAutoencoder, load
 from sae_fast.base import threads
+from sae_fast.models import parameters
 
 N_FEATURES, SCALE = 14, 1 / 255
 X, Y = draw_x(70, N_FEATURES, zeros=0.6), draw_y(70, 3)
@@ -274,6 +275,7 @@ class TestPickle:
         model.n_threads = None
         as_many_as_there_are = pickle.dumps(model)
         monkeypatch.setattr(threads, "available_threads", lambda: 7)
+        monkeypatch.setattr(parameters, "openmp_threads", lambda: 99)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
         assert pickle.loads(three).n_threads == 3
         assert pickle.loads(as_many_as_there_are).n_threads == 7
