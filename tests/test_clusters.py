@@ -172,8 +172,7 @@ def test_a_refinement_ends_when_labels_stay():
     clusters = Clusters(net, codes[:4])
     found = clusters.refine(
         x, steps=5000, update_every=20, tol=0.0, batch_size=100, learning_rate=1e-3,
-        optimizer="adam", weight_decay=0.0, sample_weight=None, scale=None, callbacks=None,
-        progress=False, title=None,
+        optimizer="adam", sample_weight=None, scale=None, progress=False,
     )  # fmt: skip
     assert found.converged
     assert found.changes[-1] == 0
@@ -186,7 +185,7 @@ def test_a_refinement_ends_when_labels_stay():
 
 sklearn = pytest.importorskip("sklearn")
 
-from sae_fast import DataError, EmptyClusterWarning  # noqa: E402
+from sae_fast import DataError, EmptyClusterWarning, callbacks  # noqa: E402
 from sae_fast.activations import TopK  # noqa: E402
 from sae_fast.sklearn import DeepEmbeddedClustering  # noqa: E402
 from sklearn.metrics import adjusted_rand_score  # noqa: E402
@@ -244,6 +243,20 @@ def test_uint8_sparse_and_weights():
     weight[:100] = 0
     weighted = DeepEmbeddedClustering(4, **SHORT).fit(x, sample_weight=weight)
     assert len(weighted.labels_) == 500
+
+
+def test_callbacks_see_the_autoencoders(tmp_path):
+    x, _ = blobs()
+    seen = []
+    looking = [
+        lambda training: seen.append(training.title),
+        callbacks.EarlyStopping(),
+        callbacks.Checkpoint(tmp_path / "checkpoint.safetensors", every=100),
+    ]
+    dec = DeepEmbeddedClustering(4, callbacks=looking, tune_steps=50, **SHORT).fit(x)
+    plain = DeepEmbeddedClustering(4, tune_steps=50, **SHORT).fit(x)
+    assert len(set(seen)) == 3
+    np.testing.assert_array_equal(dec.labels_, plain.labels_)
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from ..base.streams import Purpose
 from ..core.inputs import as_targets
 from ..core.networks import new_network, predict
-from ..training.callbacks import Callback, Training
+from ..training.callbacks import Callback, Training, as_callbacks
 from ..training.objective import Renewed
+from ..training.optimizers import Optimizer, Rule
+from ..training.rates import RateOption
 from ..training.request import Request
 from .model import Model
 
@@ -84,39 +86,46 @@ class Clusters(Model):
         layers = 0, self._depth + 1
         return predict(self._network, x, self.n_threads, layers=layers, softmax=True)
 
-    def _check_loss(self, loss: Any) -> str:
-        return "divergence"
-
-    def _check_target(self, name: str, y: Any, n_samples: int, loss: str) -> Any:
-        return y
-
-    def refine(self, x: Any, *, update_every: int, tol: float, **options: Any) -> Refinement:
+    def refine(
+        self,
+        x: Any,
+        *,
+        steps: int,
+        update_every: int,
+        tol: float,
+        batch_size: int,
+        learning_rate: RateOption,
+        optimizer: str | Rule,
+        sample_weight: Any = None,
+        scale: float | None = None,
+        progress: bool = False,
+    ) -> Refinement:
         """Train encoders and centers, and return how that went.
 
         It ends when, from one renewal of the targets to the next, the cluster of at most a share
-        `tol` of the samples changes, or after all steps. `options` are those of
+        `tol` of the samples changes, or after all steps. The other arguments are those of
         :meth:`StackedAutoencoder.finetune`.
         """
         targets = Renewed(update_every)
-        asked = Request.of(
-            {
-                "self": self,
-                "x": x,
-                "y": targets,
-                "eval_set": None,
-                "loss": None,
-                "batches": None,
-                "dropout": 0.0,
-                "penalties": (),
-                "adam": "tf1",
-                "epochs": None,
-                "continued": False,
-                "title": None,
-                **options,
-                "eval_every": 0,
-            },
+        asked = Request(
+            sets={"x": x},
+            targets={"targets": targets},
+            sample_weight=sample_weight,
+            scale=scale,
+            loss="divergence",
+            weight_decay=0.0,
+            dropout=0.0,
+            penalties=(),
+            optimizer=Optimizer.check(optimizer, "tf1", learning_rate),
+            steps=steps,
+            epochs=None,
             default_steps=1,
             least=0,
+            batch_size=batch_size,
+            eval_every=0,
+            batches=None,
+            continued=False,
+            callbacks=as_callbacks(None, progress),
         )
         objective = self._objective(asked)
         sets = self._sets(asked, objective)
@@ -127,6 +136,12 @@ class Clusters(Model):
         if not schedule.steps:
             refinement.on_start(training)
         return refinement
+
+    def _check_loss(self, loss: Any) -> str:
+        return str(loss)
+
+    def _check_target(self, name: str, y: Any, n_samples: int, loss: str) -> Any:
+        return y
 
 
 @dataclasses.dataclass(eq=False)

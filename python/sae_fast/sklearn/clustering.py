@@ -58,9 +58,9 @@ class DeepEmbeddedClustering(
     steps, epochs, learning_rate, tune_steps, tune_epochs, tune_learning_rate, batch_size, \
     weight_decay, loss, activation, output, optimizer, corruption, dropout, init, standardize, \
     scale, dtype, eval_every, random_state, n_threads, callbacks, verbose
-        Of the autoencoders, as of :class:`StackedAutoencoderTransformer`; `batch_size` and
-        `callbacks` are of clustering too. The default `activation` and `output`, None, are "relu",
-        but "linear" for the code and for what restores the rows.
+        Of the autoencoders, as of :class:`StackedAutoencoderTransformer`; `batch_size` is of
+        clustering too, and `callbacks` see nothing of that. The default `activation` and `output`,
+        None, are "relu", but "linear" for the code and for what restores the rows.
 
     Attributes
     ----------
@@ -171,7 +171,6 @@ class DeepEmbeddedClustering(
         start.fit(codes, sample_weight=weight)
         self.start_labels_ = start.labels_.astype(np.int64)
         clusters = Clusters(net, start.cluster_centers_)
-        options = self._options(X, 1)
         found = clusters.refine(
             X,
             steps=self.cluster_steps,
@@ -179,7 +178,10 @@ class DeepEmbeddedClustering(
             sample_weight=weight,
             update_every=self.update_every,
             tol=self.tol,
-            **{**options, "weight_decay": 0.0, "optimizer": self.cluster_optimizer},
+            batch_size=self._batch_size(X.shape[0]),
+            optimizer=self.cluster_optimizer,
+            scale=self.scale,
+            progress=bool(self.verbose),
         )
         clusters.copy_to(net)
         self.cluster_centers_, self.labels_ = clusters.centers, found.labels
