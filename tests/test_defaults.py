@@ -323,6 +323,8 @@ class TestScales:
 FAR = {  # samples, and what a float32 leaves of them
     "tiny": (PLAIN.astype(np.float64) * 1e-6, 1e-6),
     "huge": (PLAIN * np.float32(1e6), 1e-6),
+    "as pixels": (PLAIN * np.float32(255), 1e-6),
+    "as pixels, integers": (np.rint(PLAIN * 255).astype(np.int64), 1e-6),
     "far": (PLAIN + np.float32(300), 1e-4),
     "far below": (PLAIN.astype(np.float64) - 5000, 1e-3),
     "constants": (np.hstack([PLAIN, np.full((200, 15), 1000.0)]), 1e-4),

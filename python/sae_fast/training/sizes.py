@@ -24,7 +24,8 @@ LEARNING_RATE = 1e-3
 #: samples.
 _SHARE = 130.0  # benchmarks/defaults.py
 
-_LARGE, _SMALL = 1e3, 1e-3  # beyond which the size of samples is in the way
+_LARGE, _SMALL = 30.0, 1e-3  # beyond which the size of samples is in the way: pixels up to 255 are
+_UNEQUAL = 1e3  # times the spread of the median feature: where another is all that is learned
 _FAR = 30.0  # times the spread: as far from zero
 
 
@@ -85,7 +86,7 @@ class Sizes:
         """
         at = self._in_the_way()
         varied = self.spread[self.spread > 0]
-        if at is None and varied.size and varied.max() > _LARGE * np.median(varied):
+        if at is None and varied.size and varied.max() > _UNEQUAL * np.median(varied):
             at = int(np.argmax(self.spread))
         if at is None:
             return None
