@@ -59,7 +59,7 @@ template <class T>
 struct Workspace {
     Buffer<Index> next;        // (rows): where each sparse sample goes on
     SparseColumns<T> columns;  // of a sparse batch
-    Buffer<T> dw;              // (rows of a task, padded n_out)
+    Buffer<T> dw;              // (rows of w, padded n_out)
     Matrix<T> w_t;             // (n_out, rows of a tile)
 };
 

@@ -18,7 +18,7 @@ class Wide : public Strategy<T> {
 
     static constexpr Index kGrain = kAlignment / static_cast<Index>(sizeof(T));  // a cache line
     static constexpr Index kTile = 3 * kGrain;  // rows of w that are transposed at a time
-    static constexpr Index kRows = 512;         // of the batch at a time (benchmarks/curves.py)
+    static constexpr Index kRows = 512;         // of the batch at a time (docs/performance.md)
 
    public:
     // A layer that passes nothing back (the first) transposes nothing.

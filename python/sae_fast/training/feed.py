@@ -82,9 +82,8 @@ class Feed(Ahead[int, Portion]):
     def go_on(self, portion: Portion) -> Portion:
         """Read the next, now that a trainer has this one and not the last one any more.
 
-        Not where its targets are still to come.
-
-        Return it without what that trainer keeps alone, so that it goes when the next one comes.
+        Only where its targets are known by now. Return it without what that trainer keeps alone, so
+        that it goes when the next one comes.
         """
         known = not isinstance(self._samples.y, Renewed)
         if portion.end < self._schedule.steps and known:
